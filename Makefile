@@ -1,0 +1,77 @@
+# braid: atomic transactions and continuous views over several PostgreSQL servers
+#
+#   make           build               make check    all tests
+#   make install   install (as root)   make demo     the demonstration
+#   make lint      rules of the code   make bench    measure
+#   make format    pgindent's look, by clang-format
+#
+# Variables: PG_CONFIG, FAILPOINTS=1 (fault injection, for tests only).
+
+PG_CONFIG ?= pg_config
+EXTENSION = braid
+BRAID_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" braid.control)
+MODULE_big = braid
+OBJS = $(sort $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c)))
+
+# The install script, in the order in which the parts need each other.
+SQL_PARTS = src/common/common.sql src/xa/xa.sql src/capture/capture.sql src/view/view.sql
+DATA_built = braid--$(BRAID_VERSION).sql
+DATA = $(wildcard src/upgrade/braid--*--*.sql)
+
+# Server headers are written for -Wall alone; the exceptions name what -Wextra
+# says of their macros and of the server's callback signatures.
+PG_CPPFLAGS = -Isrc -I$(shell $(PG_CONFIG) --includedir) -DBRAID_VERSION='"$(BRAID_VERSION)"' \
+	$(if $(FAILPOINTS),-DBRAID_FAILPOINTS)
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -Wno-clobbered
+SHLIB_LINK = -lpq
+EXTRA_CLEAN = .build-flags braid--*.sql build
+
+# Targets that need neither the server's headers nor pg_config.
+ALONE = setup check bench demo lint format
+ifneq ($(filter-out $(ALONE),$(or $(MAKECMDGOALS),all)),)
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(wildcard $(PGXS)),)
+$(error The server's development files are missing: run "make setup", or see README.md)
+endif
+with_llvm = no
+include $(PGXS)
+
+# Objects depend on the headers, and on the flags that they were built with.
+$(OBJS): .build-flags $(wildcard src/*/*.h)
+
+.build-flags: FORCE
+	@echo '$(PG_CONFIG) $(BRAID_VERSION) $(FAILPOINTS)' | cmp -s - $@ || \
+		echo '$(PG_CONFIG) $(BRAID_VERSION) $(FAILPOINTS)' > $@
+
+braid--$(BRAID_VERSION).sql: $(SQL_PARTS) braid.control
+	cat $(SQL_PARTS) > $@
+
+FORCE:
+.PHONY: FORCE
+
+else
+
+# Installs the packages that building and testing need.
+setup:
+	tools/setup
+
+check: setup
+	tools/check
+
+bench: setup
+	tools/bench
+
+demo: setup
+	demo/run
+
+lint:
+	tools/lint
+
+format:
+	clang-format -i src/*.c src/*/*.[ch]
+
+.PHONY: $(ALONE)
+
+endif

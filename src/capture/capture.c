@@ -1,0 +1,5 @@
+#include "postgres.h"
+#include "capture/capture.h"
+void braid_capture_init(void)
+{
+}

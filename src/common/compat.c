@@ -1,0 +1,100 @@
+/*
+ * compat.c
+ *	  Everything that differs between PostgreSQL 15, 16, 17 and 18.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_database.h"
+#include "catalog/pg_foreign_server.h"
+#include "common/compat.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/bitmapset.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+
+int
+braid_compat_proc_number(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProcNumber;
+#else
+	return MyProc->pgprocno;
+#endif
+}
+
+Oid
+braid_compat_scan_user(ForeignScanState *node)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+
+#if PG_VERSION_NUM >= 160000
+	return OidIsValid(plan->checkAsUser) ? plan->checkAsUser : GetUserId();
+#else
+	/* A pushed-down join has no scan relation; all its members agree. */
+	int			rti = plan->scan.scanrelid > 0 ? (int) plan->scan.scanrelid :
+	bms_next_member(plan->fs_relids, -1);
+	RangeTblEntry *rte = exec_rt_fetch(rti, node->ss.ps.state);
+
+	return OidIsValid(rte->checkAsUser) ? rte->checkAsUser : GetUserId();
+#endif
+}
+
+Oid
+braid_compat_modify_user(EState *estate, ResultRelInfo *rri)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExecGetResultRelCheckAsUser(rri, estate);
+#else
+	Index		rti = rri->ri_RangeTableIndex;
+	RangeTblEntry *rte;
+
+	/* A partition that tuples are routed to has the root's entry. */
+	if (rti == 0 && rri->ri_RootResultRelInfo)
+		rti = rri->ri_RootResultRelInfo->ri_RangeTableIndex;
+	if (rti == 0)
+		return GetUserId();
+	rte = exec_rt_fetch(rti, estate);
+	return OidIsValid(rte->checkAsUser) ? rte->checkAsUser : GetUserId();
+#endif
+}
+
+uint32
+braid_compat_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	(void) name;
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+WaitEventSet *
+braid_compat_create_wait_event_set(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+bool
+braid_compat_owns(Oid classid, Oid objid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(classid, objid, GetUserId());
+#else
+	switch (classid)
+	{
+		case DatabaseRelationId:
+			return pg_database_ownercheck(objid, GetUserId());
+		case ForeignServerRelationId:
+			return pg_foreign_server_ownercheck(objid, GetUserId());
+		default:
+			elog(ERROR, "ownership of class %u is not known", classid);
+	}
+#endif
+}

@@ -1,0 +1,84 @@
+/*
+ * database.c
+ *	  Commands on whole databases, as far as braid's workers are in their way.
+ *
+ * DROP DATABASE, ALTER DATABASE ... RENAME / SET TABLESPACE and CREATE DATABASE
+ * ... TEMPLATE want a database without connections.  A worker is not a user:
+ * it steps aside for them, and is back some seconds later if the database still
+ * is.  Whoever may not run the command does not stop the workers either.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "common/compat.h"
+#include "common/database.h"
+#include "common/worker.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+
+static ProcessUtility_hook_type prev_process_utility = NULL;
+
+/* Name of the database that the command wants for itself, or NULL. */
+static const char *
+wanted_database(Node *stmt)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(stmt))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) stmt)->dbname;
+		case T_RenameStmt:
+			if (((RenameStmt *) stmt)->renameType == OBJECT_DATABASE)
+				return ((RenameStmt *) stmt)->subname;
+			return NULL;
+		case T_AlterDatabaseStmt:
+			foreach(lc, ((AlterDatabaseStmt *) stmt)->options)
+				if (strcmp(lfirst_node(DefElem, lc)->defname, "tablespace") == 0)
+					return ((AlterDatabaseStmt *) stmt)->dbname;
+			return NULL;
+		case T_CreatedbStmt:
+			foreach(lc, ((CreatedbStmt *) stmt)->options)
+			{
+				DefElem    *def = lfirst_node(DefElem, lc);
+
+				if (strcmp(def->defname, "template") == 0 && def->arg)
+					return defGetString(def);
+			}
+			return NULL;
+		default:
+			return NULL;
+	}
+}
+
+static bool
+may_disturb(Oid dbid, Node *stmt)
+{
+	if (IsA(stmt, CreatedbStmt))
+		return have_createdb_privilege();
+	return braid_compat_owns(DatabaseRelationId, dbid);
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	const char *name = wanted_database(pstmt->utilityStmt);
+	Oid			dbid = name ? get_database_oid(name, true) : InvalidOid;
+
+	if (OidIsValid(dbid) && dbid != MyDatabaseId && may_disturb(dbid, pstmt->utilityStmt))
+		braid_worker_stop_database(dbid);
+	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
+		(pstmt, query, read_only_tree, context, params, env, dest, qc);
+}
+
+void
+braid_database_init(void)
+{
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+}

@@ -1,0 +1,61 @@
+/*
+ * worker.h
+ *	  The launcher and the background workers per database.
+ *
+ * A module registers a kind of worker in its init function.  The launcher then
+ * starts one worker of the kind in every database that accepts connections.
+ * A worker whose main function returns is not needed there: it is not started
+ * again until braid_worker_request() asks for it.  A worker that dies otherwise
+ * is started again, after a delay that grows with each death in a row.
+ */
+#ifndef BRAID_WORKER_H
+#define BRAID_WORKER_H
+
+#include "datatype/timestamp.h"
+
+typedef struct BraidWorkerKind
+{
+	const char *type;			/* bgw_type, e.g. "braid resolver" */
+
+	/*
+	 * Runs connected to its database as superuser, signals unblocked, in no
+	 * transaction.  SIGTERM interrupts it at CHECK_FOR_INTERRUPTS.  Is called
+	 * only where the extension is installed.
+	 */
+	void		(*main) (void);
+} BraidWorkerKind;
+
+/* Returns the kind's number.  kind must be static. */
+extern int	braid_worker_register_kind(const BraidWorkerKind *kind);
+
+/* Asks that a worker of the kind runs in the database. */
+extern void braid_worker_request(int kind, Oid dbid);
+
+/* The same for this database, when the current transaction has committed. */
+extern void braid_worker_request_at_commit(int kind);
+
+/* Sets the latch of the running worker, if there is one; cheap. */
+extern void braid_worker_wake(int kind, Oid dbid);
+
+/* Process id of the running worker, 0 if there is none. */
+extern int	braid_worker_pid(int kind, Oid dbid);
+
+/*
+ * Ends the workers of a database and keeps them away for some seconds, for
+ * commands that need a database without connections.
+ */
+extern void braid_worker_stop_database(Oid dbid);
+
+/*
+ * For the workers' own loops.  braid_worker_extension_dropped() is true when
+ * the extension has gone from this database; it starts a transaction, and
+ * looks only after relation caches were invalidated.
+ */
+extern bool braid_worker_extension_dropped(void);
+
+extern void braid_worker_init(void);
+
+extern PGDLLEXPORT void braid_launcher_main(Datum arg);
+extern PGDLLEXPORT void braid_worker_main(Datum arg);
+
+#endif							/* BRAID_WORKER_H */

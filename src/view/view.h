@@ -1,0 +1,4 @@
+#ifndef BRAID_VIEW_H
+#define BRAID_VIEW_H
+extern void braid_view_init(void);
+#endif

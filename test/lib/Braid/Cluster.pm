@@ -1,0 +1,127 @@
+# Braid::Cluster: several PostgreSQL servers with braid, for tests.
+#
+#   my $cluster = Braid::Cluster->new('hub', 'a', 'b');   # hub coordinates
+#   $cluster->sql('hub', 'SELECT 1');
+#
+# Every node is a PostgreSQL::Test::Cluster node with braid preloaded and
+# created in the database "postgres". The first node has a foreign server named
+# after each of the others, with a user mapping for everybody. Nodes listen on
+# Unix sockets only.
+package Braid::Cluster;
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $settings = <<'CONF';
+shared_preload_libraries = 'braid'
+wal_level = logical
+max_prepared_transactions = 100
+max_connections = 100
+max_worker_processes = 16
+max_replication_slots = 16
+log_statement = none
+log_line_prefix = '%m [%p] %b %a '
+restart_after_crash = on
+CONF
+
+# A server of its own with braid preloaded, started, without the extension.
+sub start_node
+{
+	my ($class, $name, $conf) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init;
+	$node->append_conf('postgresql.conf', $settings . ($conf // ''));
+	$node->start;
+	return $node;
+}
+
+# new(names..., { conf => "lines for postgresql.conf of all nodes" })
+sub new
+{
+	my ($class, @names) = @_;
+	my $options = ref $names[-1] ? pop @names : {};
+	my $self = bless { names => [@names], nodes => {} }, $class;
+	for my $name (@names)
+	{
+		$self->{nodes}{$name} = $class->start_node($name, $options->{conf});
+		$self->sql($name, 'CREATE EXTENSION braid');
+	}
+	my ($hub, @participants) = @names;
+	$self->connect_server($hub, $_) for @participants;
+	return $self;
+}
+
+sub node { my ($self, $name) = @_; return $self->{nodes}{$name}; }
+
+# The names of all nodes, the coordinator first.
+sub names { my ($self) = @_; return @{ $self->{names} }; }
+
+# Runs SQL on a node and returns what psql prints; dies on an error.
+sub sql
+{
+	my ($self, $name, $sql) = @_;
+	return $self->node($name)->safe_psql('postgres', $sql);
+}
+
+# Runs SQL on a node; returns (exit code, stdout, stderr).
+sub try_sql
+{
+	my ($self, $name, $sql) = @_;
+	return $self->node($name)->psql('postgres', $sql, on_error_stop => 1);
+}
+
+# Makes a foreign server for node $to on node $from, named after $to.
+sub connect_server
+{
+	my ($self, $from, $to) = @_;
+	my ($host, $port) = ($self->node($to)->host, $self->node($to)->port);
+	$self->sql($from, <<"SQL");
+CREATE SERVER $to FOREIGN DATA WRAPPER braid_fdw
+	OPTIONS (host '$host', port '$port', dbname 'postgres');
+CREATE USER MAPPING FOR PUBLIC SERVER $to OPTIONS (user '@{[ getpwuid($<) . '' ]}');
+SQL
+	return;
+}
+
+# Waits until the query on the node returns what is expected (default: t).
+sub wait_for
+{
+	my ($self, $name, $query, $expected) = @_;
+	return $self->node($name)->poll_query_until('postgres', $query, $expected // 't');
+}
+
+# SIGKILL to one process of the node; the server then restarts by itself.
+sub kill_process
+{
+	my ($self, $pid) = @_;
+	kill 'KILL', $pid;
+	return;
+}
+
+# SIGKILL to the postmaster and all its processes, then a start.
+sub crash
+{
+	my ($self, $name) = @_;
+	$self->node($name)->stop('immediate');
+	$self->node($name)->start;
+	return;
+}
+
+# Waits until the node accepts connections again after a crash of a backend.
+sub wait_alive
+{
+	my ($self, $name) = @_;
+	my $node = $self->node($name);
+	for (1 .. 600)
+	{
+		my ($rc) = $node->psql('postgres', 'SELECT 1', timeout => 10);
+		return 1 if defined $rc && $rc == 0;
+		select undef, undef, undef, 0.1;
+	}
+	die "node $name does not come back";
+}
+
+1;
