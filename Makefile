@@ -35,7 +35,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifeq ($(wildcard $(PGXS)),)
 $(error The server's development files are missing: run "make setup", or see README.md)
 endif
-with_llvm = no
+override with_llvm = no
 include $(PGXS)
 
 # Objects depend on the headers, and on the flags that they were built with.

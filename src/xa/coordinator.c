@@ -1,0 +1,178 @@
+/*
+ * coordinator.c
+ *	  The coordinator's side of a commit.
+ *
+ * NOTES
+ *	  The steps of a COMMIT that has written on several nodes, and what a crash
+ *	  of this server after each of them leaves (README.md has the argument):
+ *
+ *		FIRST  PRE_COMMIT	register as active; enlist the branches;
+ *							insert the decision			nothing is prepared
+ *		postgres_fdw		COMMIT to all: they prepare	presumed abort
+ *		LAST   PRE_COMMIT	all are prepared			presumed abort
+ *		local commit record flushed						** decided **
+ *		LAST   COMMIT		hand over to the resolver	recovery commits
+ *		locks released		wait for the resolver		recovery commits
+ *
+ *	  An error before the commit record aborts the local transaction; whatever
+ *	  was prepared by then, or is being prepared on a connection that
+ *	  postgres_fdw has given up, is found and rolled back by a sweep.
+ *
+ *	  Nothing may throw from LAST COMMIT on.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/failpoint.h"
+#include "common/xact.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "xa/branch.h"
+#include "xa/coordinator.h"
+#include "xa/decision.h"
+#include "xa/identity.h"
+#include "xa/node.h"
+#include "xa/transaction.h"
+
+typedef enum CommitPhase
+{
+	PHASE_NONE,					/* no global transaction, or one phase will do */
+	PHASE_ACTIVE,				/* registered: branches may be prepared */
+	PHASE_COMMITTED				/* handed over to the resolver */
+} CommitPhase;
+
+static CommitPhase phase = PHASE_NONE;
+
+/* Our transaction in shared memory, unless PHASE_NONE. */
+static int	slot = -1;
+
+/*
+ * A single branch, and nothing to commit here: then the participant's own
+ * COMMIT is the commit.  Without an xid there is no row, no commit record, and
+ * nothing of ours that anybody could see.
+ */
+static bool
+one_phase_suffices(List *branches)
+{
+	return list_length(branches) == 1 && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+static void
+register_transaction(List *branches, BraidGid *gid, Oid *serverids)
+{
+	XaIdentity	identity;
+	ListCell   *lc;
+
+	/* A server was ready, so the resolver has published the identity. */
+	if (!braid_xa_identity_get(&identity))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the resolver of this database has not started yet")));
+	gid->coordinator = identity.coordinator;
+	gid->incarnation = identity.incarnation;
+	gid->fxid = U64FromFullTransactionId(GetTopFullTransactionId());
+	gid->branch = 0;
+	foreach(lc, branches)
+		serverids[foreach_current_index(lc)] = ((XaBranch *) lfirst(lc))->serverid;
+	slot = braid_xa_transaction_begin(gid, list_length(branches), serverids);
+	phase = PHASE_ACTIVE;
+}
+
+/* Before postgres_fdw commits the remote transactions. */
+static void
+before_remote_commit(void)
+{
+	List	   *branches = braid_xa_branches();
+	Oid			serverids[BRAID_XA_MAX_BRANCHES];
+	BraidGid	gid;
+	ListCell   *lc;
+
+	if (branches == NIL || one_phase_suffices(branches))
+		return;
+	register_transaction(branches, &gid, serverids);
+	foreach(lc, branches)
+	{
+		char		text[BRAID_GID_LEN];
+
+		gid.branch = foreach_current_index(lc);
+		braid_xa_branch_enlist(lfirst(lc), braid_gid_format(&gid, text));
+		BRAID_FAILPOINT("xa-enlisted");
+	}
+	braid_xa_decision_insert(&gid, list_length(branches), serverids);
+	ForceSyncCommit();
+	BRAID_FAILPOINT("xa-before-prepare");
+}
+
+/* The local transaction has committed. */
+static void
+after_commit(void)
+{
+	BRAID_FAILPOINT_NOTHROW("xa-committed");
+	braid_xa_transaction_commit(slot);
+	phase = PHASE_COMMITTED;
+}
+
+static void
+after_abort(void)
+{
+	ListCell   *lc;
+
+	/*
+	 * First let recovery have the branches, then ask for it: a sweep that
+	 * still saw the transaction active would not be followed by another.
+	 */
+	braid_xa_transaction_abort(slot);
+	foreach(lc, braid_xa_branches())
+		(void) braid_xa_node_request_sweep(MyDatabaseId, ((XaBranch *) lfirst(lc))->serverid);
+}
+
+static void
+first_stage(XactEvent event)
+{
+	if (event == XACT_EVENT_PRE_COMMIT)
+		before_remote_commit();
+}
+
+static void
+last_stage(XactEvent event)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			if (phase == PHASE_ACTIVE)
+				BRAID_FAILPOINT("xa-prepared");
+			return;
+		case XACT_EVENT_COMMIT:
+			if (phase == PHASE_ACTIVE)
+				after_commit();
+			break;
+		case XACT_EVENT_ABORT:
+			if (phase == PHASE_ACTIVE)
+				after_abort();
+			phase = PHASE_NONE;
+			break;
+		case XACT_EVENT_PREPARE:
+			break;
+		default:
+			return;
+	}
+	braid_xa_branches_forget();
+}
+
+static void
+locks_released(bool is_commit)
+{
+	if (phase != PHASE_COMMITTED)
+		return;
+	phase = PHASE_NONE;
+	braid_xa_transaction_wait(slot);
+}
+
+void
+braid_xa_coordinator_init(void)
+{
+	braid_xa_decision_init();
+	braid_xact_register(BRAID_XACT_FIRST, first_stage);
+	braid_xact_register(BRAID_XACT_LAST, last_stage);
+	braid_xact_on_locks_released(locks_released);
+}

@@ -1,0 +1,95 @@
+/*
+ * node.h
+ *	  The participants as their coordinator sees them, in shared memory.
+ */
+#ifndef BRAID_XA_NODE_H
+#define BRAID_XA_NODE_H
+
+#include "datatype/timestamp.h"
+#include "xa/gid.h"
+
+#define BRAID_XA_MAX_CONNECTIONS 64
+
+typedef struct XaNode
+{
+	Oid			dbid;			/* InvalidOid: free entry */
+	Oid			serverid;
+	bool		ready;
+	bool		clean;			/* the last sweep since it is ready settled all */
+	TimestampTz clean_before;	/* what was decided before is finished there */
+	char		reason[256];	/* why it is not ready */
+	char		hint[256];		/* what to do about it */
+	char		version[32];	/* of braid there */
+	TimestampTz since;			/* ready or not ready since */
+	int64		round_trip_us;	/* of the last sweep */
+	uint64		sweeps_requested;
+	uint64		sweeps_done;	/* requests that a finished sweep has covered */
+	TimestampTz last_sweep;
+} XaNode;
+
+/* What a sweep did with a prepared transaction. */
+typedef enum XaFindingState
+{
+	XA_FINDING_ACTIVE,			/* not decided yet, or being finished */
+	XA_FINDING_COMMITTED,
+	XA_FINDING_ROLLED_BACK,
+	XA_FINDING_FAILED			/* should be one of these, but see error */
+} XaFindingState;
+
+typedef struct XaFinding
+{
+	Oid			dbid;			/* InvalidOid: free entry */
+	Oid			serverid;
+	BraidGid	gid;
+	TimestampTz prepared;
+	uint64		sweep;			/* sweeps_done of the node after that sweep */
+	XaFindingState state;
+	bool		commit;			/* the decision; not for ACTIVE */
+	char		error[128];
+} XaFinding;
+
+/* ---- for the resolver of a database */
+
+/* Enters the server if it is new; false if there is no room. */
+extern bool braid_xa_node_add(Oid serverid);
+extern void braid_xa_node_remove(Oid serverid);
+extern void braid_xa_node_set_ready(Oid serverid, const char *version);
+extern void braid_xa_node_set_unready(Oid serverid, const char *reason, const char *hint);
+
+/* Removes this database's nodes from view when their resolver ends. */
+extern void braid_xa_node_remove_all(Oid dbid, const char *reason);
+
+/* Requests counted so far, for the sweep that begins now. */
+extern uint64 braid_xa_node_sweeps_requested(Oid serverid);
+
+/* Ends a sweep.  clean_before: see XaNode; 0 if something could not be settled. */
+extern void braid_xa_node_sweep_done(Oid serverid, uint64 requests, TimestampTz clean_before,
+									 int64 round_trip_us);
+
+/* Replaces the findings of earlier sweeps of the server. */
+extern void braid_xa_node_forget_findings(Oid serverid);
+extern void braid_xa_node_add_finding(const XaFinding *finding);
+extern void braid_xa_node_settle_finding(Oid serverid, const BraidGid *gid,
+										 XaFindingState state, const char *error);
+
+/* ---- for backends */
+
+/*
+ * Waits until the server may be written to, at most braid.xa_ready_timeout.
+ * Throws 55000 with the reason and the mend otherwise.
+ */
+extern void braid_xa_node_wait_ready(Oid serverid);
+
+/* Asks for a sweep of the server soon; returns the request's number. */
+extern uint64 braid_xa_node_request_sweep(Oid dbid, Oid serverid);
+
+/* Waits for that sweep; false on time-out or if the server is not ready. */
+extern bool braid_xa_node_wait_sweep(Oid serverid, uint64 request, int timeout_ms);
+
+/* Copies of entry number i; false if there are no more. */
+extern bool braid_xa_node_read(int i, XaNode *copy);
+extern bool braid_xa_node_read_finding(int i, XaFinding *copy);
+
+extern void braid_xa_node_init(void);
+
+#endif							/* BRAID_XA_NODE_H */

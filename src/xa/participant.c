@@ -1,0 +1,200 @@
+/*
+ * participant.c
+ *	  The participant's side: branches of transactions that others coordinate.
+ *
+ * NOTES
+ *	  A coordinator cannot send PREPARE TRANSACTION: the connection belongs to
+ *	  postgres_fdw, which sends COMMIT.  It therefore enlists the transaction
+ *	  under a gid while that is open, and the COMMIT of an enlisted transaction
+ *	  is turned into PREPARE TRANSACTION here.
+ *
+ *	  - A transaction without an xid has nothing to prepare, and commits.
+ *	  - A transaction that has failed must not be reported as committed:
+ *		PostgreSQL answers both COMMIT and PREPARE of a failed transaction with
+ *		success and the tag ROLLBACK, which postgres_fdw takes for a commit.
+ *		Here it is an error.
+ *
+ *	  Enlisting needs no privilege: it can only make a session's own COMMIT a
+ *	  PREPARE, which the session could have sent itself.
+ *
+ *	  The role braid_resolver may finish prepared transactions that carry a gid
+ *	  of braid, whoever owns them, and nothing else.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "commands/trigger.h"
+#include "common/failpoint.h"
+#include "common/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "xa/gid.h"
+#include "xa/participant.h"
+#include "xa/settings.h"
+
+PG_FUNCTION_INFO_V1(braid_sql_enlist);
+
+/* Gid of the branch that the current transaction is; empty: it is none. */
+static char enlisted_gid[BRAID_GID_LEN] = "";
+
+/* The transaction block that has failed, and still is open, was a branch. */
+static bool enlisted_failed = false;
+
+static ProcessUtility_hook_type prev_process_utility = NULL;
+
+static void
+enlist(const char *text)
+{
+	BraidGid	gid;
+
+	if (!braid_gid_parse(text, &gid))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not the name of a branch of a global transaction", text)));
+	if (!IsTransactionBlock())
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
+				 errmsg("a branch of a global transaction can only be enlisted in a transaction block")));
+	if (enlisted_gid[0] != '\0' && strcmp(enlisted_gid, text) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("transaction is already branch \"%s\" of a global transaction", enlisted_gid)));
+	strlcpy(enlisted_gid, text, sizeof(enlisted_gid));
+}
+
+/* INSTEAD OF UPDATE trigger on braid_internal.enlist */
+Datum
+braid_sql_enlist(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Datum		gid;
+	bool		isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be called as an UPDATE trigger", "enlist")));
+	gid = heap_getattr(trigger->tg_newtuple, 1, RelationGetDescr(trigger->tg_relation), &isnull);
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("name of a branch must not be null")));
+	enlist(TextDatumGetCString(gid));
+	return PointerGetDatum(trigger->tg_newtuple);
+}
+
+/* The COMMIT as a PREPARE TRANSACTION of the enlisted gid. */
+static PlannedStmt *
+prepare_instead(PlannedStmt *pstmt)
+{
+	TransactionStmt *stmt;
+
+	pstmt = copyObject(pstmt);
+	stmt = (TransactionStmt *) pstmt->utilityStmt;
+	if (stmt->chain)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("COMMIT AND CHAIN is not possible in a branch of a global transaction")));
+	stmt->kind = TRANS_STMT_PREPARE;
+	stmt->gid = pstrdup(enlisted_gid);
+	return pstmt;
+}
+
+/* What becomes of a COMMIT here. */
+static PlannedStmt *
+process_commit(PlannedStmt *pstmt)
+{
+	if (IsAbortedTransactionBlockState())
+	{
+		if (enlisted_failed)
+			ereport(ERROR,
+					(errcode(ERRCODE_IN_FAILED_SQL_TRANSACTION),
+					 errmsg("branch of a global transaction has failed and cannot be prepared")));
+		return pstmt;
+	}
+	if (enlisted_gid[0] == '\0' || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return pstmt;
+	BRAID_FAILPOINT("xa-participant-prepare");
+	return prepare_instead(pstmt);
+}
+
+/* May the session finish this transaction though it does not own it? */
+static bool
+finishes_as_resolver(TransactionStmt *stmt)
+{
+	BraidGid	gid;
+
+	if (stmt->kind != TRANS_STMT_COMMIT_PREPARED && stmt->kind != TRANS_STMT_ROLLBACK_PREPARED)
+		return false;
+	return braid_gid_parse(stmt->gid, &gid) && !superuser() &&
+		GetUserId() == get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	Oid			userid = InvalidOid;
+	int			sec_context = 0;
+
+	if (IsA(pstmt->utilityStmt, TransactionStmt))
+	{
+		TransactionStmt *stmt = (TransactionStmt *) pstmt->utilityStmt;
+
+		if (stmt->kind == TRANS_STMT_BEGIN || stmt->kind == TRANS_STMT_START)
+			enlisted_failed = false;
+		else if (stmt->kind == TRANS_STMT_COMMIT)
+			pstmt = process_commit(pstmt);
+		else if (finishes_as_resolver(stmt))
+		{
+			/*
+			 * Finishing a prepared transaction runs none of its owner's code:
+			 * deferred triggers ran at PREPARE.  An error restores the user
+			 * with the transaction's end.
+			 */
+			GetUserIdAndSecContext(&userid, &sec_context);
+			SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
+								   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+		}
+	}
+	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
+		(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	if (OidIsValid(userid))
+		SetUserIdAndSecContext(userid, sec_context);
+}
+
+static void
+end_of_transaction(XactEvent event)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			enlisted_gid[0] = '\0';
+			enlisted_failed = false;
+			break;
+		case XACT_EVENT_ABORT:
+			/* The block stays open until it is told to end. */
+			enlisted_failed = enlisted_gid[0] != '\0' && IsTransactionBlock();
+			enlisted_gid[0] = '\0';
+			break;
+		default:
+			break;
+	}
+}
+
+void
+braid_xa_participant_init(void)
+{
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+	braid_xact_register(BRAID_XACT_LAST, end_of_transaction);
+}

@@ -1,0 +1,376 @@
+/*
+ * resolver.c
+ *	  The background worker that finishes and recovers global transactions.
+ *
+ * NOTES
+ *	  One per database with foreign servers of braid.  It holds connections to
+ *	  all of them (session.c), takes committed transactions from the queue
+ *	  (transaction.c) and spreads their branches over the sessions.  It keeps
+ *	  nothing that its successor could not find again: what it had taken from
+ *	  the queue is queued anew, everything else is found by sweeps.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/compat.h"
+#include "common/failpoint.h"
+#include "common/worker.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "xa/decision.h"
+#include "xa/identity.h"
+#include "xa/resolver.h"
+#include "xa/server.h"
+#include "xa/session.h"
+#include "xa/settings.h"
+#include "xa/transaction.h"
+
+#define MAX_NAP_MS 10000
+
+static XaIdentity identity;
+static List *sessions = NIL;	/* of XaSession */
+static bool servers_changed = true;
+
+static WaitEventSet *wait_set = NULL;
+
+/* The rotation of decisions that waits for sweeps. */
+static bool rotation_waits = false;
+static List *rotation_servers = NIL;
+static TimestampTz rotation_decided_before;
+static TimestampTz rotation_deadline;
+
+/* ---------------------------------------------------------------- servers */
+
+static void
+note_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	servers_changed = true;
+}
+
+static XaSession *
+find_session(Oid serverid)
+{
+	ListCell   *lc;
+
+	foreach(lc, sessions)
+		if (((XaSession *) lfirst(lc))->serverid == serverid)
+			return lfirst(lc);
+	return NULL;
+}
+
+static bool
+same_options(const XaConnectionOptions *a, const XaConnectionOptions *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (int i = 0; i < a->n; i++)
+		if (strcmp(a->keywords[i], b->keywords[i]) != 0 || strcmp(a->values[i], b->values[i]) != 0)
+			return false;
+	return true;
+}
+
+static void
+forget_session(XaSession *s, const char *reason)
+{
+	braid_xa_session_close(s, reason, NULL);
+	sessions = list_delete_ptr(sessions, s);
+
+	/* Its memory is small and stays: options share no context of their own. */
+}
+
+/* Opens a session to a server that is new or has other options now. */
+static void
+follow_server(Oid serverid, MemoryContext lasting)
+{
+	XaConnectionOptions options;
+	XaSession  *s = find_session(serverid);
+	MemoryContext old;
+
+	braid_xa_server_create_enlist_table(serverid);
+	old = MemoryContextSwitchTo(lasting);
+	options = braid_xa_connection_options(serverid, identity.coordinator);
+	if (s && !same_options(&s->options, &options))
+	{
+		forget_session(s, "its options have changed");
+		s = NULL;
+	}
+	if (!s && braid_xa_node_add(serverid))
+		sessions = lappend(sessions, braid_xa_session_create(serverid,
+															 GetForeignServer(serverid)->servername,
+															 identity.coordinator, &options));
+	else if (!s)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("server \"%s\" cannot be written to: there are too many servers",
+						GetForeignServer(serverid)->servername),
+				 errhint("Raise \"braid.xa_max_servers\" and restart the server.")));
+	MemoryContextSwitchTo(old);
+}
+
+/* Brings the sessions in line with the catalog. */
+static void
+follow_servers(void)
+{
+	List	   *servers;
+	List	   *gone = NIL;
+	ListCell   *lc;
+
+	servers_changed = false;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	servers = braid_xa_server_list(InvalidOid, InvalidOid);
+	foreach(lc, servers)
+		follow_server(lfirst_oid(lc), TopMemoryContext);
+	foreach(lc, sessions)
+		if (!list_member_oid(servers, ((XaSession *) lfirst(lc))->serverid))
+			gone = lappend(gone, lfirst(lc));
+	foreach(lc, gone)
+	{
+		XaSession  *s = lfirst(lc);
+
+		forget_session(s, "it was dropped");
+		braid_xa_node_remove(s->serverid);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* ---------------------------------------------------------------- queue */
+
+static void
+take_queue(void)
+{
+	int			slot;
+
+	while ((slot = braid_xa_transaction_dequeue(MyDatabaseId)) >= 0)
+	{
+		XaTransaction *t = braid_xa_transaction_slot(slot);
+		int			nbranches = t->nbranches;
+
+		/* When the last branch has ended, the slot is another's. */
+		for (int i = 0; i < nbranches; i++)
+		{
+			XaSession  *s;
+
+			if (t->branches[i].state != XA_BRANCH_QUEUED)
+				continue;
+			s = find_session(t->branches[i].serverid);
+			if (s)
+				braid_xa_session_finish(s, slot, i);
+			else
+				braid_xa_transaction_branch_end(slot, i, "its server was dropped");
+		}
+	}
+}
+
+/* ---------------------------------------------------------------- rotation */
+
+/* Servers of the rotation that were swept clean; *waiting: some may still be. */
+static List *
+clean_servers(bool *waiting)
+{
+	List	   *clean = NIL;
+	XaNode		node;
+
+	*waiting = false;
+	for (int i = 0; braid_xa_node_read(i, &node); i++)
+	{
+		if (node.dbid != MyDatabaseId || !list_member_oid(rotation_servers, node.serverid))
+			continue;
+		if (node.clean && node.clean_before >= rotation_decided_before)
+			clean = lappend_oid(clean, node.serverid);
+		else if (node.ready)
+			*waiting = true;
+	}
+	return clean;
+}
+
+static void
+tend_rotation(void)
+{
+	List	   *clean;
+	bool		waiting;
+	ListCell   *lc;
+
+	if (!rotation_waits)
+	{
+		if (!braid_xa_decision_rotation_begin(&rotation_servers, &rotation_decided_before))
+			return;
+		foreach(lc, rotation_servers)
+			(void) braid_xa_node_request_sweep(MyDatabaseId, lfirst_oid(lc));
+		rotation_deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 30000);
+		rotation_waits = true;
+	}
+	clean = clean_servers(&waiting);
+	if (waiting && GetCurrentTimestamp() < rotation_deadline)
+		return;
+	braid_xa_decision_rotation_end(clean);
+	list_free(clean);
+	list_free(rotation_servers);
+	rotation_servers = NIL;
+	rotation_waits = false;
+}
+
+/* ---------------------------------------------------------------- waiting */
+
+/* The set is made anew whenever one of its sockets or events changes. */
+static void
+rebuild_wait_set(void)
+{
+	int			n = 2;
+	ListCell   *lc;
+
+	if (wait_set)
+		FreeWaitEventSet(wait_set);
+	foreach(lc, sessions)
+		n += BRAID_XA_MAX_CONNECTIONS;
+	wait_set = braid_compat_create_wait_event_set(n);
+	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	foreach(lc, sessions)
+	{
+		XaSession  *s = lfirst(lc);
+
+		for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
+		{
+			XaConnection *c = &s->connections[i];
+
+			if (c->state != XA_CONNECTION_CLOSED)
+				AddWaitEventToSet(wait_set, c->wanted, PQsocket(c->pg), NULL, c);
+		}
+	}
+}
+
+/* Sum of what the set depends on: changes whenever a connection does. */
+static uint64
+wait_set_fingerprint(void)
+{
+	uint64		sum = 17;
+	ListCell   *lc;
+
+	foreach(lc, sessions)
+	{
+		XaSession  *s = lfirst(lc);
+
+		for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
+		{
+			XaConnection *c = &s->connections[i];
+
+			/* A closed connection has serial 0; libpq may change its socket. */
+			if (c->serial != 0)
+				sum = ((sum * 31 + c->serial) * 31 + PQsocket(c->pg)) * 31 + c->wanted;
+		}
+	}
+	return sum;
+}
+
+static void
+advance_connection(XaConnection *c)
+{
+	ListCell   *lc;
+
+	foreach(lc, sessions)
+	{
+		XaSession  *s = lfirst(lc);
+
+		if (c >= s->connections && c < s->connections + BRAID_XA_MAX_CONNECTIONS)
+			braid_xa_session_advance(s, c);
+	}
+}
+
+static void
+wait_for_events(long nap)
+{
+	static uint64 fingerprint = 0;
+	static uint32 wait_event = 0;
+	WaitEvent	events[64];
+	uint64		now = wait_set_fingerprint();
+	int			n;
+
+	if (wait_event == 0)
+		wait_event = braid_compat_wait_event("BraidResolverMain");
+	if (!wait_set || now != fingerprint)
+	{
+		rebuild_wait_set();
+		fingerprint = now;
+	}
+	n = WaitEventSetWait(wait_set, nap, events, lengthof(events), wait_event);
+	for (int i = 0; i < n; i++)
+	{
+		if (events[i].events & WL_LATCH_SET)
+			ResetLatch(MyLatch);
+		else if (events[i].user_data)
+			advance_connection(events[i].user_data);
+	}
+}
+
+/* ---------------------------------------------------------------- main */
+
+static void
+resolver_exit(int code, Datum arg)
+{
+	braid_xa_node_remove_all(MyDatabaseId, "the resolver of this database does not run");
+}
+
+static void
+begin(void)
+{
+	MemoryContextSwitchTo(TopMemoryContext);
+	before_shmem_exit(resolver_exit, 0);
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_change, 0);
+	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, note_change, 0);
+	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_change, 0);
+	identity = braid_xa_identity_begin();
+	follow_servers();
+	braid_xa_transaction_requeue(MyDatabaseId);
+	BRAID_FAILPOINT("xa-resolver-start");
+}
+
+void
+braid_xa_resolver_main(void)
+{
+	MemoryContext turn = AllocSetContextCreate(TopMemoryContext, "braid resolver turn",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	begin();
+	for (;;)
+	{
+		long		nap = MAX_NAP_MS;
+		ListCell   *lc;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		if (braid_worker_extension_dropped())
+			return;
+		AcceptInvalidationMessages();
+		if (servers_changed)
+			follow_servers();
+		MemoryContextReset(turn);
+		MemoryContextSwitchTo(turn);
+		take_queue();
+		if (sessions == NIL)
+			return;
+		foreach(lc, sessions)
+			nap = Min(nap, braid_xa_session_tend(lfirst(lc)));
+		tend_rotation();
+		MemoryContextSwitchTo(turn);
+		wait_for_events(nap);
+		MemoryContextSwitchTo(TopMemoryContext);
+	}
+}

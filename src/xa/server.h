@@ -1,0 +1,32 @@
+/*
+ * server.h
+ *	  Which foreign servers are braid's, and the hidden foreign table of each.
+ */
+#ifndef BRAID_XA_SERVER_H
+#define BRAID_XA_SERVER_H
+
+#include "nodes/pg_list.h"
+
+/* Does the wrapper use braid's handler? */
+extern bool braid_xa_wrapper_is_ours(Oid fdwid);
+extern bool braid_xa_server_is_ours(Oid serverid);
+
+/*
+ * Oids of all servers of braid in this database, of one wrapper, or of one
+ * owner (InvalidOid: any).
+ */
+extern List *braid_xa_server_list(Oid fdwid, Oid owner);
+
+/*
+ * Makes the hidden foreign table through which a branch is enlisted, if the
+ * server still is there and has none.  For the resolver, in a transaction.
+ */
+extern void braid_xa_server_create_enlist_table(Oid serverid);
+
+/* Removes it again, so that the server can be dropped. */
+extern void braid_xa_server_drop_enlist_table(Oid serverid);
+
+/* The table's qualified and quoted name. */
+extern char *braid_xa_server_enlist_table(Oid serverid);
+
+#endif							/* BRAID_XA_SERVER_H */

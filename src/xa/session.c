@@ -1,0 +1,647 @@
+/*
+ * session.c
+ *	  The resolver's dealings with one participant.
+ *
+ * NOTES
+ *	  The first connection is special: over it the participant is verified, it
+ *	  holds the advisory lock that keeps a clone of this coordinator out, and it
+ *	  sweeps.  While it stands the participant is ready; when it is lost all is
+ *	  closed and begun anew.  Further connections are opened while commands
+ *	  queue up, the lowest idle one is used first, and the loss of one costs no
+ *	  more than sending its command again on another.
+ *
+ *	  A sweep looks for prepared branches that nobody is going to finish.  The
+ *	  order of the three observations matters:
+ *
+ *		P  the gids that are prepared on the participant
+ *		A  then: which of their transactions are under way here (transaction.h)
+ *		T  then, with a new snapshot: which are decided
+ *
+ *	  A gid in P that is not in A: its transaction had ended when A was read, so
+ *	  T, which is later, shows a decision if it has committed.  It is committed
+ *	  if it is in T and rolled back otherwise.  (Were T read first, a transaction
+ *	  could commit and leave A between the two: not in A, not in T, and rolled
+ *	  back although it was committed.  Were A read before P, a transaction could
+ *	  begin, prepare and still be open at T.)  A branch that gets prepared after
+ *	  P was read is seen by the next sweep; after an abort sweeps follow each
+ *	  other with growing intervals for that reason, since a PREPARE can still be
+ *	  on its way on a connection that postgres_fdw has given up.
+ *
+ *	  COMMIT PREPARED of an unknown gid (42704) counts as done: the branch wrote
+ *	  nothing and had no xid, so that its COMMIT was an ordinary one, or an
+ *	  earlier attempt whose answer was lost has finished it.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/xact.h"
+#include "common/failpoint.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "xa/decision.h"
+#include "xa/session.h"
+#include "xa/settings.h"
+#include "xa/transaction.h"
+
+#define MIN_RETRY_MS 50
+#define MAX_RETRY_MS 1000
+#define MIN_SWEEP_DELAY_MS 50
+#define MAX_ATTEMPTS 3
+
+typedef enum JobKind
+{
+	JOB_VERIFY,
+	JOB_SWEEP,
+	JOB_FINISH,					/* commit a branch of a transaction under way */
+	JOB_RECOVER					/* commit or roll back what a sweep has found */
+} JobKind;
+
+typedef struct Job
+{
+	dlist_node	node;			/* in XaSession.jobs */
+	JobKind		kind;
+	BraidGid	gid;			/* FINISH, RECOVER */
+	int			slot;			/* FINISH */
+	bool		commit;			/* RECOVER */
+	int			attempts;
+} Job;
+
+static void fail_connection(XaSession *s, XaConnection *c, const char *reason);
+
+static XaConnection *
+control(XaSession *s)
+{
+	return &s->connections[0];
+}
+
+XaSession *
+braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
+						const XaConnectionOptions *options)
+{
+	XaSession  *s = palloc0(sizeof(XaSession));
+
+	s->serverid = serverid;
+	s->name = pstrdup(name);
+	s->coordinator = coordinator;
+	s->options = *options;
+	s->retry_ms = MIN_RETRY_MS;
+	s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
+	dlist_init(&s->jobs);
+	return s;
+}
+
+/* ---------------------------------------------------------------- jobs */
+
+static Job *
+make_job(JobKind kind)
+{
+	Job		   *job = MemoryContextAllocZero(TopMemoryContext, sizeof(Job));
+
+	job->kind = kind;
+	return job;
+}
+
+static void
+queue_job(XaSession *s, Job *job)
+{
+	dlist_push_tail(&s->jobs, &job->node);
+	s->njobs++;
+}
+
+/* The job will not be done: recovery takes over. */
+static void
+give_up_job(XaSession *s, Job *job, const char *reason)
+{
+	switch (job->kind)
+	{
+		case JOB_FINISH:
+			braid_xa_transaction_branch_end(job->slot, job->gid.branch,
+											psprintf("server \"%s\": %s", s->name, reason));
+			break;
+		case JOB_RECOVER:
+			braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, reason);
+			s->sweep_failed = true;
+			s->recovering--;
+			break;
+		default:
+			break;
+	}
+	pfree(job);
+}
+
+static void
+send_job(XaSession *s, XaConnection *c, Job *job)
+{
+	char		gid[BRAID_GID_LEN];
+	char		sql[BRAID_GID_LEN + 64];
+
+	/* A gid consists of letters, digits and colons: nothing to quote. */
+	snprintf(sql, sizeof(sql), "%s PREPARED '%s'",
+			 job->kind == JOB_FINISH || job->commit ? "COMMIT" : "ROLLBACK",
+			 braid_gid_format(&job->gid, gid));
+	job->attempts++;
+	if (job->kind == JOB_FINISH)
+		BRAID_FAILPOINT("xa-finish");
+	if (!braid_xa_connection_send(c, sql))
+	{
+		c->job = job;
+		fail_connection(s, c, PQerrorMessage(c->pg));
+		return;
+	}
+	c->job = job;
+}
+
+/* Hands queued jobs to idle connections; opens another one if all are busy. */
+static void
+dispatch(XaSession *s, TimestampTz now)
+{
+	int			opening = 0;
+
+	for (int i = 0; i < braid_xa_resolver_connections && s->njobs > 0 && s->ready; i++)
+	{
+		XaConnection *c = &s->connections[i];
+
+		if (c->state == XA_CONNECTION_IDLE)
+		{
+			Job		   *job = dlist_container(Job, node, dlist_pop_head_node(&s->jobs));
+
+			s->njobs--;
+			send_job(s, c, job);
+		}
+		else if (c->state == XA_CONNECTION_CONNECTING)
+			opening++;
+		else if (c->state == XA_CONNECTION_CLOSED && opening < s->njobs &&
+				 s->more_at <= now)
+		{
+			const char *error;
+
+			/* If it cannot be opened, the others do. */
+			if (braid_xa_connection_open(c, &s->options, &error))
+				opening++;
+		}
+	}
+}
+
+void
+braid_xa_session_finish(XaSession *s, int slot, int branch)
+{
+	Job		   *job = make_job(JOB_FINISH);
+
+	job->slot = slot;
+	job->gid = braid_xa_transaction_slot(slot)->gid;
+	job->gid.branch = branch;
+
+	/* After a start the first connection attempt is worth waiting for. */
+	if (s->ready || !s->tried)
+		queue_job(s, job);
+	else
+		give_up_job(s, job, "it is not ready");
+}
+
+/* ---------------------------------------------------------------- failure */
+
+void
+braid_xa_session_close(XaSession *s, const char *reason, const char *hint)
+{
+	s->ready = false;
+	s->tried = true;
+	braid_xa_node_set_unready(s->serverid, reason, hint);
+	for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
+	{
+		XaConnection *c = &s->connections[i];
+
+		if (c->job)
+			give_up_job(s, c->job, reason);
+		braid_xa_connection_close(c);
+	}
+	while (!dlist_is_empty(&s->jobs))
+		give_up_job(s, dlist_container(Job, node, dlist_pop_head_node(&s->jobs)), reason);
+	s->njobs = 0;
+	s->sweeping = false;
+	s->recovering = 0;
+	s->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->retry_ms);
+	s->retry_ms = Min(s->retry_ms * 2, MAX_RETRY_MS);
+}
+
+/* libpq's message as one line without the end of line. */
+static char *
+one_line(const char *message)
+{
+	char	   *copy = pstrdup(message);
+
+	for (char *p = copy; *p; p++)
+		if (*p == '\n')
+			*p = p[1] ? ' ' : '\0';
+	return copy;
+}
+
+static void
+fail_connection(XaSession *s, XaConnection *c, const char *reason)
+{
+	char	   *line = one_line(reason);
+	Job		   *job = c->job;
+
+	if (c == control(s))
+	{
+		if (s->ready)
+			ereport(LOG,
+					(errmsg("lost the connection to server \"%s\": %s", s->name, line)));
+		braid_xa_session_close(s, psprintf("could not connect to it: %s", line),
+							   "Check that the server is up, its address, and the user mapping for "
+							   "role \"" BRAID_XA_RESOLVER_ROLE "\".");
+		return;
+	}
+	c->job = NULL;
+	braid_xa_connection_close(c);
+	s->more_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_RETRY_MS);
+	if (job && job->attempts < MAX_ATTEMPTS)
+		queue_job(s, job);
+	else if (job)
+		give_up_job(s, job, line);
+}
+
+/* ---------------------------------------------------------------- verify */
+
+/*
+ * One row: version of the extension, protocol of the loaded library,
+ * max_prepared_transactions, whether it is a standby, and whether we hold the
+ * fence.
+ */
+static void
+begin_verify(XaSession *s)
+{
+	XaConnection *c = control(s);
+	char	   *sql = psprintf("SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'braid'), "
+							   "pg_catalog.current_setting('braid.xa_protocol', true), "
+							   "pg_catalog.current_setting('max_prepared_transactions'), "
+							   "pg_catalog.pg_is_in_recovery(), "
+							   "pg_catalog.pg_try_advisory_lock(%lld)",
+							   (long long) s->coordinator);
+
+	c->job = make_job(JOB_VERIFY);
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	pfree(sql);
+}
+
+/* Why the participant cannot take part; NULL if it can. */
+static const char *
+find_fault(PGresult *r, const char **hint)
+{
+	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1)
+	{
+		*hint = NULL;
+		return one_line(PQresultErrorMessage(r));
+	}
+	if (PQgetisnull(r, 0, 1))
+	{
+		*hint = "Add braid to \"shared_preload_libraries\" in its postgresql.conf and restart it.";
+		return "braid is not loaded there";
+	}
+	if (PQgetisnull(r, 0, 0))
+	{
+		*hint = "Run CREATE EXTENSION braid in that database.";
+		return "the extension braid is not installed in its database";
+	}
+	if (strcmp(PQgetvalue(r, 0, 1), BRAID_XA_PROTOCOL) != 0)
+	{
+		*hint = "Install the same version of braid on both.";
+		return psprintf("it speaks version %s of the commit protocol, this server version %s",
+						PQgetvalue(r, 0, 1), BRAID_XA_PROTOCOL);
+	}
+	if (strcmp(PQgetvalue(r, 0, 2), "0") == 0)
+	{
+		*hint = "Set \"max_prepared_transactions\" in its postgresql.conf to at least its \"max_connections\" and restart it.";
+		return "prepared transactions are disabled there";
+	}
+	if (strcmp(PQgetvalue(r, 0, 3), "t") == 0)
+	{
+		*hint = "Let the server's options point to the primary.";
+		return "it is a standby";
+	}
+	if (strcmp(PQgetvalue(r, 0, 4), "t") != 0)
+	{
+		*hint = "Stop the other one, or give this database an identity of its own with braid_internal.new_identity().";
+		return "another server with the identity of this one, a clone or an old primary, is connected to it";
+	}
+	return NULL;
+}
+
+static void
+end_verify(XaSession *s, PGresult *r)
+{
+	const char *hint = NULL;
+	const char *fault = find_fault(r, &hint);
+
+	if (fault)
+	{
+		braid_xa_session_close(s, fault, hint);
+		return;
+	}
+	s->ready = true;
+	s->retry_ms = MIN_RETRY_MS;
+	s->next_sweep = 0;
+	s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
+	braid_xa_node_set_ready(s->serverid, PQgetvalue(r, 0, 0));
+}
+
+/* ---------------------------------------------------------------- sweep */
+
+static void
+begin_sweep(XaSession *s)
+{
+	XaConnection *c = control(s);
+	char		prefix[BRAID_GID_LEN];
+	char	   *sql = psprintf("SELECT gid, pg_catalog.extract('epoch', prepared) "
+							   "FROM pg_catalog.pg_prepared_xacts "
+							   "WHERE database = pg_catalog.current_database() "
+							   "AND pg_catalog.starts_with(gid, '%s')",
+							   braid_gid_prefix(s->coordinator, prefix));
+
+	s->sweeping = true;
+	s->sweep_failed = false;
+	s->sweep_began = GetCurrentTimestamp();
+	s->sweep_clean_before = s->sweep_began;
+	s->sweep_requests = braid_xa_node_sweeps_requested(s->serverid);
+	c->job = make_job(JOB_SWEEP);
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	pfree(sql);
+}
+
+static void
+end_sweep_if_complete(XaSession *s)
+{
+	if (!s->sweeping || s->recovering > 0 ||
+		(control(s)->job && ((Job *) control(s)->job)->kind == JOB_SWEEP))
+		return;
+	s->sweeping = false;
+	braid_xa_node_sweep_done(s->serverid, s->sweep_requests,
+							 s->sweep_failed ? 0 : s->sweep_clean_before, s->sweep_us);
+	if (!s->sweep_failed)
+		braid_xa_transaction_server_clean(MyDatabaseId, s->serverid);
+	s->next_sweep = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->sweep_delay_ms);
+	s->sweep_delay_ms = Min(s->sweep_delay_ms * 2, braid_xa_recovery_interval);
+}
+
+/* P minus A: the gids that are recovery's business; notes the others. */
+static int
+sift_prepared(XaSession *s, PGresult *p, BraidGid *found)
+{
+	int			nfound = 0;
+
+	for (int i = 0; i < PQntuples(p); i++)
+	{
+		XaFinding	f = {0};
+		TimestampTz decided;
+
+		if (!braid_gid_parse(PQgetvalue(p, i, 0), &f.gid) || f.gid.coordinator != s->coordinator)
+			continue;
+		f.dbid = MyDatabaseId;
+		f.serverid = s->serverid;
+		f.prepared = time_t_to_timestamptz((pg_time_t) atof(PQgetvalue(p, i, 1)));
+		f.sweep = s->sweep_requests;
+		if (braid_xa_transaction_is_live(&f.gid, &decided))
+		{
+			f.state = XA_FINDING_ACTIVE;
+			s->sweep_clean_before = Min(s->sweep_clean_before, decided);
+		}
+		else
+		{
+			f.state = XA_FINDING_FAILED;
+			found[nfound++] = f.gid;
+		}
+		braid_xa_node_add_finding(&f);
+	}
+	return nfound;
+}
+
+/* P has arrived: look at A, then at T, and settle what is to be settled. */
+static void
+settle_prepared(XaSession *s, PGresult *p)
+{
+	BraidGid   *found = palloc(sizeof(BraidGid) * (PQntuples(p) + 1));
+	bool	   *committed = palloc(sizeof(bool) * (PQntuples(p) + 1));
+	int			nfound;
+
+	braid_xa_node_forget_findings(s->serverid);
+	nfound = sift_prepared(s, p, found);
+	if (nfound > 0)
+	{
+		MemoryContext caller = CurrentMemoryContext;
+
+		BRAID_FAILPOINT("xa-sweep");
+		StartTransactionCommand();
+		braid_xa_decision_look_up(nfound, found, committed);
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(caller);
+	}
+	for (int i = 0; i < nfound; i++)
+	{
+		Job		   *job = make_job(JOB_RECOVER);
+
+		job->gid = found[i];
+		job->commit = committed[i];
+		s->recovering++;
+		queue_job(s, job);
+	}
+	pfree(found);
+	pfree(committed);
+}
+
+static void
+end_sweep_query(XaSession *s, PGresult *r)
+{
+	s->sweep_us = GetCurrentTimestamp() - s->sweep_began;
+	if (PQresultStatus(r) == PGRES_TUPLES_OK)
+		settle_prepared(s, r);
+	else
+	{
+		ereport(LOG,
+				(errmsg("could not list the prepared transactions of server \"%s\": %s",
+						s->name, one_line(PQresultErrorMessage(r)))));
+		s->sweep_failed = true;
+	}
+}
+
+/* ---------------------------------------------------------------- results */
+
+/* NULL if the command did its work, or had none. */
+static const char *
+finish_error(PGresult *r)
+{
+	const char *sqlstate = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+
+	if (PQresultStatus(r) == PGRES_COMMAND_OK)
+		return NULL;
+	if (sqlstate && strcmp(sqlstate, "42704") == 0)
+		return NULL;
+	return one_line(PQresultErrorMessage(r));
+}
+
+static void
+end_finish(XaSession *s, Job *job, PGresult *r)
+{
+	const char *error = finish_error(r);
+
+	braid_xa_transaction_branch_end(job->slot, job->gid.branch,
+									error ? psprintf("server \"%s\": %s", s->name, error) : NULL);
+	if (error)
+	{
+		/* Recovery has it now; do not make it wait for its turn. */
+		s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
+		s->next_sweep = Min(s->next_sweep,
+							TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MIN_SWEEP_DELAY_MS));
+	}
+}
+
+static void
+end_recover(XaSession *s, Job *job, PGresult *r)
+{
+	const char *error = finish_error(r);
+	char		gid[BRAID_GID_LEN];
+
+	braid_gid_format(&job->gid, gid);
+	s->recovering--;
+	if (error)
+	{
+		s->sweep_failed = true;
+		ereport(LOG,
+				(errmsg("could not finish prepared transaction \"%s\" on server \"%s\": %s",
+						gid, s->name, error)));
+		braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, error);
+		return;
+	}
+	ereport(LOG,
+			(errmsg("recovery has %s prepared transaction \"%s\" on server \"%s\"",
+					job->commit ? "committed" : "rolled back", gid, s->name)));
+	braid_xa_node_settle_finding(s->serverid, &job->gid,
+								 job->commit ? XA_FINDING_COMMITTED : XA_FINDING_ROLLED_BACK, NULL);
+}
+
+static void
+process_result(XaSession *s, XaConnection *c)
+{
+	PGresult   *r = braid_xa_connection_take_result(c);
+	Job		   *job = c->job;
+
+	c->job = NULL;
+	switch (job->kind)
+	{
+		case JOB_VERIFY:
+			end_verify(s, r);
+			break;
+		case JOB_SWEEP:
+			end_sweep_query(s, r);
+			break;
+		case JOB_FINISH:
+			end_finish(s, job, r);
+			break;
+		case JOB_RECOVER:
+			end_recover(s, job, r);
+			break;
+	}
+	PQclear(r);
+	pfree(job);
+	end_sweep_if_complete(s);
+}
+
+void
+braid_xa_session_advance(XaSession *s, XaConnection *c)
+{
+	switch (braid_xa_connection_advance(c))
+	{
+		case XA_OUTCOME_NONE:
+			break;
+		case XA_OUTCOME_CONNECTED:
+			if (c == control(s))
+				begin_verify(s);
+			break;
+		case XA_OUTCOME_RESULT:
+			process_result(s, c);
+			break;
+		case XA_OUTCOME_FAILED:
+			fail_connection(s, c, PQerrorMessage(c->pg));
+			break;
+	}
+}
+
+/* ---------------------------------------------------------------- tend */
+
+/* Gives up what takes too long; returns the milliseconds to the next check. */
+static long
+check_time_outs(XaSession *s, TimestampTz now)
+{
+	long		nap = LONG_MAX;
+
+	for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
+	{
+		XaConnection *c = &s->connections[i];
+		TimestampTz deadline;
+
+		if (c->state != XA_CONNECTION_CONNECTING && c->state != XA_CONNECTION_BUSY)
+			continue;
+		deadline = TimestampTzPlusMilliseconds(c->began, braid_xa_finish_timeout);
+		if (deadline <= now)
+			fail_connection(s, c, "it does not answer");
+		else
+			nap = Min(nap, TimestampDifferenceMilliseconds(now, deadline) + 1);
+	}
+	return nap;
+}
+
+static long
+tend_control(XaSession *s, TimestampTz now)
+{
+	const char *error;
+
+	if (control(s)->state != XA_CONNECTION_CLOSED)
+		return LONG_MAX;
+	if (s->retry_at > now)
+		return TimestampDifferenceMilliseconds(now, s->retry_at) + 1;
+	if (!braid_xa_connection_open(control(s), &s->options, &error))
+	{
+		braid_xa_session_close(s, psprintf("could not connect to it: %s", one_line(error)), NULL);
+		return s->retry_ms;
+	}
+	return LONG_MAX;
+}
+
+static long
+tend_sweep(XaSession *s, TimestampTz now)
+{
+	uint64		requests = braid_xa_node_sweeps_requested(s->serverid);
+
+	if (!s->ready || s->sweeping)
+		return LONG_MAX;
+	if (requests != s->requests_seen)
+	{
+		s->requests_seen = requests;
+		s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
+		s->next_sweep = now;
+	}
+	if (s->next_sweep > now)
+		return TimestampDifferenceMilliseconds(now, s->next_sweep) + 1;
+
+	/* If it is busy, its result comes soon and brings us here again. */
+	if (control(s)->state == XA_CONNECTION_IDLE)
+		begin_sweep(s);
+	return LONG_MAX;
+}
+
+long
+braid_xa_session_tend(XaSession *s)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long		nap = check_time_outs(s, now);
+
+	nap = Min(nap, tend_control(s, now));
+	nap = Min(nap, tend_sweep(s, now));
+	dispatch(s, now);
+	return nap;
+}

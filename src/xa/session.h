@@ -1,0 +1,63 @@
+/*
+ * session.h
+ *	  The resolver's dealings with one participant.
+ */
+#ifndef BRAID_XA_SESSION_H
+#define BRAID_XA_SESSION_H
+
+#include "lib/ilist.h"
+#include "xa/connection.h"
+#include "xa/node.h"
+
+typedef struct XaSession
+{
+	Oid			serverid;
+	char	   *name;			/* of the server */
+	uint64		coordinator;	/* our identity */
+	XaConnectionOptions options;
+
+	/* connections[0] verifies, holds the fence and sweeps; all finish branches */
+	XaConnection connections[BRAID_XA_MAX_CONNECTIONS];
+	bool		ready;
+	bool		tried;			/* has failed at least once */
+	TimestampTz more_at;		/* no further connection before */
+	TimestampTz retry_at;		/* no connection attempt before */
+	int			retry_ms;
+
+	dlist_head	jobs;			/* that no connection has taken yet */
+	int			njobs;
+
+	/* The sweep under way, see session.c. */
+	bool		sweeping;
+	bool		sweep_failed;
+	int			recovering;		/* its commands that have not ended */
+	uint64		sweep_requests; /* that it answers */
+	TimestampTz sweep_began;
+	TimestampTz sweep_clean_before;
+	int64		sweep_us;
+
+	TimestampTz next_sweep;
+	int			sweep_delay_ms;
+	uint64		requests_seen;
+} XaSession;
+
+/* Allocates in the current context, which must live as long as the session. */
+extern XaSession *braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
+										  const XaConnectionOptions *options);
+
+/* Closes all connections; what was queued is left to recovery. */
+extern void braid_xa_session_close(XaSession *s, const char *reason, const char *hint);
+
+/* Commits a branch of a decided transaction (see transaction.h) soon. */
+extern void braid_xa_session_finish(XaSession *s, int slot, int branch);
+
+/* A connection's socket is ready. */
+extern void braid_xa_session_advance(XaSession *s, XaConnection *c);
+
+/*
+ * Does what is due: connects, sends queued commands, begins sweeps.  Returns
+ * the milliseconds until it wants to be called again at the latest.
+ */
+extern long braid_xa_session_tend(XaSession *s);
+
+#endif							/* BRAID_XA_SESSION_H */

@@ -1,0 +1,23 @@
+/*
+ * settings.h
+ *	  Configuration parameters of the transaction half.
+ */
+#ifndef BRAID_XA_SETTINGS_H
+#define BRAID_XA_SETTINGS_H
+
+extern int	braid_xa_ready_timeout; /* ms */
+extern int	braid_xa_finish_timeout;	/* ms */
+extern int	braid_xa_recovery_interval; /* ms */
+extern int	braid_xa_resolver_connections;
+extern int	braid_xa_max_servers;
+
+/* Kind of the resolver among the background workers; see common/worker.h. */
+extern int	braid_xa_resolver_kind;
+
+/* The protocol between coordinators and participants; changes with its meaning. */
+#define BRAID_XA_PROTOCOL "1"
+
+/* Role as which a resolver connects to a participant. */
+#define BRAID_XA_RESOLVER_ROLE "braid_resolver"
+
+#endif							/* BRAID_XA_SETTINGS_H */

@@ -1,0 +1,122 @@
+/*
+ * transaction.h
+ *	  The global transactions of this server that are under way, in shared memory.
+ */
+#ifndef BRAID_XA_TRANSACTION_H
+#define BRAID_XA_TRANSACTION_H
+
+#include "datatype/timestamp.h"
+#include "storage/latch.h"
+#include "xa/gid.h"
+
+#define BRAID_XA_MAX_BRANCHES 32
+
+/*
+ * States of a transaction:
+ *
+ *	  FREE --begin--> ACTIVE --commit--> COMMITTING --last branch--> FINISHED
+ *	   ^                |                    |                          |
+ *	   +----- abort ----+                    | nobody waits             | waiter
+ *	   +---------------- all branches done --+--------------------------+ has seen
+ *	   ^                                     |                          | it
+ *	   |                                     v  some branch left        |
+ *	   +------ clean sweep of its nodes --- LEFT <----------------------+
+ */
+typedef enum XaState
+{
+	XA_FREE,
+	XA_ACTIVE,					/* not decided: branches may get prepared */
+	XA_COMMITTING,				/* decided; the resolver finishes the branches */
+	XA_FINISHED,				/* waits for its backend to take notice */
+	XA_LEFT						/* a branch is left to recovery; for display */
+} XaState;
+
+typedef enum XaBranchState
+{
+	XA_BRANCH_OPEN,				/* not decided */
+	XA_BRANCH_QUEUED,			/* decided; the resolver's business */
+	XA_BRANCH_DONE,
+	XA_BRANCH_LEFT				/* the next sweep of its server finds it */
+} XaBranchState;
+
+typedef struct XaBranchEntry
+{
+	Oid			serverid;
+	XaBranchState state;
+} XaBranchEntry;
+
+typedef struct XaTransaction
+{
+	XaState		state;
+	Oid			dbid;
+	BraidGid	gid;			/* the branch number is the index in branches */
+	int			pid;			/* of the backend */
+	Latch	   *waiter;			/* set when finished; NULL: nobody waits */
+	TimestampTz started;
+	TimestampTz decided;
+	int			attempts;
+	int			next;			/* in its database's queue; -1: last */
+	char		last_error[128];
+	int			nbranches;
+	XaBranchEntry branches[BRAID_XA_MAX_BRANCHES];
+} XaTransaction;
+
+/* ---- for the coordinating backend */
+
+/*
+ * Registers a transaction as active, which keeps recovery away from its
+ * branches.  Before the first branch hears of its gid.  Throws 53400 when too
+ * many are under way.
+ */
+extern int	braid_xa_transaction_begin(const BraidGid *gid, int nbranches, const Oid *serverids);
+
+/* Not decided after all: the branches are recovery's now.  Does not throw. */
+extern void braid_xa_transaction_abort(int slot);
+
+/*
+ * Hands a committed transaction to the resolver.  The caller must call
+ * braid_xa_transaction_wait() next.  Does not throw.
+ */
+extern void braid_xa_transaction_commit(int slot);
+
+/*
+ * Waits until all branches have been committed; warns if some were left to
+ * recovery or the wait was cut short.  For use with interrupts held; does not
+ * throw.
+ */
+extern void braid_xa_transaction_wait(int slot);
+
+/* ---- for the resolver of a database */
+
+/* Takes the next transaction from the queue, -1 if it is empty. */
+extern int	braid_xa_transaction_dequeue(Oid dbid);
+
+/* Queues what a dead predecessor has taken and not finished. */
+extern void braid_xa_transaction_requeue(Oid dbid);
+
+/* Notes the end of one branch; error is NULL for done, else it is left. */
+extern void braid_xa_transaction_branch_end(int slot, int branch, const char *error);
+
+/*
+ * Is this branch's fate not recovery's business?  If so, *decided is when its
+ * transaction was decided, DT_NOEND if it is not yet.
+ */
+extern bool braid_xa_transaction_is_live(const BraidGid *gid, TimestampTz *decided);
+
+/* A sweep has settled all that was left on the server. */
+extern void braid_xa_transaction_server_clean(Oid dbid, Oid serverid);
+
+/* ---- for everybody */
+
+/* The slot as it is; for the resolver, and for reading under the lock below. */
+extern XaTransaction *braid_xa_transaction_slot(int slot);
+
+/* A copy of slot number i; false if there are no more slots. */
+extern bool braid_xa_transaction_read(int slot, XaTransaction *copy);
+
+/* Does any transaction under way or left have a branch on the server? */
+extern bool braid_xa_transaction_uses_server(Oid dbid, Oid serverid);
+
+extern void braid_xa_transaction_init(void);
+
+#endif							/* BRAID_XA_TRANSACTION_H */
