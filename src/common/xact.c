@@ -19,6 +19,8 @@
 
 static BraidXactHandler handlers[BRAID_XACT_NSTAGES][MAX_HANDLERS];
 static int	nhandlers[BRAID_XACT_NSTAGES];
+static BraidSubXactHandler subxact_handlers[MAX_HANDLERS];
+static int	nsubxact_handlers = 0;
 static BraidLocksReleasedHandler released_handlers[MAX_HANDLERS];
 static int	nreleased_handlers = 0;
 
@@ -29,6 +31,13 @@ run_stage(XactEvent event, void *arg)
 
 	for (int i = 0; i < nhandlers[stage]; i++)
 		handlers[stage][i] (event);
+}
+
+static void
+run_subxact(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	for (int i = 0; i < nsubxact_handlers; i++)
+		subxact_handlers[i] (event);
 }
 
 static void
@@ -50,6 +59,13 @@ braid_xact_register(BraidXactStage stage, BraidXactHandler handler)
 }
 
 void
+braid_xact_register_subxact(BraidSubXactHandler handler)
+{
+	Assert(nsubxact_handlers < MAX_HANDLERS);
+	subxact_handlers[nsubxact_handlers++] = handler;
+}
+
+void
 braid_xact_on_locks_released(BraidLocksReleasedHandler handler)
 {
 	Assert(nreleased_handlers < MAX_HANDLERS);
@@ -68,5 +84,6 @@ braid_xact_init(void)
 {
 	RegisterXactCallback(run_stage, (void *) (intptr_t) BRAID_XACT_LAST);
 	RegisterXactCallback(run_stage, (void *) (intptr_t) BRAID_XACT_FIRST);
+	RegisterSubXactCallback(run_subxact, NULL);
 	RegisterResourceReleaseCallback(run_locks_released, NULL);
 }

@@ -29,9 +29,12 @@ typedef enum BraidXactStage
 } BraidXactStage;
 
 typedef void (*BraidXactHandler) (XactEvent event);
+typedef void (*BraidSubXactHandler) (SubXactEvent event);
 typedef void (*BraidLocksReleasedHandler) (bool is_commit);
 
 extern void braid_xact_register(BraidXactStage stage, BraidXactHandler handler);
+
+extern void braid_xact_register_subxact(BraidSubXactHandler handler);
 
 /*
  * Called at the end of a top-level transaction when its locks are released and

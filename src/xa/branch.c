@@ -7,6 +7,13 @@
  *	  transaction: that is a branch.  Only branches that write are kept here;
  *	  postgres_fdw ends the others by itself.
  *
+ *	  A branch is enlisted by a tag in one of its statements (tag.h), which costs
+ *	  nothing, or by a statement of its own, which costs a round trip.  Whether
+ *	  tags arrive depends on the insides of postgres_fdw.  So tags are not
+ *	  trusted before they were seen to arrive: the first tagged branch of a
+ *	  session on each server is enlisted by a statement as well, and its answer
+ *	  tells whether the participant knew the gid already.
+ *
  *	  A branch stays noted when the subtransaction that wrote is rolled back.
  *	  The participant knows best whether there is something to prepare.
  */
@@ -31,14 +38,16 @@ static List *branches = NIL;
 
 static bool enlisting = false;
 
-/* Prepared enlisting statement of each server, for the life of the session. */
-typedef struct EnlistPlan
+/* What the session knows of a server's way to be enlisted. */
+typedef struct EnlistMethod
 {
 	Oid			serverid;		/* key */
-	SPIPlanPtr	plan;
-} EnlistPlan;
+	SPIPlanPtr	plan;			/* of the enlisting statement */
+	bool		tags_arrive;	/* seen */
+	bool		tags_lost;		/* seen */
+} EnlistMethod;
 
-static HTAB *enlist_plans = NULL;
+static HTAB *enlist_methods = NULL;
 
 List *
 braid_xa_branches(void)
@@ -60,8 +69,8 @@ braid_xa_branch_enlisting(void)
 	return enlisting;
 }
 
-static bool
-is_noted(Oid serverid, Oid userid, Oid umid)
+static XaBranch *
+find_branch(Oid serverid, Oid userid, Oid umid)
 {
 	ListCell   *lc;
 
@@ -70,24 +79,29 @@ is_noted(Oid serverid, Oid userid, Oid umid)
 		XaBranch   *b = lfirst(lc);
 
 		if (b->umid == umid || (b->serverid == serverid && b->userid == userid))
-			return true;
+			return b;
 	}
-	return false;
+	return NULL;
 }
 
-void
+XaBranch *
 braid_xa_branch_note_write(Oid serverid, Oid userid)
 {
 	MemoryContext old;
 	XaBranch   *b;
 	Oid			umid;
 
+	if (enlisting)
+		return NULL;
+
 	/* InvalidOid is no user mapping's oid: look without the catalog first. */
-	if (enlisting || is_noted(serverid, userid, InvalidOid))
-		return;
+	b = find_branch(serverid, userid, InvalidOid);
+	if (b)
+		return b;
 	umid = GetUserMapping(userid, serverid)->umid;
-	if (is_noted(serverid, userid, umid))
-		return;
+	b = find_branch(serverid, userid, umid);
+	if (b)
+		return b;
 	braid_xa_node_wait_ready(serverid);
 	if (list_length(branches) >= BRAID_XA_MAX_BRANCHES)
 		ereport(ERROR,
@@ -95,49 +109,83 @@ braid_xa_branch_note_write(Oid serverid, Oid userid)
 				 errmsg("a global transaction cannot write through more than %d user mappings",
 						BRAID_XA_MAX_BRANCHES)));
 	old = MemoryContextSwitchTo(TopTransactionContext);
-	b = palloc(sizeof(XaBranch));
+	b = palloc0(sizeof(XaBranch));
 	b->umid = umid;
 	b->serverid = serverid;
 	b->userid = userid;
+	b->number = list_length(branches);
 	branches = lappend(branches, b);
 	MemoryContextSwitchTo(old);
+	return b;
 }
 
-/* The statement that enlists a branch on the server; SPI must be connected. */
-static SPIPlanPtr
-enlist_plan(Oid serverid)
+static EnlistMethod *
+enlist_method(Oid serverid)
 {
-	EnlistPlan *entry;
+	EnlistMethod *method;
 	bool		found;
 
-	if (!enlist_plans)
+	if (!enlist_methods)
 	{
 		HASHCTL		ctl = {0};
 
 		ctl.keysize = sizeof(Oid);
-		ctl.entrysize = sizeof(EnlistPlan);
-		enlist_plans = hash_create("braid enlisting statements", 8, &ctl, HASH_ELEM | HASH_BLOBS);
+		ctl.entrysize = sizeof(EnlistMethod);
+		enlist_methods = hash_create("braid enlisting", 8, &ctl, HASH_ELEM | HASH_BLOBS);
 	}
-	entry = hash_search(enlist_plans, &serverid, HASH_ENTER, &found);
+	method = hash_search(enlist_methods, &serverid, HASH_ENTER, &found);
 	if (!found)
-		entry->plan = NULL;
-	if (!entry->plan)
 	{
-		Oid			types[1] = {TEXTOID};
-		char	   *sql = psprintf("UPDATE %s SET gid = $1", braid_xa_server_enlist_table(serverid));
-		SPIPlanPtr	plan = SPI_prepare(sql, 1, types);
-
-		if (!plan)
-			elog(ERROR, "SPI_prepare returned %s for \"%s\"", SPI_result_code_string(SPI_result), sql);
-		SPI_keepplan(plan);
-		entry->plan = plan;
+		method->plan = NULL;
+		method->tags_arrive = method->tags_lost = false;
 	}
-	return entry->plan;
+	return method;
+}
+
+bool
+braid_xa_branch_may_tag(const XaBranch *branch)
+{
+	return !enlist_method(branch->serverid)->tags_lost;
+}
+
+bool
+braid_xa_branch_is_enlisted(const XaBranch *branch)
+{
+	return branch->tagged && enlist_method(branch->serverid)->tags_arrive;
+}
+
+/* Prepares the enlisting statement; SPI must be connected. */
+static void
+prepare_plan(EnlistMethod *method)
+{
+	Oid			types[1] = {TEXTOID};
+	char	   *sql = psprintf("UPDATE %s SET gid = $1 RETURNING gid",
+							   braid_xa_server_enlist_table(method->serverid));
+	SPIPlanPtr	plan = SPI_prepare(sql, 1, types);
+
+	if (!plan)
+		elog(ERROR, "SPI_prepare returned %s for \"%s\"", SPI_result_code_string(SPI_result), sql);
+	SPI_keepplan(plan);
+	method->plan = plan;
+}
+
+/* Learns from the answer whether a tag had arrived. */
+static void
+note_arrival(EnlistMethod *method, bool known_before)
+{
+	method->tags_arrive = known_before;
+	method->tags_lost = !known_before;
+	if (!known_before)
+		ereport(LOG,
+				(errmsg("branches on server \"%s\" are enlisted by statements of their own",
+						GetForeignServer(method->serverid)->servername),
+				 errdetail("Tags in statements do not arrive with this version of postgres_fdw.")));
 }
 
 void
 braid_xa_branch_enlist(const XaBranch *branch, const char *gid)
 {
+	EnlistMethod *method = enlist_method(branch->serverid);
 	Oid			userid;
 	int			sec_context;
 	Datum		args[1];
@@ -149,13 +197,17 @@ braid_xa_branch_enlist(const XaBranch *branch, const char *gid)
 	enlisting = true;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
+	if (!method->plan)
+		prepare_plan(method);
 	args[0] = CStringGetTextDatum(gid);
-	rc = SPI_execute_plan(enlist_plan(branch->serverid), args, NULL, false, 0);
-	if (rc != SPI_OK_UPDATE || SPI_processed != 1)
+	rc = SPI_execute_plan(method->plan, args, NULL, false, 0);
+	if (rc != SPI_OK_UPDATE_RETURNING || SPI_processed != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_ERROR),
 				 errmsg("could not enlist branch \"%s\" on server \"%s\"",
 						gid, GetForeignServer(branch->serverid)->servername)));
+	if (branch->tagged)
+		note_arrival(method, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) != NULL);
 	SPI_finish();
 	PopActiveSnapshot();
 	enlisting = false;

@@ -12,14 +12,17 @@ typedef struct XaBranch
 	Oid			umid;			/* user mapping: one connection, one branch */
 	Oid			serverid;
 	Oid			userid;			/* a local user with that mapping */
+	int			number;			/* in the order of first writes, from 0 */
+	bool		tagged;			/* a statement with its tag has been executed */
 } XaBranch;
 
 /*
  * Notes that the current transaction writes to the server on behalf of the
  * user.  Waits until the server is ready for two-phase commit and throws 55000
- * if it does not become so.  Before the write.
+ * if it does not become so.  Before the write.  Returns the branch, which lives as
+ * long as the transaction; NULL for the statement that enlists one.
  */
-extern void braid_xa_branch_note_write(Oid serverid, Oid userid);
+extern XaBranch *braid_xa_branch_note_write(Oid serverid, Oid userid);
 
 /* Branches that write, in the order of their first writes. */
 extern List *braid_xa_branches(void);
@@ -28,6 +31,18 @@ extern void braid_xa_branches_forget(void);
 
 /* Makes the participant prepare the branch under this gid when it is committed. */
 extern void braid_xa_branch_enlist(const XaBranch *branch, const char *gid);
+
+/*
+ * May the branch be enlisted by tags in its statements?  Not once it has turned
+ * out in this session that tags do not arrive on its server.
+ */
+extern bool braid_xa_branch_may_tag(const XaBranch *branch);
+
+/*
+ * Is the branch enlisted by a tag, and have tags been seen to arrive on its
+ * server?  If not it must be enlisted by a statement of its own.
+ */
+extern bool braid_xa_branch_is_enlisted(const XaBranch *branch);
 
 /* Are we within braid_xa_branch_enlist()? */
 extern bool braid_xa_branch_enlisting(void);

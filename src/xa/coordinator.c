@@ -6,8 +6,9 @@
  *	  The steps of a COMMIT that has written on several nodes, and what a crash
  *	  of this server after each of them leaves (README.md has the argument):
  *
- *		FIRST  PRE_COMMIT	register as active; enlist the branches;
- *							insert the decision			nothing is prepared
+ *		first tagged write	register as active			nothing is prepared
+ *		FIRST  PRE_COMMIT	register as active; enlist the branches that are
+ *							not yet; insert the decision nothing is prepared
  *		postgres_fdw		COMMIT to all: they prepare	presumed abort
  *		LAST   PRE_COMMIT	all are prepared			presumed abort
  *		local commit record flushed						** decided **
@@ -23,6 +24,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "common/failpoint.h"
 #include "common/xact.h"
 #include "foreign/foreign.h"
@@ -37,45 +39,75 @@
 typedef enum CommitPhase
 {
 	PHASE_NONE,					/* no global transaction, or one phase will do */
-	PHASE_ACTIVE,				/* registered: branches may be prepared */
+	PHASE_REGISTERED,			/* known in shared memory; branches may be tagged */
+	PHASE_PREPARING,			/* branches may be prepared */
 	PHASE_COMMITTED				/* handed over to the resolver */
 } CommitPhase;
 
 static CommitPhase phase = PHASE_NONE;
 
-/* Our transaction in shared memory, unless PHASE_NONE. */
+/* Our transaction, unless PHASE_NONE: its name and place in shared memory. */
+static BraidGid transaction;
 static int	slot = -1;
 
 /*
- * A single branch, and nothing to commit here: then the participant's own
- * COMMIT is the commit.  Without an xid there is no row, no commit record, and
- * nothing of ours that anybody could see.
+ * A guess for the session's next transaction from its last one that wrote to a
+ * server: will it need two phases?  Then its statements carry tags.  A wrong
+ * guess costs time and nothing else: a round trip a branch if it was "no", two
+ * phases instead of one if it was "yes".
  */
-static bool
-one_phase_suffices(List *branches)
-{
-	return list_length(branches) == 1 && !TransactionIdIsValid(GetTopTransactionIdIfAny());
-}
+static bool expect_two_phases = false;
 
+/* Throws if there are too many, or if the identity is not known. */
 static void
-register_transaction(List *branches, BraidGid *gid, Oid *serverids)
+register_transaction(void)
 {
 	XaIdentity	identity;
-	ListCell   *lc;
 
 	/* A server was ready, so the resolver has published the identity. */
 	if (!braid_xa_identity_get(&identity))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the resolver of this database has not started yet")));
-	gid->coordinator = identity.coordinator;
-	gid->incarnation = identity.incarnation;
-	gid->fxid = U64FromFullTransactionId(GetTopFullTransactionId());
-	gid->branch = 0;
-	foreach(lc, branches)
-		serverids[foreach_current_index(lc)] = ((XaBranch *) lfirst(lc))->serverid;
-	slot = braid_xa_transaction_begin(gid, list_length(branches), serverids);
-	phase = PHASE_ACTIVE;
+	transaction.coordinator = identity.coordinator;
+	transaction.incarnation = identity.incarnation;
+	transaction.fxid = U64FromFullTransactionId(GetTopFullTransactionId());
+	transaction.branch = 0;
+	slot = braid_xa_transaction_begin(&transaction);
+	phase = PHASE_REGISTERED;
+}
+
+static char *
+branch_gid(const XaBranch *branch, char *text)
+{
+	BraidGid	gid = transaction;
+
+	gid.branch = branch->number;
+	return braid_gid_format(&gid, text);
+}
+
+bool
+braid_xa_coordinator_tag(const XaBranch *branch, char *gid)
+{
+	if (!expect_two_phases || !braid_xa_branch_may_tag(branch))
+		return false;
+	if (phase == PHASE_NONE)
+		register_transaction();
+	branch_gid(branch, gid);
+	return true;
+}
+
+/*
+ * A single branch, and nothing to commit here: then the participant's own
+ * COMMIT is the commit.  Without an xid there is no row, no commit record, and
+ * nothing of ours that anybody could see.  (Once a statement was tagged the
+ * participant will prepare, and there is an xid.)
+ */
+static bool
+one_phase_suffices(List *branches)
+{
+	return list_length(branches) == 1 && phase == PHASE_NONE &&
+		!TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
 /* Before postgres_fdw commits the remote transactions. */
@@ -84,23 +116,35 @@ before_remote_commit(void)
 {
 	List	   *branches = braid_xa_branches();
 	Oid			serverids[BRAID_XA_MAX_BRANCHES];
-	BraidGid	gid;
 	ListCell   *lc;
 
-	if (branches == NIL || one_phase_suffices(branches))
+	if (branches == NIL)
 		return;
-	register_transaction(branches, &gid, serverids);
+	if (one_phase_suffices(branches))
+	{
+		expect_two_phases = false;
+		return;
+	}
+
+	/* An xid that tagging has forced is not a local write; WAL is. */
+	expect_two_phases = list_length(branches) > 1 || XactLastRecEnd != InvalidXLogRecPtr;
+	if (phase == PHASE_NONE)
+		register_transaction();
 	foreach(lc, branches)
 	{
-		char		text[BRAID_GID_LEN];
+		XaBranch   *branch = lfirst(lc);
+		char		gid[BRAID_GID_LEN];
 
-		gid.branch = foreach_current_index(lc);
-		braid_xa_branch_enlist(lfirst(lc), braid_gid_format(&gid, text));
+		serverids[branch->number] = branch->serverid;
+		if (!braid_xa_branch_is_enlisted(branch))
+			braid_xa_branch_enlist(branch, branch_gid(branch, gid));
 		BRAID_FAILPOINT("xa-enlisted");
 	}
-	braid_xa_decision_insert(&gid, list_length(branches), serverids);
+	braid_xa_transaction_set_branches(slot, list_length(branches), serverids);
+	braid_xa_decision_insert(&transaction, list_length(branches), serverids);
 	ForceSyncCommit();
 	BRAID_FAILPOINT("xa-before-prepare");
+	phase = PHASE_PREPARING;
 }
 
 /* The local transaction has committed. */
@@ -122,6 +166,8 @@ after_abort(void)
 	 * still saw the transaction active would not be followed by another.
 	 */
 	braid_xa_transaction_abort(slot);
+	if (phase != PHASE_PREPARING)
+		return;
 	foreach(lc, braid_xa_branches())
 		(void) braid_xa_node_request_sweep(MyDatabaseId, ((XaBranch *) lfirst(lc))->serverid);
 }
@@ -139,15 +185,15 @@ last_stage(XactEvent event)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			if (phase == PHASE_ACTIVE)
+			if (phase == PHASE_PREPARING)
 				BRAID_FAILPOINT("xa-prepared");
 			return;
 		case XACT_EVENT_COMMIT:
-			if (phase == PHASE_ACTIVE)
+			if (phase == PHASE_PREPARING)
 				after_commit();
 			break;
 		case XACT_EVENT_ABORT:
-			if (phase == PHASE_ACTIVE)
+			if (phase == PHASE_REGISTERED || phase == PHASE_PREPARING)
 				after_abort();
 			phase = PHASE_NONE;
 			break;

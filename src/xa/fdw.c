@@ -7,6 +7,12 @@
  *	  replaced through which a write begins.  Each notes the write and calls the
  *	  original.  Planning, execution, push-down and the connections are
  *	  postgres_fdw's, from the library that is installed.
+ *
+ *	  Where the remote statement is at hand, it gets the tag that enlists the
+ *	  branch (tag.h): it is the first element of fdw_private, in copies of the
+ *	  list and of the plan node, as plans are shared and cached.  A branch counts
+ *	  as tagged once such a statement has been executed.  COPY, rows routed to
+ *	  partitions and TRUNCATE make their statements out of sight.
  */
 #include "postgres.h"
 
@@ -20,9 +26,15 @@
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "nodes/makefuncs.h"
+#include "nodes/value.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "xa/branch.h"
+#include "xa/coordinator.h"
+#include "xa/fdw.h"
+#include "xa/gid.h"
+#include "xa/tag.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_fdw_handler);
 PG_FUNCTION_INFO_V1(braid_sql_fdw_validator);
@@ -80,22 +92,110 @@ begin_scan(ForeignScanState *node, int eflags)
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY) && scan_locks_rows(node))
-		braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
+		(void) braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
 	original->BeginForeignScan(node, eflags);
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 		move_in_front();
+}
+
+/*
+ * fdw_private with the tag of the branch in the remote statement; unchanged if
+ * the branch is not to be tagged.
+ */
+static List *
+tag_statement(List *fdw_private, const XaBranch *branch)
+{
+	char		gid[BRAID_GID_LEN];
+	List	   *tagged;
+
+	if (!branch || fdw_private == NIL || !IsA(linitial(fdw_private), String) ||
+		!braid_xa_coordinator_tag(branch, gid))
+		return fdw_private;
+	tagged = list_copy(fdw_private);
+	linitial(tagged) = makeString(braid_xa_tag_append(strVal(linitial(fdw_private)), gid));
+	return tagged;
+}
+
+/* Tagged statements that were not executed yet; in TopTransactionContext. */
+typedef struct PendingTag
+{
+	void	   *state;			/* ForeignScanState or ResultRelInfo */
+	XaBranch   *branch;
+} PendingTag;
+
+static List *pending_tags = NIL;
+
+static void
+add_pending_tag(void *state, XaBranch *branch)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	PendingTag *tag = palloc(sizeof(PendingTag));
+
+	tag->state = state;
+	tag->branch = branch;
+	pending_tags = lappend(pending_tags, tag);
+	MemoryContextSwitchTo(old);
+}
+
+/* The statement was executed, or (executed false) never will be. */
+static void
+settle_pending_tag(void *state, bool executed)
+{
+	ListCell   *lc;
+
+	foreach(lc, pending_tags)
+	{
+		PendingTag *tag = lfirst(lc);
+
+		if (tag->state != state)
+			continue;
+		if (executed)
+			tag->branch->tagged = true;
+		pending_tags = foreach_delete_current(pending_tags, lc);
+	}
 }
 
 static void
 begin_direct_modify(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	ForeignScan *copy;
+	XaBranch   *branch;
 
-	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
-		braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+	{
+		original->BeginDirectModify(node, eflags);
+		return;
+	}
+	branch = braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
+	copy = makeNode(ForeignScan);
+	memcpy(copy, plan, sizeof(ForeignScan));
+	copy->fdw_private = tag_statement(plan->fdw_private, branch);
+	if (copy->fdw_private != plan->fdw_private)
+		add_pending_tag(node, branch);
+	node->ss.ps.plan = (Plan *) copy;
 	original->BeginDirectModify(node, eflags);
-	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
-		move_in_front();
+
+	/* EXPLAIN shows the plan's own statement. */
+	node->ss.ps.plan = (Plan *) plan;
+	move_in_front();
+}
+
+static TupleTableSlot *
+iterate_direct_modify(ForeignScanState *node)
+{
+	TupleTableSlot *slot = original->IterateDirectModify(node);
+
+	if (pending_tags != NIL)
+		settle_pending_tag(node, true);
+	return slot;
+}
+
+static void
+end_direct_modify(ForeignScanState *node)
+{
+	settle_pending_tag(node, false);
+	original->EndDirectModify(node);
 }
 
 static void
@@ -103,19 +203,86 @@ begin_modify(ModifyTableState *mtstate, ResultRelInfo *rri, List *fdw_private,
 			 int subplan_index, int eflags)
 {
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
-		braid_xa_branch_note_write(server_of(rri->ri_RelationDesc),
-								   braid_compat_modify_user(mtstate->ps.state, rri));
+	{
+		XaBranch   *branch = braid_xa_branch_note_write(server_of(rri->ri_RelationDesc),
+														braid_compat_modify_user(mtstate->ps.state, rri));
+		List	   *tagged = tag_statement(fdw_private, branch);
+
+		if (tagged != fdw_private)
+			add_pending_tag(rri, branch);
+		fdw_private = tagged;
+	}
 	original->BeginForeignModify(mtstate, rri, fdw_private, subplan_index, eflags);
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 		move_in_front();
+}
+
+static TupleTableSlot *
+exec_insert(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot, TupleTableSlot *plan_slot)
+{
+	slot = original->ExecForeignInsert(estate, rri, slot, plan_slot);
+	if (pending_tags != NIL)
+		settle_pending_tag(rri, true);
+	return slot;
+}
+
+static TupleTableSlot **
+exec_batch_insert(EState *estate, ResultRelInfo *rri, TupleTableSlot **slots,
+				  TupleTableSlot **plan_slots, int *nslots)
+{
+	slots = original->ExecForeignBatchInsert(estate, rri, slots, plan_slots, nslots);
+	if (pending_tags != NIL)
+		settle_pending_tag(rri, true);
+	return slots;
+}
+
+static TupleTableSlot *
+exec_update(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot, TupleTableSlot *plan_slot)
+{
+	slot = original->ExecForeignUpdate(estate, rri, slot, plan_slot);
+	if (pending_tags != NIL)
+		settle_pending_tag(rri, true);
+	return slot;
+}
+
+static TupleTableSlot *
+exec_delete(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot, TupleTableSlot *plan_slot)
+{
+	slot = original->ExecForeignDelete(estate, rri, slot, plan_slot);
+	if (pending_tags != NIL)
+		settle_pending_tag(rri, true);
+	return slot;
+}
+
+static void
+end_modify(EState *estate, ResultRelInfo *rri)
+{
+	settle_pending_tag(rri, false);
+	original->EndForeignModify(estate, rri);
+}
+
+/* Statements that an error or the end of the transaction has ended. */
+static void
+forget_pending_tags(XactEvent event)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		pending_tags = NIL;
+}
+
+static void
+forget_aborted_tags(SubXactEvent event)
+{
+	/* Too many at worst: those branches are enlisted by statements. */
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		pending_tags = NIL;
 }
 
 /* COPY, and rows routed to a partition. */
 static void
 begin_insert(ModifyTableState *mtstate, ResultRelInfo *rri)
 {
-	braid_xa_branch_note_write(server_of(rri->ri_RelationDesc),
-							   braid_compat_modify_user(mtstate->ps.state, rri));
+	(void) braid_xa_branch_note_write(server_of(rri->ri_RelationDesc),
+									  braid_compat_modify_user(mtstate->ps.state, rri));
 	original->BeginForeignInsert(mtstate, rri);
 	move_in_front();
 }
@@ -126,7 +293,7 @@ truncate_tables(List *rels, DropBehavior behavior, bool restart_seqs)
 	ListCell   *lc;
 
 	foreach(lc, rels)
-		braid_xa_branch_note_write(server_of(lfirst(lc)), GetUserId());
+		(void) braid_xa_branch_note_write(server_of(lfirst(lc)), GetUserId());
 	original->ExecForeignTruncate(rels, behavior, restart_seqs);
 	move_in_front();
 }
@@ -159,7 +326,14 @@ braid_sql_fdw_handler(PG_FUNCTION_ARGS)
 	memcpy(routine, original, sizeof(FdwRoutine));
 	routine->BeginForeignScan = begin_scan;
 	routine->BeginDirectModify = begin_direct_modify;
+	routine->IterateDirectModify = iterate_direct_modify;
+	routine->EndDirectModify = end_direct_modify;
 	routine->BeginForeignModify = begin_modify;
+	routine->ExecForeignInsert = exec_insert;
+	routine->ExecForeignBatchInsert = exec_batch_insert;
+	routine->ExecForeignUpdate = exec_update;
+	routine->ExecForeignDelete = exec_delete;
+	routine->EndForeignModify = end_modify;
 	routine->BeginForeignInsert = begin_insert;
 	routine->ExecForeignTruncate = truncate_tables;
 	PG_RETURN_POINTER(routine);
@@ -171,4 +345,11 @@ braid_sql_fdw_validator(PG_FUNCTION_ARGS)
 	/* All options are postgres_fdw's. */
 	return DirectFunctionCall2(postgres_fdw_function("postgres_fdw_validator"),
 							   PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
+}
+
+void
+braid_xa_fdw_init(void)
+{
+	braid_xact_register(BRAID_XACT_LAST, forget_pending_tags);
+	braid_xact_register_subxact(forget_aborted_tags);
 }

@@ -10,6 +10,7 @@
 #include "utils/guc.h"
 #include "xa/coordinator.h"
 #include "xa/ddl.h"
+#include "xa/fdw.h"
 #include "xa/identity.h"
 #include "xa/node.h"
 #include "xa/participant.h"
@@ -73,6 +74,7 @@ braid_xa_init(void)
 	braid_xa_transaction_init();
 	braid_xa_node_init();
 	braid_xa_participant_init();
+	braid_xa_fdw_init();
 	braid_xa_coordinator_init();
 	braid_xa_ddl_init();
 }

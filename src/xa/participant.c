@@ -14,6 +14,10 @@
  *		success and the tag ROLLBACK, which postgres_fdw takes for a commit.
  *		Here it is an error.
  *
+ *	  The gid comes with an UPDATE of the view braid_internal.enlist or as a
+ *	  comment at the end of any statement (tag.h); what is rolled back to a
+ *	  savepoint later leaves the transaction enlisted all the same.
+ *
  *	  Enlisting needs no privilege: it can only make a session's own COMMIT a
  *	  PREPARE, which the session could have sent itself.
  *
@@ -31,6 +35,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "parser/analyze.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -38,6 +43,7 @@
 #include "xa/gid.h"
 #include "xa/participant.h"
 #include "xa/settings.h"
+#include "xa/tag.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_enlist);
 
@@ -48,6 +54,7 @@ static char enlisted_gid[BRAID_GID_LEN] = "";
 static bool enlisted_failed = false;
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
+static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
 
 static void
 enlist(const char *text)
@@ -69,13 +76,17 @@ enlist(const char *text)
 	strlcpy(enlisted_gid, text, sizeof(enlisted_gid));
 }
 
-/* INSTEAD OF UPDATE trigger on braid_internal.enlist */
+/*
+ * INSTEAD OF UPDATE trigger on braid_internal.enlist.  What RETURNING then shows
+ * is null if the transaction was not enlisted before.
+ */
 Datum
 braid_sql_enlist(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Datum		gid;
 	bool		isnull;
+	bool		known_before;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		ereport(ERROR,
@@ -86,8 +97,24 @@ braid_sql_enlist(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("name of a branch must not be null")));
+	known_before = enlisted_gid[0] != '\0';
 	enlist(TextDatumGetCString(gid));
-	return PointerGetDatum(trigger->tg_newtuple);
+	if (known_before)
+		return PointerGetDatum(trigger->tg_newtuple);
+	isnull = true;
+	return PointerGetDatum(heap_form_tuple(RelationGetDescr(trigger->tg_relation), &gid, &isnull));
+}
+
+static void
+post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate)
+{
+	char		gid[BRAID_GID_LEN];
+
+	if (prev_post_parse_analyze)
+		prev_post_parse_analyze(pstate, query, jstate);
+	if (pstate->p_sourcetext && braid_xa_tag_find(pstate->p_sourcetext, gid) &&
+		IsTransactionBlock())
+		enlist(gid);
 }
 
 /* The COMMIT as a PREPARE TRANSACTION of the enlisted gid. */
@@ -196,5 +223,7 @@ braid_xa_participant_init(void)
 {
 	prev_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
+	prev_post_parse_analyze = post_parse_analyze_hook;
+	post_parse_analyze_hook = post_parse_analyze;
 	braid_xact_register(BRAID_XACT_LAST, end_of_transaction);
 }

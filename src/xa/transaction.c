@@ -168,11 +168,10 @@ find_slot(XaState state)
 }
 
 int
-braid_xa_transaction_begin(const BraidGid *gid, int nbranches, const Oid *serverids)
+braid_xa_transaction_begin(const BraidGid *gid)
 {
 	int			slot;
 
-	Assert(nbranches <= BRAID_XA_MAX_BRANCHES);
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	slot = find_slot(XA_FREE);
 	if (slot < 0)
@@ -187,9 +186,6 @@ braid_xa_transaction_begin(const BraidGid *gid, int nbranches, const Oid *server
 		t->gid = *gid;
 		t->pid = MyProcPid;
 		t->started = GetCurrentTransactionStartTimestamp();
-		t->nbranches = nbranches;
-		for (int i = 0; i < nbranches; i++)
-			t->branches[i].serverid = serverids[i];
 	}
 	LWLockRelease(&pool->lock);
 	if (slot < 0)
@@ -198,6 +194,19 @@ braid_xa_transaction_begin(const BraidGid *gid, int nbranches, const Oid *server
 				 errmsg("too many global transactions are waiting to be finished"),
 				 errhint("See braid.transactions for what they wait for.")));
 	return slot;
+}
+
+void
+braid_xa_transaction_set_branches(int slot, int nbranches, const Oid *serverids)
+{
+	XaTransaction *t = &pool->slots[slot];
+
+	Assert(nbranches <= BRAID_XA_MAX_BRANCHES);
+	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
+	t->nbranches = nbranches;
+	for (int i = 0; i < nbranches; i++)
+		t->branches[i].serverid = serverids[i];
+	LWLockRelease(&pool->lock);
 }
 
 void

@@ -68,7 +68,10 @@ typedef struct XaTransaction
  * branches.  Before the first branch hears of its gid.  Throws 53400 when too
  * many are under way.
  */
-extern int	braid_xa_transaction_begin(const BraidGid *gid, int nbranches, const Oid *serverids);
+extern int	braid_xa_transaction_begin(const BraidGid *gid);
+
+/* Says which servers the branches are on, before the transaction commits. */
+extern void braid_xa_transaction_set_branches(int slot, int nbranches, const Oid *serverids);
 
 /* Not decided after all: the branches are recovery's now.  Does not throw. */
 extern void braid_xa_transaction_abort(int slot);

@@ -36,7 +36,7 @@ COMMENT ON FOREIGN DATA WRAPPER braid_fdw IS
 CREATE FUNCTION braid_internal.enlist() RETURNS trigger
 AS 'MODULE_PATHNAME', 'braid_sql_enlist' LANGUAGE C;
 COMMENT ON FUNCTION braid_internal.enlist() IS
-'Makes the current transaction a branch: its COMMIT becomes PREPARE TRANSACTION of the given gid; 22023, 25P01, 25001.';
+'Makes the current transaction a branch: its COMMIT becomes PREPARE TRANSACTION of the given gid. RETURNING shows the gid if the transaction was a branch already, else null; 22023, 25P01, 25001.';
 
 CREATE VIEW braid_internal.enlist AS SELECT ''::text AS gid;
 CREATE TRIGGER enlist INSTEAD OF UPDATE ON braid_internal.enlist
