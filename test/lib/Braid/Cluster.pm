@@ -12,6 +12,7 @@ package Braid::Cluster;
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
+use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -101,27 +102,92 @@ sub kill_process
 	return;
 }
 
-# SIGKILL to the postmaster and all its processes, then a start.
-sub crash
+# SIGKILL to the postmaster, whose processes notice and end. Returns when the
+# postmaster's entry in the process table has gone, as a start would take it for
+# alive until then.
+sub kill_node
 {
 	my ($self, $name) = @_;
-	$self->node($name)->stop('immediate');
-	$self->node($name)->start;
-	return;
+	my $pid = $self->node($name)->{_pid};
+	$self->node($name)->kill9;
+	for (1 .. 600)
+	{
+		return if kill(0, $pid) == 0;
+		select undef, undef, undef, 0.05;
+	}
+	die "postmaster $pid of node $name does not end";
+}
+
+# Starts a node that was killed. Its old processes may need a moment to let go
+# of shared memory.
+sub start_again
+{
+	my ($self, $name) = @_;
+	for (1 .. 300)
+	{
+		return if $self->node($name)->start(fail_ok => 1);
+		select undef, undef, undef, 0.1;
+	}
+	die "node $name cannot be started";
 }
 
 # Waits until the node accepts connections again after a crash of a backend.
 sub wait_alive
 {
 	my ($self, $name) = @_;
-	my $node = $self->node($name);
 	for (1 .. 600)
 	{
-		my ($rc) = $node->psql('postgres', 'SELECT 1', timeout => 10);
+		my ($rc) = $self->node($name)->psql('postgres', 'SELECT 1', timeout => 10);
 		return 1 if defined $rc && $rc == 0;
 		select undef, undef, undef, 0.1;
 	}
 	die "node $name does not come back";
+}
+
+# A script for pgbench, in a file; returns the file's name.
+sub write_script
+{
+	my ($self, $text) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
+	open my $fh, '>', $file or die "$file: $!";
+	print $fh $text;
+	close $fh;
+	return $file;
+}
+
+# Runs pgbench with the script against a node until stop_load(), again and again
+# if it fails, as it does when the node crashes. Returns a handle.
+sub start_load
+{
+	my ($self, $name, $script, $clients) = @_;
+	my $file = $self->write_script($script);
+	my $flag = "$file.stop";
+	my $node = $self->node($name);
+	my $command = sprintf q{while [ ! -e %s ]; do pgbench -n -c %d -T 1 -f %s -h %s -p %d postgres; sleep 0.05; done},
+	  $flag, $clients, $file, $node->host, $node->port;
+	my $output = '';
+	my $run = IPC::Run::start([ 'sh', '-c', $command ], '<', \undef, '>', \$output, '2>&1');
+	return { run => $run, flag => $flag, output => \$output };
+}
+
+# Ends a load; returns how many transactions it has committed.
+sub stop_load
+{
+	my ($self, $load) = @_;
+	open my $fh, '>', $load->{flag} or die $!;
+	close $fh;
+	$load->{run}->finish;
+	my $total = 0;
+	$total += $1 while ${ $load->{output} } =~ /number of transactions actually processed: (\d+)/g;
+	return $total;
+}
+
+# Arms a failpoint on a node: in all processes, or in the session with this pid.
+sub failpoint
+{
+	my ($self, $name, $point, $action, $pid) = @_;
+	$pid //= 0;
+	return $self->sql($name, "SELECT braid_internal.failpoint_set('$point', '$action', $pid)");
 }
 
 1;
