@@ -54,12 +54,14 @@ wanted_database(Node *stmt)
 	}
 }
 
+/* Can the command succeed, as far as one can tell by now? */
 static bool
 may_disturb(Oid dbid, Node *stmt)
 {
+	/* The session's own database can be copied, and nothing else. */
 	if (IsA(stmt, CreatedbStmt))
 		return have_createdb_privilege();
-	return braid_compat_owns(DatabaseRelationId, dbid);
+	return dbid != MyDatabaseId && braid_compat_owns(DatabaseRelationId, dbid);
 }
 
 static void
@@ -70,7 +72,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	const char *name = wanted_database(pstmt->utilityStmt);
 	Oid			dbid = name ? get_database_oid(name, true) : InvalidOid;
 
-	if (OidIsValid(dbid) && dbid != MyDatabaseId && may_disturb(dbid, pstmt->utilityStmt))
+	if (OidIsValid(dbid) && may_disturb(dbid, pstmt->utilityStmt))
 		braid_worker_stop_database(dbid);
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
 		(pstmt, query, read_only_tree, context, params, env, dest, qc);

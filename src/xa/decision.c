@@ -49,8 +49,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "xa/decision.h"
+#include "xa/settings.h"
 
-#define ROTATE_MS 60000			/* not more often than this */
+#define ROTATE_SWEEPS 6			/* recovery intervals between two rotations */
 
 #define NHINTS 256
 
@@ -218,7 +219,8 @@ braid_xa_decision_rotation_begin(List **serverids, TimestampTz *decided_before)
 	uint32		current = pg_atomic_read_u32(current_table());
 	bool		begun = false;
 
-	if (rotating || !TimestampDifferenceExceeds(last_rotation, now, ROTATE_MS))
+	if (rotating || !TimestampDifferenceExceeds(last_rotation, now,
+												ROTATE_SWEEPS * braid_xa_recovery_interval))
 		return false;
 	last_rotation = now;
 	*serverids = NIL;

@@ -46,8 +46,9 @@ define_settings(void)
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("braid.xa_recovery_interval",
 							"Sets the time between two looks for prepared transactions that nobody finishes.",
-							"There are also such looks after each failure, whatever the interval is.",
-							&braid_xa_recovery_interval, 10000, 100, INT_MAX,
+							"There are also such looks after each failure, whatever the interval is.  "
+							"Settled decisions are removed every six intervals.",
+							&braid_xa_recovery_interval, 10000, 100, INT_MAX / 10,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("braid.xa_resolver_connections",
 							"Sets how many connections a resolver opens to each server at most.",

@@ -228,16 +228,26 @@ braid_xa_session_close(XaSession *s, const char *reason, const char *hint)
 	s->retry_ms = Min(s->retry_ms * 2, MAX_RETRY_MS);
 }
 
-/* libpq's message as one line without the end of line. */
+/* libpq's message as one line. */
 static char *
 one_line(const char *message)
 {
 	char	   *copy = pstrdup(message);
 
 	for (char *p = copy; *p; p++)
-		if (*p == '\n')
-			*p = p[1] ? ' ' : '\0';
+		if (*p == '\n' || *p == '\t')
+			*p = ' ';
+	for (char *p = copy + strlen(copy); p > copy && p[-1] == ' '; p--)
+		p[-1] = '\0';
 	return copy;
+}
+
+static void
+close_unreachable(XaSession *s, const char *error)
+{
+	braid_xa_session_close(s, psprintf("could not connect to it: %s", error),
+						   "Check that the server is up, its address, and the user mapping for "
+						   "role \"" BRAID_XA_RESOLVER_ROLE "\".");
 }
 
 static void
@@ -251,9 +261,7 @@ fail_connection(XaSession *s, XaConnection *c, const char *reason)
 		if (s->ready)
 			ereport(LOG,
 					(errmsg("lost the connection to server \"%s\": %s", s->name, line)));
-		braid_xa_session_close(s, psprintf("could not connect to it: %s", line),
-							   "Check that the server is up, its address, and the user mapping for "
-							   "role \"" BRAID_XA_RESOLVER_ROLE "\".");
+		close_unreachable(s, line);
 		return;
 	}
 	c->job = NULL;
@@ -266,6 +274,17 @@ fail_connection(XaSession *s, XaConnection *c, const char *reason)
 }
 
 /* ---------------------------------------------------------------- verify */
+
+/*
+ * Key of the advisory lock that is the fence.  A clone of this coordinator has
+ * the same identity and the same servers, and so the same keys; two servers
+ * that lead to the same database do not get in each other's way.
+ */
+static int64
+fence_key(XaSession *s)
+{
+	return (int64) (s->coordinator ^ ((uint64) s->serverid * UINT64CONST(0x9E3779B97F4A7C15)));
+}
 
 /*
  * One row: version of the extension, protocol of the loaded library,
@@ -281,7 +300,7 @@ begin_verify(XaSession *s)
 							   "pg_catalog.current_setting('max_prepared_transactions'), "
 							   "pg_catalog.pg_is_in_recovery(), "
 							   "pg_catalog.pg_try_advisory_lock(%lld)",
-							   (long long) s->coordinator);
+							   (long long) fence_key(s));
 
 	c->job = make_job(JOB_VERIFY);
 	if (!braid_xa_connection_send(c, sql))
@@ -606,7 +625,7 @@ tend_control(XaSession *s, TimestampTz now)
 		return TimestampDifferenceMilliseconds(now, s->retry_at) + 1;
 	if (!braid_xa_connection_open(control(s), &s->options, &error))
 	{
-		braid_xa_session_close(s, psprintf("could not connect to it: %s", one_line(error)), NULL);
+		close_unreachable(s, one_line(error));
 		return s->retry_ms;
 	}
 	return LONG_MAX;

@@ -152,8 +152,8 @@ CREATE VIEW braid.transactions AS
 		SELECT gid, state, pid, started, servers, branch_states, attempts, last_error
 		FROM braid_internal.xa_transactions()
 	), unchecked AS (
-		SELECT d.gid, 'in doubt' AS state, NULL::int AS pid, d.decided AS started, d.servers,
-			ARRAY(SELECT CASE WHEN n.clean_before IS NULL THEN 'in doubt' ELSE 'committed' END
+		SELECT d.gid, 'unchecked' AS state, NULL::int AS pid, d.decided AS started, d.servers,
+			ARRAY(SELECT CASE WHEN n.clean_before IS NULL THEN 'unchecked' ELSE 'committed' END
 				FROM unnest(d.servers) WITH ORDINALITY u(server, i)
 				LEFT JOIN braid_internal.xa_nodes() n ON n.server = u.server ORDER BY i) AS branch_states,
 			0 AS attempts, NULL::text AS last_error
@@ -169,18 +169,18 @@ CREATE VIEW braid.transactions AS
 		ARRAY(SELECT coalesce(s.srvname::text, '(dropped)') FROM unnest(t.servers) WITH ORDINALITY u(server, i)
 			LEFT JOIN pg_catalog.pg_foreign_server s ON s.oid = u.server ORDER BY i) AS servers,
 		t.branch_states, t.attempts, t.last_error,
-		CASE WHEN t.state = 'in doubt' THEN (
+		CASE WHEN t.state IN ('in doubt', 'unchecked') THEN (
 			SELECT pg_catalog.string_agg(pg_catalog.format('Server "%s" is not ready: %s. %s', s.srvname, n.reason, n.hint), ' ')
 			FROM unnest(t.servers, t.branch_states) b(server, state)
 			JOIN pg_catalog.pg_foreign_server s ON s.oid = b.server
 			JOIN braid_internal.xa_nodes() n ON n.server = b.server
-			WHERE b.state = 'in doubt' AND NOT n.ready)
+			WHERE b.state IN ('in doubt', 'unchecked') AND NOT n.ready)
 		END AS advice
 	FROM (SELECT * FROM known UNION ALL SELECT * FROM unchecked) t;
 REVOKE ALL ON braid.transactions FROM PUBLIC;
 GRANT SELECT ON braid.transactions TO pg_monitor;
 COMMENT ON VIEW braid.transactions IS
-'Global transactions of this database that are not finished on all their servers: active (not decided yet), committing, or in doubt (committed here; a server could not be told yet)';
+'Global transactions of this database that are not finished on all their servers: active (not decided yet), committing, in doubt (committed here; a server could not be told yet) or unchecked (committed here before the last restart; a server could not be asked since then)';
 
 CREATE FUNCTION braid.xa_recover(timeout interval DEFAULT '10 seconds',
 	OUT gid text, OUT server name, OUT prepared timestamptz, OUT state text, OUT error text)

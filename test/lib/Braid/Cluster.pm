@@ -155,6 +155,24 @@ sub write_script
 	return $file;
 }
 
+# Runs SQL on a node in the background; returns a handle for finish_sql().
+sub start_sql
+{
+	my ($self, $name, $sql) = @_;
+	my $file = $self->write_script($sql);
+	my $run = IPC::Run::start([ 'psql', '-XAtq', '-d', $self->node($name)->connstr('postgres'), '-f', $file ],
+		'>', "$file.out", '2>', "$file.err");
+	return { run => $run, error => "$file.err" };
+}
+
+# Waits until it has ended; returns what psql said on its standard error.
+sub finish_sql
+{
+	my ($self, $handle) = @_;
+	$handle->{run}->finish;
+	return PostgreSQL::Test::Utils::slurp_file($handle->{error});
+}
+
 # Runs pgbench with the script against a node until stop_load(), again and again
 # if it fails, as it does when the node crashes. Returns a handle.
 sub start_load
@@ -163,11 +181,9 @@ sub start_load
 	my $file = $self->write_script($script);
 	my $flag = "$file.stop";
 	my $node = $self->node($name);
-	my $command = sprintf q{while [ ! -e %s ]; do pgbench -n -c %d -T 1 -f %s -h %s -p %d postgres; sleep 0.05; done},
-	  $flag, $clients, $file, $node->host, $node->port;
-	my $output = '';
-	my $run = IPC::Run::start([ 'sh', '-c', $command ], '<', \undef, '>', \$output, '2>&1');
-	return { run => $run, flag => $flag, output => \$output };
+	my $command = sprintf q{while [ ! -e %s ]; do pgbench -n -c %d -T 1 -f %s -h %s -p %d postgres >>%s.out 2>&1; sleep 0.05; done},
+	  $flag, $clients, $file, $node->host, $node->port, $file;
+	return { run => IPC::Run::start([ 'sh', '-c', $command ]), flag => $flag, output => "$file.out" };
 }
 
 # Ends a load; returns how many transactions it has committed.
@@ -177,8 +193,9 @@ sub stop_load
 	open my $fh, '>', $load->{flag} or die $!;
 	close $fh;
 	$load->{run}->finish;
+	my $output = PostgreSQL::Test::Utils::slurp_file($load->{output});
 	my $total = 0;
-	$total += $1 while ${ $load->{output} } =~ /number of transactions actually processed: (\d+)/g;
+	$total += $1 while $output =~ /number of transactions actually processed: (\d+)/g;
 	return $total;
 }
 
