@@ -123,8 +123,10 @@ braid_xa_server_create_enlist_table(Oid serverid)
 	run_as_superuser(psprintf("CREATE FOREIGN TABLE %s (gid pg_catalog.text) SERVER %s "
 							  "OPTIONS (schema_name 'braid_internal', table_name 'enlist', "
 							  "use_remote_estimate 'false')", table, server));
-	run_as_superuser(psprintf("ALTER EXTENSION braid ADD FOREIGN TABLE %s", table));
+
+	/* In this order: pg_dump dumps what is granted on a member later. */
 	run_as_superuser(psprintf("GRANT SELECT, UPDATE ON %s TO PUBLIC", table));
+	run_as_superuser(psprintf("ALTER EXTENSION braid ADD FOREIGN TABLE %s", table));
 }
 
 void
