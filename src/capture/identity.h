@@ -1,0 +1,23 @@
+/*
+ * identity.h
+ *	  Replica identities of the captured tables.
+ */
+#ifndef BRAID_IDENTITY_H
+#define BRAID_IDENTITY_H
+
+/*
+ * Worker, before the snapshot that the definitions are read under: whether no
+ * claim is on its way.  Then holds off new ones until the transaction ends.
+ */
+extern bool braid_identity_lock_claims(void);
+
+/*
+ * Worker, later in that transaction: gives the tables that are no longer
+ * captured their earlier identity.  False if some could not be locked.
+ */
+extern bool braid_identity_restore(void);
+
+/* Worker: partitions that came since the claim. */
+extern void braid_identity_claim_members(void);
+
+#endif							/* BRAID_IDENTITY_H */
