@@ -24,6 +24,8 @@
 #include "common/compat.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/value.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -78,6 +80,27 @@ name_columns(Query *query, List *names)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("too many column names were specified")));
+}
+
+static void
+refuse_duplicate_names(Query *query, ParseState *pstate)
+{
+	List	   *seen = NIL;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (tle->resjunk)
+			continue;
+		if (list_member(seen, makeString(tle->resname)))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("column \"%s\" specified more than once", tle->resname),
+					 parser_errposition(pstate, exprLocation((Node *) tle->expr))));
+		seen = lappend(seen, makeString(tle->resname));
+	}
 }
 
 static bool
@@ -155,6 +178,7 @@ braid_create(RangeVar *name, List *column_names, Query *query, const char *optio
 				 errhint("Run: CREATE EXTENSION braid.")));
 	level = braid_definition_fix_search_path();
 	name_columns(query, column_names);
+	refuse_duplicate_names(query, pstate);
 	query_text = pg_get_querydef(copyObject(query), false);
 	vq = braid_query_take_apart(query, pstate);
 	braid_compat_check_query_permissions(query);
