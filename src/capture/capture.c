@@ -310,6 +310,21 @@ lock_sources(void)
 	return held_back;
 }
 
+bool
+braid_capture_is_locked(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, braid_source_list())
+	{
+		BraidSource *source = lfirst(lc);
+
+		if (source->relid == relid)
+			return source->locked;
+	}
+	return false;
+}
+
 /* Makes S the frontier of the source, in memory and in the catalog. */
 static void
 store_frontier(BraidSource *source, const BraidFrontier *s)

@@ -82,6 +82,9 @@ extern const char *braid_capture_want(Oid relid, Bitmapset *attnums);
 /* From load: load again when one of these relations is changed or dropped. */
 extern void braid_capture_watch(Oid relid);
 
+/* From finish: whether the table takes part in the cycle, and is at S. */
+extern bool braid_capture_is_locked(Oid relid);
+
 /* The relations that carry the rows of a table: itself, or its leaf partitions. */
 extern List *braid_capture_members(Oid relid);
 

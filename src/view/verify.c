@@ -176,8 +176,9 @@ answer(VerifyRequest *request)
 	Differences d = {CurrentMemoryContext};
 	char	   *error;
 
-	if (v == NULL || v->state != VIEW_LIVE)
-		return;					/* asked again */
+	/* Asked again; a table that is not locked may not be at S. */
+	if (v == NULL || v->state != VIEW_LIVE || !braid_capture_is_locked(v->def.source))
+		return;
 	error = braid_keeper_try(v, compare, &d);
 	if (error)
 		store_answer(request->number, NULL, (Datum) 0, error);
