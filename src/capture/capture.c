@@ -152,17 +152,24 @@ load_definitions(void)
 	return needed;
 }
 
-static bool
-same_members(BraidSource *source, ArrayType *stored)
+static ArrayType *
+members_array(BraidSource *source)
 {
-	List	   *now = braid_source_member_oids(source);
-	Datum	   *oids = palloc(sizeof(Datum) * (list_length(now) + 1));
+	Datum	   *oids = palloc(sizeof(Datum) * (list_length(source->members) + 1));
 	int			n = 0;
 	ListCell   *lc;
 
-	foreach(lc, now)
+	foreach(lc, source->members)
 		oids[n++] = ObjectIdGetDatum(lfirst_oid(lc));
-	return datumIsEqual(PointerGetDatum(stored), PointerGetDatum(braid_compat_oid_array(oids, n)), false, -1);
+	return braid_compat_oid_array(oids, n);
+}
+
+static bool
+same_members(BraidSource *source, ArrayType *stored)
+{
+	ArrayType  *now = members_array(source);
+
+	return datumIsEqual(PointerGetDatum(stored), PointerGetDatum(now), false, -1);
 }
 
 /*
@@ -291,6 +298,23 @@ confirm(bool now)
 
 /* ---------------------------------------------------------------- the cycle */
 
+/*
+ * A leaf partition can be truncated on its own, without a lock on the root
+ * that would conflict: so each is locked.
+ */
+static bool
+lock_source(BraidSource *source)
+{
+	ListCell   *lc;
+
+	if (!ConditionalLockRelationOid(source->relid, AccessShareLock))
+		return false;
+	foreach(lc, source->members)
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
+			return false;
+	return consumer->lock(source);
+}
+
 /* Returns the tables that could not be locked. */
 static List *
 lock_sources(void)
@@ -302,8 +326,7 @@ lock_sources(void)
 	{
 		BraidSource *source = lfirst(lc);
 
-		source->locked = ConditionalLockRelationOid(source->relid, AccessShareLock) &&
-			consumer->lock(source);
+		source->locked = lock_source(source);
 		if (!source->locked)
 			held_back = lappend_oid(held_back, source->relid);
 	}
@@ -330,22 +353,16 @@ static void
 store_frontier(BraidSource *source, const BraidFrontier *s)
 {
 	static SPIPlanPtr plan = NULL;
-	List	   *members = braid_source_member_oids(source);
-	Datum	   *oids = palloc(sizeof(Datum) * (list_length(members) + 1));
 	NameData	name;
 	Datum		args[4];
 	Oid			types[4] = {OIDOID, NAMEOID, TEXTOID, OIDARRAYOID};
 	MemoryContext old;
-	ListCell   *lc;
-	int			n = 0;
 
-	foreach(lc, members)
-		oids[n++] = ObjectIdGetDatum(lfirst_oid(lc));
 	namestrcpy(&name, slot_name);
 	args[0] = ObjectIdGetDatum(source->relid);
 	args[1] = NameGetDatum(&name);
 	args[2] = CStringGetTextDatum(braid_frontier_format(s));
-	args[3] = PointerGetDatum(braid_compat_oid_array(oids, n));
+	args[3] = PointerGetDatum(members_array(source));
 	if (plan == NULL)
 	{
 		plan = SPI_prepare("INSERT INTO braid_internal.frontiers AS f "

@@ -30,6 +30,7 @@ typedef struct BraidSource
 	Oid			relid;
 	TupleDesc	desc;			/* of the rows: the weight, then the columns wanted */
 	AttrNumber *attnums;		/* of those columns in relid */
+	List	   *members;		/* oids, sorted: relid itself or its leaf partitions */
 	bool		has_frontier;	/* false: never read, or the slot was lost */
 	BraidFrontier frontier;		/* what the consumer has of this table */
 

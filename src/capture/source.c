@@ -174,7 +174,9 @@ braid_source_want(Oid relid, Bitmapset *attnums)
 		next->sources = lappend(next->sources, source);
 	}
 	describe(source, RelationGetDescr(rel), all);
-	foreach(lc, braid_capture_members(relid))
+	source->members = braid_capture_members(relid);
+	list_sort(source->members, list_oid_cmp);
+	foreach(lc, source->members)
 		add_member(next, source, lfirst_oid(lc));
 	table_close(rel, AccessShareLock);
 	MemoryContextSwitchTo(old);
@@ -293,28 +295,6 @@ braid_source_member(Oid relid)
 		return last_member;
 	last_member = hash_search(current->members, &relid, HASH_FIND, NULL);
 	return last_member;
-}
-
-static int
-compare_oids(const ListCell *a, const ListCell *b)
-{
-	return list_oid_cmp(a, b);
-}
-
-/* Sorted, in the current memory context. */
-List *
-braid_source_member_oids(BraidSource *source)
-{
-	HASH_SEQ_STATUS status;
-	SourceMember *m;
-	List	   *oids = NIL;
-
-	hash_seq_init(&status, current->members);
-	while ((m = hash_seq_search(&status)) != NULL)
-		if (m->source == source)
-			oids = lappend_oid(oids, m->relid);
-	list_sort(oids, compare_oids);
-	return oids;
 }
 
 /* ---------------------------------------------------------------- rows */

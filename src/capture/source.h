@@ -38,7 +38,6 @@ extern void braid_source_forget_held(void);
 /* List of BraidSource. */
 extern List *braid_source_list(void);
 extern SourceMember *braid_source_member(Oid relid);
-extern List *braid_source_member_oids(BraidSource *source);
 
 /* The cycle: from begin on, decoded rows go where snapshot S says. */
 extern void braid_source_begin_cycle(Snapshot s);
