@@ -3,15 +3,13 @@
 use strict;
 use warnings;
 use Braid::Cluster;
+use Braid::Bench;
+use Test::More;
 use Time::HiRes qw(time);
 
 my $rows = 1_000_000;
-my $rounds = 3;
-my $node = Braid::Cluster->start_node('bench', <<'CONF');
-shared_buffers = 256MB
-max_wal_size = 4GB
-fsync = off
-CONF
+my $rounds = $ENV{BENCH_ROUNDS} // 3;
+my $node = Braid::Cluster->start_node('db', $Braid::Bench::durable);
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -21,7 +19,7 @@ sql("COPY (SELECT g % 1000, g % 12345 FROM generate_series(1, $rows) g) TO '" . 
 sql('CREATE MATERIALIZED VIEW v WITH (braid.continuous) AS SELECT k, count(*), sum(x) FROM t GROUP BY k');
 sql("SELECT braid.wait('v')");
 
-my @ratios;
+my (@ratios, @copy, @catchup);
 for my $round (1 .. $rounds)
 {
 	my $start = time;
@@ -30,11 +28,11 @@ for my $round (1 .. $rounds)
 	sql("SELECT braid.wait('v', '5 min')");
 	my $done = time;
 
-	die 'wrong total' if sql('SELECT sum(count) FROM v') != $rows * $round;
-	printf "round %d: copy %.2f s, then caught up in %.2f s, total/copy %.2f\n",
-		$round, $copied - $start, $done - $copied, ($done - $start) / ($copied - $start);
-	push @ratios, ($done - $copied) / ($copied - $start);
+	is(sql('SELECT sum(count) FROM v'), $rows * $round, 'the view has all rows');
+	push @copy, $copied - $start;
+	push @catchup, $done - $copied;
+	push @ratios, $catchup[-1] / $copy[-1];
 }
-@ratios = sort { $a <=> $b } @ratios;
-printf "view_catchup ratio %.2f (goal <= 2.5)\n", $ratios[$rounds / 2];
-$node->stop;
+report('view_catchup', median(@ratios), '<= 2.5',
+	sprintf('copy %.2f s, then caught up in %.2f s', median(@copy), median(@catchup)));
+done_testing();
