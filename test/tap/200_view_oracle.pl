@@ -145,7 +145,7 @@ sub disturb
 	if ($what eq 'kill')
 	{
 		my $pid = worker_pid();
-		$cluster->kill_process($pid) if $pid;
+		kill 'KILL', $pid if $pid;
 	}
 	elsif ($what eq 'terminate')
 	{
@@ -153,7 +153,8 @@ sub disturb
 	}
 	else
 	{
-		$cluster->crash('db');
+		$node->stop('immediate');
+		$node->start;
 	}
 	return;
 }
