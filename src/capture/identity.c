@@ -12,6 +12,11 @@
  *	  view is left.  The worker must not take back what a CREATE that has not
  *	  committed relies on: a claim holds ROW EXCLUSIVE on that table until its
  *	  end, the worker takes EXCLUSIVE, and only then reads the definitions.
+ *
+ *	  If the worker finds a table without FULL, because it is a new partition or
+ *	  somebody has altered it, it sets it again and forgets the table's frontier.
+ *	  Whoever wrote with less had ended when the worker got its lock, so all of
+ *	  that is visible in the snapshot under which the views are rebuilt.
  */
 #include "postgres.h"
 
@@ -36,6 +41,7 @@
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
 
+#define CLAIM_LOCK_TIMEOUT "5s"
 #define RESTORE_LOCK_TIMEOUT "50ms"
 
 static Oid
@@ -221,7 +227,22 @@ void
 braid_identity_claim_members(void)
 {
 	ListCell   *lc;
+	ListCell   *lc2;
 
-	foreach(lc, braid_source_next_member_oids())
-		(void) claim_member(lfirst_oid(lc));
+	(void) set_config_option("lock_timeout", CLAIM_LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+	foreach(lc, braid_source_next_list())
+	{
+		BraidSource *source = lfirst(lc);
+		bool		changed = false;
+
+		foreach(lc2, source->members)
+			changed |= claim_member(lfirst_oid(lc2));
+		if (!changed)
+			continue;
+		ereport(LOG,
+				(errmsg("replica identity of table \"%s\" was set to FULL", get_rel_name(source->relid)),
+				 errdetail("The continuous views on it are rebuilt.")));
+		SPI_execute(psprintf("DELETE FROM braid_internal.frontiers WHERE relation = %u", source->relid), false, 0);
+	}
 }

@@ -17,7 +17,10 @@ extern bool braid_identity_lock_claims(void);
  */
 extern bool braid_identity_restore(void);
 
-/* Worker: partitions that came since the claim. */
+/*
+ * Worker: sets the identity of tables that have lost it, or are partitions that
+ * came since the claim, and forgets the frontier of what they belong to.
+ */
 extern void braid_identity_claim_members(void);
 
 #endif							/* BRAID_IDENTITY_H */

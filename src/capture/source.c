@@ -190,16 +190,9 @@ braid_source_next_member(Oid relid)
 }
 
 List *
-braid_source_next_member_oids(void)
+braid_source_next_list(void)
 {
-	HASH_SEQ_STATUS status;
-	SourceMember *m;
-	List	   *oids = NIL;
-
-	hash_seq_init(&status, next->members);
-	while ((m = hash_seq_search(&status)) != NULL)
-		oids = lappend_oid(oids, m->relid);
-	return oids;
+	return next->sources;
 }
 
 /* Whether rows held for this source have the form that the new set wants. */

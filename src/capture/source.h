@@ -23,9 +23,9 @@ extern void braid_source_begin_set(void);
 /* Returns the name of the weight's column. */
 extern const char *braid_source_want(Oid relid, Bitmapset *attnums);
 
-/* Relations whose changes the new set wants. */
+/* The new set: whether a relation is in it, and its list of BraidSource. */
 extern bool braid_source_next_member(Oid relid);
-extern List *braid_source_next_member_oids(void);
+extern List *braid_source_next_list(void);
 
 /*
  * Puts the new set in place of the old.  Returns false, and changes nothing,

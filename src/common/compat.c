@@ -12,6 +12,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
+#include "optimizer/optimizer.h"
 #include "utils/acl.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
@@ -145,6 +146,20 @@ braid_compat_check_query_permissions(Query *query)
 	(void) ExecCheckPermissions(query->rtable, query->rteperminfos, true);
 #else
 	(void) ExecCheckRTPerms(query->rtable, true);
+#endif
+}
+
+void
+braid_compat_flatten_group_exprs(Query *query)
+{
+#if PG_VERSION_NUM >= 180000
+	if (!query->hasGroupRTE)
+		return;
+	query->targetList = (List *) flatten_group_exprs(NULL, query, (Node *) query->targetList);
+	query->havingQual = flatten_group_exprs(NULL, query, query->havingQual);
+	query->hasGroupRTE = false;
+#else
+	(void) query;
 #endif
 }
 

@@ -49,7 +49,10 @@ extern bool braid_compat_slot_is_lost(ReplicationSlot *slot);
 /* Raises an error unless the current user may run the query. */
 extern void braid_compat_check_query_permissions(Query *query);
 
-/* May current_user read all rows of the relation, by their rights on columns? */
+/* Puts the expressions of GROUP BY back to where they are referred to. */
+extern void braid_compat_flatten_group_exprs(Query *query);
+
+/* May the role read the column? */
 extern bool braid_compat_column_readable(Oid relid, AttrNumber attnum, Oid roleid);
 
 extern bool braid_compat_is_relation_owner(Oid relid, Oid roleid);

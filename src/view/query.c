@@ -14,6 +14,7 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "common/compat.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -216,6 +217,7 @@ braid_query_take_apart(Query *query, ParseState *pstate)
 	ListCell   *lc;
 
 	vq->query = query;
+	braid_compat_flatten_group_exprs(query);
 	braid_refuse_constructs(pstate, query);
 	vq->relid = find_table(query, pstate);
 	take_keys(vq, pstate);
@@ -230,7 +232,7 @@ braid_query_take_apart(Query *query, ParseState *pstate)
 	if (vq->keys == NIL && !query->hasAggs)
 		braid_refuse(pstate, exprLocation((Node *) query->targetList),
 					 "a query without GROUP BY and aggregates");
-	braid_refuse_columns(pstate, query);
+	braid_refuse_columns(pstate, query, vq->relid);
 	collect_columns((Node *) query->targetList, vq);
 	collect_columns(query->havingQual, vq);
 	collect_columns(query->jointree->quals, vq);

@@ -303,22 +303,36 @@ braid_refuse_aggregate(ParseState *pstate, Aggref *agg, const char *name)
 	Assert(agg->aggkind == AGGKIND_NORMAL && agg->agglevelsup == 0);
 }
 
-static bool
-refuse_column(Node *node, ParseState *pstate)
+typedef struct ColumnCheck
 {
+	ParseState *pstate;
+	Oid			relid;
+} ColumnCheck;
+
+static bool
+refuse_column(Node *node, ColumnCheck *check)
+{
+	ParseState *pstate = check->pstate;
+
 	if (node == NULL)
 		return false;
 	if (IsA(node, Var) && ((Var *) node)->varattno < 0)
 		braid_refuse(pstate, exprLocation(node), "system columns");
 	if (IsA(node, Var) && ((Var *) node)->varattno == 0)
 		braid_refuse(pstate, exprLocation(node), "whole rows");
-	return expression_tree_walker(node, refuse_column, pstate);
+
+	/* Virtual columns, of PostgreSQL 18, are not in WAL. */
+	if (IsA(node, Var) && get_attgenerated(check->relid, ((Var *) node)->varattno) == 'v')
+		braid_refuse(pstate, exprLocation(node), "virtual generated columns");
+	return expression_tree_walker(node, refuse_column, check);
 }
 
 void
-braid_refuse_columns(ParseState *pstate, Query *query)
+braid_refuse_columns(ParseState *pstate, Query *query, Oid relid)
 {
-	(void) refuse_column((Node *) query->targetList, pstate);
-	(void) refuse_column(query->havingQual, pstate);
-	(void) refuse_column(query->jointree->quals, pstate);
+	ColumnCheck check = {pstate, relid};
+
+	(void) refuse_column((Node *) query->targetList, &check);
+	(void) refuse_column(query->havingQual, &check);
+	(void) refuse_column(query->jointree->quals, &check);
 }

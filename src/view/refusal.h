@@ -21,6 +21,6 @@ extern int	braid_refusal_location(ParseState *pstate, int nth);
 extern void braid_refuse_constructs(ParseState *pstate, Query *query);
 extern void braid_refuse_table(ParseState *pstate, RangeTblEntry *rte);
 extern void braid_refuse_aggregate(ParseState *pstate, Aggref *agg, const char *name);
-extern void braid_refuse_columns(ParseState *pstate, Query *query);
+extern void braid_refuse_columns(ParseState *pstate, Query *query, Oid relid);
 
 #endif							/* BRAID_REFUSAL_H */
