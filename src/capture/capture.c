@@ -1,5 +1,679 @@
+/*
+ * capture.c
+ *	  The capture worker: from the definitions to cycles.
+ *
+ * NOTES
+ *	  One cycle is one REPEATABLE READ transaction:
+ *
+ *	  1.	Lock the tables, conditionally; take snapshot S; then L, where WAL
+ *			ends.  The lock comes first, because TRUNCATE and rewrites do not
+ *			respect snapshots: whoever did that has committed, and is in S.  L
+ *			comes after S, because whoever is in S has written its commit
+ *			record before it became visible.
+ *	  2.	Decode up to L (source.c says where the rows go).
+ *	  3.	Apply the deltas to all that stands on the tables, store S as the
+ *			frontier of each table that was advanced, and commit.
+ *	  4.	Now and then confirm the slot, up to L or the oldest held transaction.
+ *
+ *	  A crash before the commit of step 3 leaves the old state with the old
+ *	  frontier; after it, the new state with the new one: what is decoded twice
+ *	  is skipped.  The commit may be asynchronous for the same reason.  The slot
+ *	  is confirmed only when the commit that covers it is flushed; else a crash
+ *	  could take back the frontier, but not what the slot has let go.
+ *
+ *	  An error ends the worker, which starts again from what is stored.
+ */
 #include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "capture/capture.h"
-void braid_capture_init(void)
+#include "capture/decoder.h"
+#include "capture/doorbell.h"
+#include "capture/identity.h"
+#include "capture/settings.h"
+#include "capture/slot.h"
+#include "capture/source.h"
+#include "catalog/pg_type.h"
+#include "common/compat.h"
+#include "common/failpoint.h"
+#include "common/worker.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "replication/logical.h"
+#include "replication/origin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#define CONFIRM_INTERVAL_MS 300
+#define HELD_NAP_MS 2			/* first nap while transactions are held; doubles */
+#define HELD_NAP_MAX_MS 100
+
+int			braid_capture_batch_delay = 10;
+int			braid_capture_work_mem = 262144;
+int			braid_capture_idle_interval = 1000;
+
+static int	worker_kind;
+static const BraidConsumer *consumer = NULL;
+
+/* Worker: what the definitions stand on, and whether one of these changed. */
+static List *watched = NIL;
+static MemoryContext watched_context;
+static bool definitions_changed = false;
+
+static char *slot_name = NULL;
+static bool any_held_back = false;	/* a table could not be locked */
+static bool restore_pending = false;	/* some replica identity is to be restored */
+
+/* Worker: progress. */
+static XLogRecPtr reached = InvalidXLogRecPtr;	/* decoded up to here */
+static XLogRecPtr commit_to_flush = InvalidXLogRecPtr;	/* of the last frontier */
+static XLogRecPtr confirmed = InvalidXLogRecPtr;
+static TimestampTz snapshot_time = 0;
+
+void
+braid_capture_set_consumer(const BraidConsumer *c)
 {
+	consumer = c;
+}
+
+/* ---------------------------------------------------------------- definitions */
+
+const char *
+braid_capture_want(Oid relid, Bitmapset *attnums)
+{
+	braid_capture_watch(relid);
+	return braid_source_want(relid, attnums);
+}
+
+void
+braid_capture_watch(Oid relid)
+{
+	MemoryContext old = MemoryContextSwitchTo(watched_context);
+
+	watched = list_append_unique_oid(watched, relid);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+note_invalidation(Datum arg, Oid relid)
+{
+	if (braid_decoder_is_flushing())
+		return;
+	if (!OidIsValid(relid) || list_member_oid(watched, relid))
+		definitions_changed = true;
+}
+
+/* A transaction with a snapshot and SPI, for reading and storing definitions. */
+static void
+begin_command(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	SPI_connect();
+}
+
+static void
+end_command(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/*
+ * Reads the definitions into a new set of sources; see identity.c for the lock.
+ * False if there are none.
+ */
+static bool
+load_definitions(void)
+{
+	bool		locked;
+	bool		needed;
+
+	definitions_changed = false;
+	begin_command();
+	locked = braid_identity_lock_claims();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextReset(watched_context);
+	watched = NIL;
+	braid_source_begin_set();
+	needed = consumer->load();
+	braid_identity_claim_members();
+	restore_pending = !locked || !braid_identity_restore();
+	end_command();
+	return needed;
+}
+
+static ArrayType *
+members_array(BraidSource *source)
+{
+	Datum	   *oids = palloc(sizeof(Datum) * (list_length(source->members) + 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, source->members)
+		oids[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	return braid_compat_oid_array(oids, n);
+}
+
+static bool
+same_members(BraidSource *source, ArrayType *stored)
+{
+	ArrayType  *now = members_array(source);
+
+	return datumIsEqual(PointerGetDatum(stored), PointerGetDatum(now), false, -1);
+}
+
+/*
+ * Takes the frontier that is stored for the source.  It counts only with the
+ * slot that it was stored with, and for the partitions that there were.
+ */
+static bool
+find_frontier(BraidSource *source)
+{
+	Datum		args[2] = {ObjectIdGetDatum(source->relid), CStringGetDatum(slot_name)};
+	Oid			types[2] = {OIDOID, NAMEOID};
+	NameData	name;
+	MemoryContext old;
+	char	   *text;
+	bool		isnull;
+	ArrayType  *members;
+
+	namestrcpy(&name, slot_name);
+	args[1] = NameGetDatum(&name);
+	SPI_execute_with_args("SELECT frontier, members FROM braid_internal.frontiers "
+						  "WHERE relation = $1 AND slot = $2", 2, types, args, NULL, false, 1);
+	if (SPI_processed == 0)
+		return false;
+	members = DatumGetArrayTypePCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	if (!same_members(source, members))
+		return false;
+	text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(source));
+	braid_frontier_parse(&source->frontier, text);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+load_frontiers(void)
+{
+	ListCell   *lc;
+
+	begin_command();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(lc, braid_source_list())
+	{
+		BraidSource *source = lfirst(lc);
+
+		source->has_frontier = find_frontier(source);
+		if (!source->has_frontier)
+			consumer->lost(source);
+	}
+	end_command();
+}
+
+/* Frees the slot and its traces, when no view is left. */
+static void
+give_up_slot(bool extension_dropped)
+{
+	braid_decoder_close();
+	braid_slot_release();
+	braid_slot_drop_others(NULL);
+	if (extension_dropped)
+		return;
+	begin_command();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_execute("DELETE FROM braid_internal.frontiers", false, 0);
+	end_command();
+}
+
+/* ---------------------------------------------------------------- the slot */
+
+/* Name of the slot that stored frontiers go with; NULL if there is none. */
+static char *
+recorded_slot(void)
+{
+	char	   *name = NULL;
+
+	begin_command();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_execute("SELECT slot FROM braid_internal.frontiers ORDER BY advanced DESC LIMIT 1", false, 1);
+	if (SPI_processed == 1)
+		name = MemoryContextStrdup(TopMemoryContext,
+								   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	end_command();
+	return name;
+}
+
+static void
+open_slot(void)
+{
+	char	   *name = recorded_slot();
+
+	if (name && braid_slot_acquire(name))
+	{
+		slot_name = name;
+		braid_slot_drop_others(name);
+		return;
+	}
+	if (name)
+		ereport(LOG,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" is missing or lost", name),
+				 errdetail("All continuous views of the database are rebuilt.")));
+	braid_slot_drop_others(NULL);
+	slot_name = braid_slot_create();
+}
+
+/*
+ * Confirms what is stored durably, so that WAL can go.  Starts a transaction.
+ */
+static void
+confirm(bool now)
+{
+	static TimestampTz last = 0;
+	XLogRecPtr	upto = braid_source_oldest_held(reached);
+	TimestampTz t = GetCurrentTimestamp();
+
+	if (upto <= confirmed || commit_to_flush > GetFlushRecPtr(NULL))
+		return;
+	if (!now && !TimestampDifferenceExceeds(last, t, CONFIRM_INTERVAL_MS))
+		return;
+	StartTransactionCommand();
+	LogicalConfirmReceivedLocation(upto);
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	confirmed = upto;
+	last = t;
+}
+
+/* ---------------------------------------------------------------- the cycle */
+
+/*
+ * A leaf partition can be truncated on its own, without a lock on the root
+ * that would conflict: so each is locked.
+ */
+static bool
+lock_source(BraidSource *source)
+{
+	ListCell   *lc;
+
+	if (!ConditionalLockRelationOid(source->relid, AccessShareLock))
+		return false;
+	foreach(lc, source->members)
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
+			return false;
+	return consumer->lock(source);
+}
+
+/* Returns the tables that could not be locked. */
+static List *
+lock_sources(void)
+{
+	List	   *held_back = NIL;
+	ListCell   *lc;
+
+	foreach(lc, braid_source_list())
+	{
+		BraidSource *source = lfirst(lc);
+
+		source->locked = lock_source(source);
+		if (!source->locked)
+			held_back = lappend_oid(held_back, source->relid);
+	}
+	return held_back;
+}
+
+bool
+braid_capture_is_locked(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, braid_source_list())
+	{
+		BraidSource *source = lfirst(lc);
+
+		if (source->relid == relid)
+			return source->locked;
+	}
+	return false;
+}
+
+/* Makes S the frontier of the source, in memory and in the catalog. */
+static void
+store_frontier(BraidSource *source, const BraidFrontier *s)
+{
+	static SPIPlanPtr plan = NULL;
+	NameData	name;
+	Datum		args[4];
+	Oid			types[4] = {OIDOID, NAMEOID, TEXTOID, OIDARRAYOID};
+	MemoryContext old;
+
+	namestrcpy(&name, slot_name);
+	args[0] = ObjectIdGetDatum(source->relid);
+	args[1] = NameGetDatum(&name);
+	args[2] = CStringGetTextDatum(braid_frontier_format(s));
+	args[3] = PointerGetDatum(members_array(source));
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("INSERT INTO braid_internal.frontiers AS f "
+						   "VALUES ($1, $2, $3::pg_snapshot, $4, now()) "
+						   "ON CONFLICT (relation) DO UPDATE SET slot = excluded.slot, "
+						   "frontier = excluded.frontier, members = excluded.members, "
+						   "advanced = excluded.advanced", 4, types);
+		SPI_keepplan(plan);
+	}
+	SPI_execute_plan(plan, args, NULL, false, 0);
+
+	if (source->has_frontier)
+		pfree(source->frontier.xip);
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(source));
+	braid_frontier_copy(&source->frontier, s);
+	MemoryContextSwitchTo(old);
+	source->has_frontier = true;
+}
+
+static bool
+apply(const BraidFrontier *s)
+{
+	bool		any = false;
+	ListCell   *lc;
+
+	SPI_connect();
+	foreach(lc, braid_source_list())
+	{
+		BraidSource *source = lfirst(lc);
+
+		if (source->locked && consumer->apply(source))
+		{
+			store_frontier(source, s);
+			any = true;
+		}
+	}
+	consumer->finish();
+	SPI_finish();
+	return any;
+}
+
+/*
+ * False, and nothing done, if the definitions have changed since they were
+ * loaded.  Once the tables are locked they do not change until the end.
+ */
+static bool
+cycle(uint64 request)
+{
+	BraidFrontier s;
+	List	   *held_back;
+	XLogRecPtr	upto;
+	MemoryContext old;
+	bool		advanced;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	XactIsoLevel = XACT_REPEATABLE_READ;
+	held_back = lock_sources();
+	any_held_back = held_back != NIL;
+	if (definitions_changed)
+	{
+		CommitTransactionCommand();
+		return false;
+	}
+	snapshot_time = GetCurrentTimestamp();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	upto = braid_decoder_insert_end();
+	XLogFlush(upto);
+	BRAID_FAILPOINT("capture-snapshot");
+
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	braid_source_begin_cycle(GetActiveSnapshot());
+	braid_frontier_from_snapshot(&s, GetActiveSnapshot());
+	reached = braid_decoder_read(upto);
+	BRAID_FAILPOINT("capture-decoded");
+	advanced = apply(&s);
+	BRAID_FAILPOINT("capture-applied");
+	braid_source_end_cycle();
+	MemoryContextSwitchTo(TopMemoryContext);
+	held_back = list_copy(held_back);
+	MemoryContextSwitchTo(old);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	BRAID_FAILPOINT("capture-committed");
+
+	if (advanced)
+		commit_to_flush = XactLastCommitEnd;
+	braid_doorbell_answer(request, reached, snapshot_time, held_back);
+	list_free(held_back);
+	return true;
+}
+
+/* ---------------------------------------------------------------- the worker */
+
+static void
+wait_for(long ms)
+{
+	static uint32 wait_event = 0;
+
+	if (wait_event == 0)
+		wait_event = braid_compat_wait_event("BraidCaptureMain");
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, wait_event);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Lets commits gather since the last cycle began, unless somebody waits. */
+static void
+batch(TimestampTz last_cycle)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(last_cycle, braid_capture_batch_delay);
+
+	while (!braid_doorbell_urgent())
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+
+		if (left <= 0 || left > braid_capture_batch_delay)
+			return;
+		wait_for(left);
+	}
+}
+
+static void
+set_own_settings(void)
+{
+	char		kb[32];
+
+	/* A decoded transaction that spills to disk is ten times as slow. */
+	snprintf(kb, sizeof(kb), "%d", braid_capture_work_mem);
+	SetConfigOption("logical_decoding_work_mem", kb, PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("jit", "off", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("row_security", "on", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
+
+	/* The same order of rows whenever a table is read, for sums of floats. */
+	SetConfigOption("synchronize_seqscans", "off", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("max_parallel_workers_per_gather", "0", PGC_USERSET, PGC_S_SESSION);
+
+	/* Recent minor releases load only the output plugins that are named. */
+	if (GetConfigOption("output_plugin_libraries", true, false) != NULL)
+		SetConfigOption("output_plugin_libraries", "braid", PGC_SUSET, PGC_S_SESSION);
+}
+
+static void
+setup(void)
+{
+	pgstat_report_appname("braid capture");
+	pgstat_report_activity(STATE_IDLE, NULL);
+	set_own_settings();
+	replorigin_session_origin = DoNotReplicateId;
+	watched_context = AllocSetContextCreate(TopMemoryContext, "braid watched relations",
+											ALLOCSET_SMALL_SIZES);
+	braid_source_setup();
+	braid_decoder_setup();
+	CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
+	braid_doorbell_attach();
+}
+
+/* Brings sources and decoder to the definitions.  False if there are none. */
+static bool
+load(void)
+{
+	if (!load_definitions())
+		return false;
+	if (!braid_source_use_set())
+	{
+		/* Held rows do not fit: read them again, in the form that is wanted now. */
+		braid_source_forget_held();
+		braid_decoder_close();
+		(void) braid_source_use_set();
+	}
+	if (braid_source_list() == NIL)
+		return true;
+	if (slot_name == NULL)
+		open_slot();
+	load_frontiers();
+	if (!braid_decoder_is_open())
+		braid_decoder_open();
+	return true;
+}
+
+static void
+reload_settings(void)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	set_own_settings();
+}
+
+/* How long to sleep without being woken. */
+static long
+nap_time(long last)
+{
+	/* A commit wakes us when it becomes visible, a prepared one may not. */
+	if (braid_source_any_held() || any_held_back)
+		return Min(last < HELD_NAP_MAX_MS ? Max(last * 2, HELD_NAP_MS) : HELD_NAP_MS, HELD_NAP_MAX_MS);
+	if (reached > confirmed)
+		return Min(CONFIRM_INTERVAL_MS, braid_capture_idle_interval);
+	return braid_capture_idle_interval;
+}
+
+/* Whether a cycle would find anything to do. */
+static bool
+is_needed(void)
+{
+	return reached != braid_decoder_insert_end() || braid_source_any_held() ||
+		braid_doorbell_urgent() || consumer->has_work();
+}
+
+static void
+capture_main(void)
+{
+	TimestampTz last_cycle = 0;
+	long		nap = 0;
+	bool		dropped;
+
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		return;
+	setup();
+	definitions_changed = true;
+	for (;;)
+	{
+		uint64		request;
+
+		CHECK_FOR_INTERRUPTS();
+		reload_settings();
+		dropped = braid_worker_extension_dropped();
+		if (dropped || (definitions_changed && !load()))
+			break;
+		if (braid_source_list() == NIL)
+		{
+			/* Definitions that cannot be used yet, as in the middle of a restore. */
+			wait_for(braid_capture_idle_interval);
+			definitions_changed = true;
+			continue;
+		}
+		batch(last_cycle);
+		request = braid_doorbell_requested();
+		braid_doorbell_listen();
+		if (is_needed())
+		{
+			last_cycle = GetCurrentTimestamp();
+			if (!cycle(request))
+				continue;
+		}
+		confirm(false);
+		nap = nap_time(nap);
+		wait_for(nap);
+		definitions_changed |= restore_pending;
+	}
+	give_up_slot(dropped);
+	braid_doorbell_detach();
+}
+
+/* ---------------------------------------------------------------- backends */
+
+void
+braid_capture_require_wal(void)
+{
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("continuous views need \"wal_level\" to be \"logical\""),
+				 errhint("Put this line into postgresql.conf and restart the server: wal_level = logical")));
+}
+
+void
+braid_capture_request_at_commit(Oid changed_relid)
+{
+	CacheInvalidateRelcacheByRelid(changed_relid);
+	braid_worker_request_at_commit(worker_kind);
+}
+
+void
+braid_capture_wake_at_commit(void)
+{
+	braid_doorbell_ring_at_commit();
+}
+
+bool
+braid_capture_wait(Oid relid, TimestampTz deadline)
+{
+	return braid_doorbell_ask(relid, deadline);
+}
+
+static const BraidWorkerKind capture_kind = {"braid capture", capture_main};
+
+void
+braid_capture_init(void)
+{
+	DefineCustomIntVariable("braid.capture_batch_delay",
+							"Sets how long commits gather before continuous views take them in.",
+							"0 takes them in at once, which costs writers more; the higher, the longer views lag. "
+							"Whoever waits for a view is served at once.",
+							&braid_capture_batch_delay, 10, 0, 10000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("braid.capture_work_mem",
+							"Sets the memory for decoded transactions, and that for the rows of one table, "
+							"in each capture worker.",
+							"What does not fit goes to disk, and is then read much more slowly.",
+							&braid_capture_work_mem, 262144, 1024, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("braid.capture_idle_interval",
+							"Sets how often a capture worker looks for changes when nobody wakes it.",
+							"Commits wake it at once; this is for what else writes WAL.",
+							&braid_capture_idle_interval, 1000, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	worker_kind = braid_worker_register_kind(&capture_kind);
+	braid_doorbell_init();
 }

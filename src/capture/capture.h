@@ -1,4 +1,116 @@
+/*
+ * capture.h
+ *	  From WAL to deltas: all that other modules use of capture.
+ *
+ * A consumer (the continuous views) declares the tables that it wants; the
+ * capture worker of the database hands it their deltas, cycle by cycle.
+ */
 #ifndef BRAID_CAPTURE_H
 #define BRAID_CAPTURE_H
+
+#include "access/tupdesc.h"
+#include "capture/frontier.h"
+#include "nodes/bitmapset.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+/* Rows that came (weight +1) or went (weight -1). */
+typedef struct BraidDelta
+{
+	Tuplestorestate *rows;		/* NULL while there are none */
+	int64		nrows;
+	bool		retracts;		/* a weight is negative */
+	bool		recompute;		/* rows do not tell: read the table under S */
+	bool		incomplete;		/* a change came without its old row */
+} BraidDelta;
+
+/* A table, or the leaf partitions of one, whose changes are captured. */
+typedef struct BraidSource
+{
+	Oid			relid;
+	TupleDesc	desc;			/* of the rows: the weight, then the columns wanted */
+	AttrNumber *attnums;		/* of those columns in relid */
+	List	   *members;		/* oids, sorted: relid itself or its leaf partitions */
+	bool		has_frontier;	/* false: never read, or the slot was lost */
+	BraidFrontier frontier;		/* what the consumer has of this table */
+
+	/* Of the running cycle. */
+	bool		locked;			/* takes part */
+	BraidDelta	delta;
+} BraidSource;
+
+/*
+ * What capture calls, all in the worker.  load and lost run in a transaction
+ * of their own; lock and apply in the cycle's.  What they throw ends the
+ * worker, which then starts again from what is stored.
+ */
+typedef struct BraidConsumer
+{
+	/*
+	 * Calls braid_capture_want() for each table needed.  Returns whether there
+	 * are definitions at all; the worker ends if not.
+	 */
+	bool		(*load) (void);
+
+	/* What the consumer has of the table is worth nothing: rebuild it later. */
+	void		(*lost) (BraidSource *source);
+
+	/* Locks, without waiting, what apply will use.  False: not this time. */
+	bool		(*lock) (BraidSource *source);
+
+	/* A cycle is needed even if no WAL was written. */
+	bool		(*has_work) (void);
+
+	/*
+	 * Brings all that stands on the locked source to snapshot S, which is the
+	 * active one.  Returns whether anything was done that makes S the new
+	 * frontier.
+	 */
+	bool		(*apply) (BraidSource *source);
+
+	/* After all sources of the cycle were applied. */
+	void		(*finish) (void);
+} BraidConsumer;
+
+extern void braid_capture_set_consumer(const BraidConsumer *consumer);
+
+/*
+ * From load: columns of the table that deltas must have, as attribute numbers.
+ * Returns the name of the column with the weight.
+ */
+extern const char *braid_capture_want(Oid relid, Bitmapset *attnums);
+
+/* From load: load again when one of these relations is changed or dropped. */
+extern void braid_capture_watch(Oid relid);
+
+/* From finish: whether the table takes part in the cycle, and is at S. */
+extern bool braid_capture_is_locked(Oid relid);
+
+/* The relations that carry the rows of a table: itself, or its leaf partitions. */
+extern List *braid_capture_members(Oid relid);
+
+/*
+ * Sees to it that updates and deletes of the table write whole old rows, which
+ * the current user must be entitled to change, and remembers what was before.
+ * Keeps the worker from undoing that until the transaction ends.
+ */
+extern void braid_capture_claim(Oid relid);
+
+/* Raises an error that says the mend if WAL is not written for decoding. */
+extern void braid_capture_require_wal(void);
+
+/* Makes the worker start, and load again, once this transaction commits. */
+extern void braid_capture_request_at_commit(Oid changed_relid);
+
+/* As after a writer's commit, for commits that carry no transaction id. */
+extern void braid_capture_wake_at_commit(void);
+
+/*
+ * Asks for a cycle that begins after now, and waits until it has ended.  False
+ * if that is not so by the deadline, or the table was held back.
+ */
+extern bool braid_capture_wait(Oid relid, TimestampTz deadline);
+
 extern void braid_capture_init(void);
-#endif
+
+#endif							/* BRAID_CAPTURE_H */

@@ -7,9 +7,13 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "common/compat.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
+#include "optimizer/optimizer.h"
+#include "utils/acl.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
@@ -96,5 +100,82 @@ braid_compat_owns(Oid classid, Oid objid)
 		default:
 			elog(ERROR, "ownership of class %u is not known", classid);
 	}
+#endif
+}
+
+ArrayType *
+braid_compat_oid_array(Datum *oids, int noids)
+{
+	return construct_array(oids, noids, OIDOID, sizeof(Oid), true, TYPALIGN_INT);
+}
+
+void
+braid_compat_create_slot(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false, false, false);
+#else
+	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false);
+#endif
+}
+
+void
+braid_compat_acquire_slot(const char *name)
+{
+#if PG_VERSION_NUM >= 180000
+	ReplicationSlotAcquire(name, false, false);
+#else
+	ReplicationSlotAcquire(name, false);
+#endif
+}
+
+bool
+braid_compat_slot_is_lost(ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 160000
+	return slot->data.invalidated != RS_INVAL_NONE;
+#else
+	return slot->data.invalidated_at != InvalidXLogRecPtr;
+#endif
+}
+
+void
+braid_compat_check_query_permissions(Query *query)
+{
+#if PG_VERSION_NUM >= 160000
+	(void) ExecCheckPermissions(query->rtable, query->rteperminfos, true);
+#else
+	(void) ExecCheckRTPerms(query->rtable, true);
+#endif
+}
+
+void
+braid_compat_flatten_group_exprs(Query *query)
+{
+#if PG_VERSION_NUM >= 180000
+	if (!query->hasGroupRTE)
+		return;
+	query->targetList = (List *) flatten_group_exprs(NULL, query, (Node *) query->targetList);
+	query->havingQual = flatten_group_exprs(NULL, query, query->havingQual);
+	query->hasGroupRTE = false;
+#else
+	(void) query;
+#endif
+}
+
+bool
+braid_compat_column_readable(Oid relid, AttrNumber attnum, Oid roleid)
+{
+	return pg_class_aclcheck(relid, roleid, ACL_SELECT) == ACLCHECK_OK ||
+		pg_attribute_aclcheck(relid, attnum, roleid, ACL_SELECT) == ACLCHECK_OK;
+}
+
+bool
+braid_compat_is_relation_owner(Oid relid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relid, roleid);
+#else
+	return pg_class_ownercheck(relid, roleid);
 #endif
 }

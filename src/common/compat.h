@@ -8,8 +8,10 @@
 #define BRAID_COMPAT_H
 
 #include "nodes/execnodes.h"
+#include "replication/slot.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "utils/array.h"
 
 /* Index of this backend's PGPROC, 0 .. MaxBackends + auxiliary - 1. */
 extern int	braid_compat_proc_number(void);
@@ -31,5 +33,28 @@ extern bool braid_compat_owns(Oid classid, Oid objid);
 
 /* A wait event set that lives until it is freed. */
 extern WaitEventSet *braid_compat_create_wait_event_set(int nevents);
+
+/* An oid[] with these elements, allocated in the current memory context. */
+extern ArrayType *braid_compat_oid_array(Datum *oids, int noids);
+
+/* Makes a logical slot that goes away unless it is made to persist. */
+extern void braid_compat_create_slot(const char *name);
+
+/* Acquires a slot, be it lost or not. */
+extern void braid_compat_acquire_slot(const char *name);
+
+/* Whether WAL that the slot needs has gone. */
+extern bool braid_compat_slot_is_lost(ReplicationSlot *slot);
+
+/* Raises an error unless the current user may run the query. */
+extern void braid_compat_check_query_permissions(Query *query);
+
+/* Puts the expressions of GROUP BY back to where they are referred to. */
+extern void braid_compat_flatten_group_exprs(Query *query);
+
+/* May the role read the column? */
+extern bool braid_compat_column_readable(Oid relid, AttrNumber attnum, Oid roleid);
+
+extern bool braid_compat_is_relation_owner(Oid relid, Oid roleid);
 
 #endif							/* BRAID_COMPAT_H */

@@ -1,5 +1,18 @@
+/*
+ * view.c
+ *	  Continuous views: puts the parts of the module into their places.
+ */
 #include "postgres.h"
+
+#include "view/keeper.h"
+#include "view/statement.h"
+#include "view/verify.h"
 #include "view/view.h"
-void braid_view_init(void)
+
+void
+braid_view_init(void)
 {
+	braid_statement_init();
+	braid_keeper_init();
+	braid_verify_init();
 }

@@ -1,0 +1,399 @@
+/*
+ * doorbell.c
+ *	  How writers and readers call the capture worker, and what it tells them.
+ *
+ * NOTES
+ *	  One entry in shared memory per database with a worker.  A writer rings
+ *	  after its commit has become visible.  While "rung" is set the others need
+ *	  not: the worker clears it before it takes its next snapshot, so whoever
+ *	  found it set is visible in that snapshot.
+ *
+ *		writer:  become visible; full barrier; read rung, set it
+ *		worker:  clear rung; full barrier; take snapshot
+ *
+ *	  Either the writer reads rung after it was cleared, and then sets the
+ *	  latch for one more cycle, or it read it before, and then it was visible
+ *	  before the snapshot was taken.  During the worker's batching delay rung
+ *	  stays set, so that writers pay one read then.
+ *
+ *	  A request is a number.  The worker reads the counter before it takes its
+ *	  snapshot and publishes the number after the commit of the cycle.
+ *
+ *	  A backend keeps a pointer to its database's entry, and looks it up again
+ *	  when the generation tells that entries were given to databases since.
+ */
+#include "postgres.h"
+
+#include "capture/doorbell.h"
+#include "common/compat.h"
+#include "common/shmem.h"
+#include "common/xact.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/spin.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+
+#define MAX_HELD_BACK 32
+#define ASK_AGAIN_MS 20			/* pause before a held-back table is asked for again */
+
+typedef struct Bell
+{
+	Oid			dbid;			/* Doorbells.lock */
+	Latch	   *latch;			/* of the worker or NULL; see ring() */
+	pg_atomic_uint32 rung;
+	pg_atomic_uint64 requested;
+	ConditionVariable answered_cv;
+
+	slock_t		mutex;			/* guards all that follows */
+	int			pid;
+	uint64		answered;
+	XLogRecPtr	position;		/* decoded up to here */
+	TimestampTz when;			/* of the last snapshot */
+	int			nheld_back;		/* more than MAX_HELD_BACK: all are */
+	Oid			held_back[MAX_HELD_BACK];
+} Bell;
+
+typedef struct Doorbells
+{
+	LWLock		lock;			/* guards nbells and the entries' dbid */
+	pg_atomic_uint32 generation;	/* grows when an entry gets a database */
+	int			nbells;
+	Bell		bells[FLEXIBLE_ARRAY_MEMBER];
+} Doorbells;
+
+static Doorbells *doorbells = NULL;
+
+/* This backend's entry as of the generation seen. */
+static Bell *my_bell = NULL;
+static uint32 my_generation = 0;
+
+static bool am_worker = false;
+static bool ring_at_commit = false;
+static uint32 wait_event = 0;
+
+static int
+max_bells(void)
+{
+	return max_worker_processes;
+}
+
+static Size
+doorbells_size(void)
+{
+	return offsetof(Doorbells, bells) + max_bells() * sizeof(Bell);
+}
+
+static void
+doorbells_init(void *area)
+{
+	Doorbells  *d = area;
+
+	braid_shmem_init_lock(&d->lock);
+	pg_atomic_init_u32(&d->generation, 0);
+}
+
+static const BraidShmemArea doorbells_area = {"braid doorbells", doorbells_size, doorbells_init, (void **) &doorbells};
+
+/* An entry that is new, or that of a database without a worker.  NULL if none. */
+static Bell *
+free_bell(void)
+{
+	Bell	   *b;
+
+	if (doorbells->nbells < max_bells())
+	{
+		b = &doorbells->bells[doorbells->nbells++];
+		SpinLockInit(&b->mutex);
+		pg_atomic_init_u32(&b->rung, 0);
+		pg_atomic_init_u64(&b->requested, 0);
+		ConditionVariableInit(&b->answered_cv);
+		return b;
+	}
+	for (int i = 0; i < doorbells->nbells; i++)
+		if (doorbells->bells[i].pid == 0)
+			return &doorbells->bells[i];
+	return NULL;
+}
+
+/* The caller holds the lock exclusively. */
+static Bell *
+make_bell(Oid dbid)
+{
+	Bell	   *b = free_bell();
+
+	if (b == NULL)
+	{
+		LWLockRelease(&doorbells->lock);
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many databases with continuous views"),
+				 errhint("Raise \"max_worker_processes\" in postgresql.conf and restart the server.")));
+	}
+	b->dbid = dbid;
+	pg_atomic_fetch_add_u32(&doorbells->generation, 1);
+	return b;
+}
+
+/* NULL if the database has no entry and none is to be made. */
+static Bell *
+find_bell(Oid dbid, bool make)
+{
+	Bell	   *found = NULL;
+
+	LWLockAcquire(&doorbells->lock, make ? LW_EXCLUSIVE : LW_SHARED);
+	for (int i = 0; i < doorbells->nbells && !found; i++)
+		if (doorbells->bells[i].dbid == dbid)
+			found = &doorbells->bells[i];
+	if (!found && make)
+		found = make_bell(dbid);
+	LWLockRelease(&doorbells->lock);
+	return found;
+}
+
+/* ---------------------------------------------------------------- writers */
+
+/*
+ * The latch belongs to a process entry in shared memory: to set that of a
+ * worker that has just gone is harmless.  Must not throw.
+ */
+static void
+ring(Bell *b)
+{
+	Latch	   *latch;
+
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&b->rung) != 0)
+		return;
+	if (pg_atomic_exchange_u32(&b->rung, 1) != 0)
+		return;
+	latch = *(Latch *volatile *) &b->latch;
+	if (latch)
+		SetLatch(latch);
+}
+
+/*
+ * Runs after the transaction has become visible.  Costs a comparison where no
+ * database has views, a scan of the entries once when one gets its first.
+ */
+static void
+end_of_transaction(XactEvent event)
+{
+	bool		wanted = ring_at_commit;
+	uint32		generation;
+
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		ring_at_commit = false;
+	if (event != XACT_EVENT_COMMIT)
+		return;
+	ring_at_commit = false;
+	if (!wanted && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return;
+	generation = pg_atomic_read_u32(&doorbells->generation);
+	if (generation == 0 || am_worker)
+		return;
+	if (generation != my_generation)
+	{
+		my_generation = generation;
+		my_bell = find_bell(MyDatabaseId, false);
+	}
+	if (my_bell)
+		ring(my_bell);
+}
+
+void
+braid_doorbell_ring_at_commit(void)
+{
+	ring_at_commit = true;
+}
+
+/* ---------------------------------------------------------------- worker */
+
+static void
+detach_at_exit(int code, Datum arg)
+{
+	braid_doorbell_detach();
+}
+
+void
+braid_doorbell_attach(void)
+{
+	am_worker = true;
+	my_bell = find_bell(MyDatabaseId, true);
+	SpinLockAcquire(&my_bell->mutex);
+	my_bell->pid = MyProcPid;
+	SpinLockRelease(&my_bell->mutex);
+	my_bell->latch = MyLatch;
+	before_shmem_exit(detach_at_exit, 0);
+}
+
+void
+braid_doorbell_detach(void)
+{
+	if (!my_bell || my_bell->pid != MyProcPid)
+		return;
+	my_bell->latch = NULL;
+	SpinLockAcquire(&my_bell->mutex);
+	my_bell->pid = 0;
+	SpinLockRelease(&my_bell->mutex);
+}
+
+void
+braid_doorbell_listen(void)
+{
+	pg_atomic_exchange_u32(&my_bell->rung, 0);
+}
+
+uint64
+braid_doorbell_requested(void)
+{
+	uint64		request = pg_atomic_read_u64(&my_bell->requested);
+
+	pg_memory_barrier();
+	return request;
+}
+
+bool
+braid_doorbell_urgent(void)
+{
+	/* Only the worker writes answered. */
+	return pg_atomic_read_u64(&my_bell->requested) != my_bell->answered;
+}
+
+void
+braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, List *held_back)
+{
+	bool		news = my_bell->answered != request;
+	ListCell   *lc;
+
+	SpinLockAcquire(&my_bell->mutex);
+	my_bell->answered = request;
+	my_bell->position = position;
+	my_bell->when = when;
+	my_bell->nheld_back = 0;
+	foreach(lc, held_back)
+	{
+		if (my_bell->nheld_back < MAX_HELD_BACK)
+			my_bell->held_back[my_bell->nheld_back] = lfirst_oid(lc);
+		my_bell->nheld_back++;
+	}
+	SpinLockRelease(&my_bell->mutex);
+	if (news)
+		ConditionVariableBroadcast(&my_bell->answered_cv);
+}
+
+/* ---------------------------------------------------------------- readers */
+
+/* Whether the request is answered; if so, whether without this table. */
+static bool
+is_answered(Bell *b, uint64 request, Oid relid, bool *held_back)
+{
+	bool		answered;
+
+	*held_back = false;
+	SpinLockAcquire(&b->mutex);
+	answered = b->answered >= request && b->dbid == MyDatabaseId;
+	for (int i = 0; i < Min(b->nheld_back, MAX_HELD_BACK); i++)
+		*held_back |= b->held_back[i] == relid;
+	*held_back |= b->nheld_back > MAX_HELD_BACK;
+	SpinLockRelease(&b->mutex);
+	return answered;
+}
+
+/* Milliseconds left, 0 if none. */
+static long
+time_left(TimestampTz deadline)
+{
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+}
+
+/* One request; false at the deadline. */
+static bool
+ask_once(Bell *b, Oid relid, TimestampTz deadline, bool *held_back)
+{
+	uint64		request = pg_atomic_add_fetch_u64(&b->requested, 1);
+	Latch	   *latch = *(Latch *volatile *) &b->latch;
+	bool		answered;
+
+	if (latch)
+		SetLatch(latch);
+	ConditionVariablePrepareToSleep(&b->answered_cv);
+	while (!(answered = is_answered(b, request, relid, held_back)))
+	{
+		long		left = time_left(deadline);
+
+		if (left <= 0)
+			break;
+
+		/* A worker that starts in between looks at the counter by itself. */
+		ConditionVariableTimedSleep(&b->answered_cv, Min(left, 1000), wait_event);
+	}
+	ConditionVariableCancelSleep();
+	return answered;
+}
+
+bool
+braid_doorbell_ask(Oid relid, TimestampTz deadline)
+{
+	Bell	   *b = find_bell(MyDatabaseId, true);
+	bool		held_back;
+
+	if (wait_event == 0)
+		wait_event = braid_compat_wait_event("BraidCaptureAnswer");
+	while (ask_once(b, relid, deadline, &held_back))
+	{
+		if (!held_back)
+			return true;
+		if (time_left(deadline) <= 0)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 ASK_AGAIN_MS, wait_event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_capture_status);
+
+/* braid_internal.capture_status(): one row for this database. */
+Datum
+braid_sql_capture_status(PG_FUNCTION_ARGS)
+{
+	Bell	   *b = find_bell(MyDatabaseId, false);
+	Bell		copy = {0};
+	Datum		values[4];
+	bool		nulls[4] = {0};
+	Datum		held_back[MAX_HELD_BACK];
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (b)
+	{
+		SpinLockAcquire(&b->mutex);
+		copy = *b;
+		SpinLockRelease(&b->mutex);
+	}
+	for (int i = 0; i < Min(copy.nheld_back, MAX_HELD_BACK); i++)
+		held_back[i] = ObjectIdGetDatum(copy.held_back[i]);
+	values[0] = Int32GetDatum(copy.pid);
+	nulls[0] = copy.pid == 0;
+	values[1] = LSNGetDatum(copy.position);
+	nulls[1] = XLogRecPtrIsInvalid(copy.position);
+	values[2] = TimestampTzGetDatum(copy.when);
+	nulls[2] = copy.when == 0;
+	values[3] = PointerGetDatum(braid_compat_oid_array(held_back, Min(copy.nheld_back, MAX_HELD_BACK)));
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+void
+braid_doorbell_init(void)
+{
+	braid_shmem_register(&doorbells_area);
+	braid_xact_register(BRAID_XACT_LAST, end_of_transaction);
+}

@@ -1,0 +1,38 @@
+/*
+ * doorbell.h
+ *	  How writers and readers call the capture worker, and what it tells them.
+ */
+#ifndef BRAID_DOORBELL_H
+#define BRAID_DOORBELL_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+/* Worker: takes the database's bell; gives it back at exit. */
+extern void braid_doorbell_attach(void);
+extern void braid_doorbell_detach(void);
+
+/* Worker: from here on writers ring again; call before the snapshot. */
+extern void braid_doorbell_listen(void);
+
+/* Worker: the number of the last request, and whether it is unanswered. */
+extern uint64 braid_doorbell_requested(void);
+extern bool braid_doorbell_urgent(void);
+
+/*
+ * Worker: all requests up to this number are answered by a cycle that reached
+ * the position, except for the tables that were held back.
+ */
+extern void braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when,
+								  List *held_back);
+
+/* Anybody: makes a request and waits until it is answered. */
+extern bool braid_doorbell_ask(Oid relid, TimestampTz deadline);
+
+/* At commit: wakes the worker although the transaction has no id. */
+extern void braid_doorbell_ring_at_commit(void);
+
+extern void braid_doorbell_init(void);
+
+#endif							/* BRAID_DOORBELL_H */

@@ -1,0 +1,469 @@
+/*
+ * source.c
+ *	  The captured tables of this worker, their deltas and held transactions.
+ *
+ * NOTES
+ *	  The rows of a decoded transaction go, table by table, to one of three
+ *	  places.  F is the table's frontier, S the snapshot of the cycle:
+ *
+ *		in F							nowhere: they have been merged
+ *		in S, and the table is locked	the table's delta of this cycle
+ *		else							a piece, held for a later cycle
+ *
+ *	  A transaction that is not in S although its commit record was decoded is
+ *	  about to become visible.  One whose table could not be locked is visible,
+ *	  but the table may be in the middle of being rewritten, and its other
+ *	  readers queue behind whoever waits for it.  Both wait in the same way, so
+ *	  that a table behind ALTER TABLE holds back itself and nothing else: its
+ *	  frontier stays, other tables' frontiers move on.
+ *
+ *	  Nothing is lost by a crash: the slot is never confirmed past the oldest
+ *	  piece, so all of them are decoded again, and F tells what to skip.
+ *
+ *	  A table without a frontier is going to be read under S as a whole when it
+ *	  is first locked: what is in S then needs no delta, and while it cannot be
+ *	  locked it needs no pieces.
+ *
+ *	  Memory: a set of sources lives in its own context until the next set.
+ *	  Pieces live in held_context, with a resource owner that outlives
+ *	  transactions, because their rows may be in temporary files.  Deltas of a
+ *	  cycle belong to its transaction.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "capture/settings.h"
+#include "capture/source.h"
+#include "catalog/pg_type.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+
+#define PIECE_MEM_KB 256
+
+typedef struct SourceSet
+{
+	MemoryContext context;
+	List	   *sources;		/* BraidSource */
+	HTAB	   *members;		/* by relid: SourceMember */
+} SourceSet;
+
+/* The rows that one transaction brought to one table, held back. */
+typedef struct Piece
+{
+	TransactionId xid;
+	XLogRecPtr	commit;			/* start of the commit record */
+	Oid			relid;			/* of the source */
+	BraidDelta	delta;
+} Piece;
+
+static SourceSet *current = NULL;
+static SourceSet *next = NULL;
+static SourceMember *last_member = NULL;
+
+static MemoryContext held_context;
+static ResourceOwner held_owner;
+static List *pieces = NIL;		/* in commit order */
+
+/* Of the running cycle and the transaction being decoded. */
+static BraidFrontier cycle_frontier;
+static TransactionId txn_xid;
+static XLogRecPtr txn_commit;
+static bool txn_in_s;
+static BraidSource *target_source;
+static BraidDelta *target;
+
+void
+braid_source_setup(void)
+{
+	held_context = AllocSetContextCreate(TopMemoryContext, "braid held transactions",
+										 ALLOCSET_DEFAULT_SIZES);
+	held_owner = ResourceOwnerCreate(NULL, "braid held transactions");
+}
+
+/* ---------------------------------------------------------------- the set */
+
+void
+braid_source_begin_set(void)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "braid sources",
+												  ALLOCSET_DEFAULT_SIZES);
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(SourceMember), .hcxt = context};
+
+	if (next)
+		MemoryContextDelete(next->context);
+	next = MemoryContextAllocZero(context, sizeof(SourceSet));
+	next->context = context;
+	next->members = hash_create("braid source members", 64, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* A name for the weight that no column of the table has. */
+static char *
+weight_name(TupleDesc table)
+{
+	char	   *name = pstrdup("weight");
+
+	for (int i = 0; i < table->natts; i++)
+		if (strcmp(name, NameStr(TupleDescAttr(table, i)->attname)) == 0)
+		{
+			name = psprintf("%s_", name);
+			i = -1;
+		}
+	return name;
+}
+
+static void
+describe(BraidSource *source, TupleDesc table, Bitmapset *attnums)
+{
+	int			n = bms_num_members(attnums);
+	int			attnum = -1;
+	int			i = 0;
+
+	source->attnums = palloc(sizeof(AttrNumber) * (n + 1));
+	source->desc = CreateTemplateTupleDesc(n + 1);
+	TupleDescInitEntry(source->desc, 1, weight_name(table), INT8OID, -1, 0);
+	while ((attnum = bms_next_member(attnums, attnum)) >= 0)
+	{
+		source->attnums[i++] = attnum;
+		TupleDescCopyEntry(source->desc, i + 1, table, attnum);
+	}
+}
+
+static void
+add_member(SourceSet *set, BraidSource *source, Oid relid)
+{
+	SourceMember *m = hash_search(set->members, &relid, HASH_ENTER, NULL);
+	int			n = source->desc->natts - 1;
+
+	m->source = source;
+	m->attnums = palloc(sizeof(AttrNumber) * (n + 1));
+	for (int i = 0; i < n; i++)
+	{
+		/* Attributes of a partition may have other numbers, never other names. */
+		const char *name = NameStr(TupleDescAttr(source->desc, i + 1)->attname);
+
+		m->attnums[i] = relid == source->relid ? source->attnums[i] : get_attnum(relid, name);
+	}
+}
+
+const char *
+braid_source_want(Oid relid, Bitmapset *attnums)
+{
+	MemoryContext old = MemoryContextSwitchTo(next->context);
+	BraidSource *source = NULL;
+	Relation	rel = table_open(relid, AccessShareLock);
+	Bitmapset  *all = bms_copy(attnums);
+	ListCell   *lc;
+
+	foreach(lc, next->sources)
+		if (((BraidSource *) lfirst(lc))->relid == relid)
+			source = lfirst(lc);
+	if (source)
+	{
+		for (int i = 0; i < source->desc->natts - 1; i++)
+			all = bms_add_member(all, source->attnums[i]);
+	}
+	else
+	{
+		source = palloc0(sizeof(BraidSource));
+		source->relid = relid;
+		next->sources = lappend(next->sources, source);
+	}
+	describe(source, RelationGetDescr(rel), all);
+	source->members = braid_capture_members(relid);
+	list_sort(source->members, list_oid_cmp);
+	foreach(lc, source->members)
+		add_member(next, source, lfirst_oid(lc));
+	table_close(rel, AccessShareLock);
+	MemoryContextSwitchTo(old);
+	return NameStr(TupleDescAttr(source->desc, 0)->attname);
+}
+
+bool
+braid_source_next_member(Oid relid)
+{
+	return hash_search(next->members, &relid, HASH_FIND, NULL) != NULL;
+}
+
+List *
+braid_source_next_list(void)
+{
+	return next->sources;
+}
+
+/* Whether rows held for this source have the form that the new set wants. */
+static bool
+fits(BraidSource *old)
+{
+	ListCell   *lc;
+
+	foreach(lc, next->sources)
+	{
+		BraidSource *s = lfirst(lc);
+
+		if (s->relid == old->relid)
+			return equalTupleDescs(s->desc, old->desc);
+	}
+	return true;
+}
+
+/* Whether the new set has a table that the old has not. */
+static bool
+has_new_table(void)
+{
+	HASH_SEQ_STATUS status;
+	SourceMember *m;
+	bool		has = false;
+
+	hash_seq_init(&status, next->members);
+	while ((m = hash_seq_search(&status)) != NULL)
+		has |= !current || hash_search(current->members, &m->relid, HASH_FIND, NULL) == NULL;
+	return has;
+}
+
+bool
+braid_source_use_set(void)
+{
+	ListCell   *lc;
+
+	/*
+	 * A table that was not captured has no pieces of the transactions held:
+	 * with none held, all that was decoded so far is visible in the snapshot
+	 * under which the table will first be read.
+	 */
+	if (pieces != NIL && current)
+	{
+		if (has_new_table())
+			return false;
+		foreach(lc, current->sources)
+			if (!fits(lfirst(lc)))
+				return false;
+	}
+	if (current)
+		MemoryContextDelete(current->context);
+	current = next;
+	next = NULL;
+	last_member = NULL;
+	return true;
+}
+
+static void
+free_delta(BraidDelta *delta)
+{
+	if (delta->rows)
+		tuplestore_end(delta->rows);
+	memset(delta, 0, sizeof(*delta));
+}
+
+void
+braid_source_forget_held(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, pieces)
+	{
+		Piece	   *p = lfirst(lc);
+
+		free_delta(&p->delta);
+		pfree(p);
+	}
+	list_free(pieces);
+	pieces = NIL;
+}
+
+List *
+braid_source_list(void)
+{
+	return current ? current->sources : NIL;
+}
+
+SourceMember *
+braid_source_member(Oid relid)
+{
+	if (last_member && last_member->relid == relid)
+		return last_member;
+	last_member = hash_search(current->members, &relid, HASH_FIND, NULL);
+	return last_member;
+}
+
+/* ---------------------------------------------------------------- rows */
+
+/*
+ * Appends a row to a delta of a cycle or to a piece: the latter's owner must
+ * survive the transaction.
+ */
+void
+braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
+{
+	if (delta->recompute)
+		return;
+	if (!delta->rows)
+	{
+		bool		held = !target_source->locked || !txn_in_s;
+		MemoryContext old = MemoryContextSwitchTo(held ? held_context : TopTransactionContext);
+		ResourceOwner owner = CurrentResourceOwner;
+
+		CurrentResourceOwner = held ? held_owner : TopTransactionResourceOwner;
+		delta->rows = tuplestore_begin_heap(false, held, held ? PIECE_MEM_KB : braid_capture_work_mem);
+		CurrentResourceOwner = owner;
+		MemoryContextSwitchTo(old);
+	}
+	tuplestore_putvalues(delta->rows, desc, values, nulls);
+	delta->nrows++;
+}
+
+static Piece *
+hold(BraidSource *source)
+{
+	MemoryContext old = MemoryContextSwitchTo(held_context);
+	Piece	   *p = palloc0(sizeof(Piece));
+
+	p->xid = txn_xid;
+	p->commit = txn_commit;
+	p->relid = source->relid;
+	pieces = lappend(pieces, p);
+	MemoryContextSwitchTo(old);
+	return p;
+}
+
+static BraidDelta *
+choose_target(BraidSource *source)
+{
+	if (source->has_frontier && braid_frontier_contains(&source->frontier, txn_xid))
+		return NULL;
+	if (!source->has_frontier && (txn_in_s || !source->locked))
+		return NULL;
+	if (txn_in_s && source->locked)
+		return &source->delta;
+	return &hold(source)->delta;
+}
+
+void
+braid_source_begin_transaction(TransactionId xid, XLogRecPtr commit)
+{
+	txn_xid = xid;
+	txn_commit = commit;
+	txn_in_s = braid_frontier_contains(&cycle_frontier, xid);
+	target_source = NULL;
+}
+
+/* Where this transaction's rows of the source go; NULL for nowhere. */
+BraidDelta *
+braid_source_target(BraidSource *source)
+{
+	if (target_source != source)
+	{
+		ListCell   *lc;
+
+		target = NULL;
+		/* Changes of two tables may alternate: one piece for each. */
+		foreach(lc, pieces)
+		{
+			Piece	   *p = lfirst(lc);
+
+			if (p->xid == txn_xid && p->commit == txn_commit && p->relid == source->relid)
+				target = &p->delta;
+		}
+		target_source = source;
+		if (!target)
+			target = choose_target(source);
+	}
+	return target;
+}
+
+/* ---------------------------------------------------------------- the cycle */
+
+/* Appends what a piece holds to the delta of its source. */
+static void
+release_piece(Piece *p, BraidSource *source)
+{
+	BraidDelta *d = &source->delta;
+
+	d->retracts |= p->delta.retracts;
+	d->recompute |= p->delta.recompute;
+	d->incomplete |= p->delta.incomplete;
+	if (p->delta.rows && !d->recompute)
+	{
+		TupleTableSlot *slot = MakeSingleTupleTableSlot(source->desc, &TTSOpsMinimalTuple);
+
+		target_source = source;
+		txn_in_s = true;
+		while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
+		{
+			slot_getallattrs(slot);
+			braid_source_put(d, source->desc, slot->tts_values, slot->tts_isnull);
+		}
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	free_delta(&p->delta);
+}
+
+/* Lets go of the pieces whose time has come. */
+static void
+release_pieces(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, pieces)
+	{
+		Piece	   *p = lfirst(lc);
+		BraidSource *source = NULL;
+		ListCell   *lc2;
+
+		foreach(lc2, current->sources)
+			if (((BraidSource *) lfirst(lc2))->relid == p->relid)
+				source = lfirst(lc2);
+		if (source && !(source->locked && braid_frontier_contains(&cycle_frontier, p->xid)))
+			continue;
+
+		/* A table read as a whole under S has all that is visible in S. */
+		if (source && source->has_frontier)
+			release_piece(p, source);
+		else
+			free_delta(&p->delta);
+		pieces = foreach_delete_current(pieces, lc);
+		pfree(p);
+	}
+}
+
+/* The current memory context must live as long as the cycle. */
+void
+braid_source_begin_cycle(Snapshot s)
+{
+	ListCell   *lc;
+
+	braid_frontier_from_snapshot(&cycle_frontier, s);
+	foreach(lc, current->sources)
+		memset(&((BraidSource *) lfirst(lc))->delta, 0, sizeof(BraidDelta));
+	release_pieces();
+	target_source = NULL;
+}
+
+void
+braid_source_end_cycle(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, current->sources)
+		free_delta(&((BraidSource *) lfirst(lc))->delta);
+}
+
+bool
+braid_source_any_held(void)
+{
+	return pieces != NIL;
+}
+
+XLogRecPtr
+braid_source_oldest_held(XLogRecPtr limit)
+{
+	ListCell   *lc;
+
+	foreach(lc, pieces)
+		limit = Min(limit, ((Piece *) lfirst(lc))->commit);
+	return limit;
+}

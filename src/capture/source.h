@@ -1,0 +1,58 @@
+/*
+ * source.h
+ *	  The captured tables of this worker, their deltas and held transactions.
+ */
+#ifndef BRAID_SOURCE_H
+#define BRAID_SOURCE_H
+
+#include "access/xlogdefs.h"
+#include "capture/capture.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+/* A relation that carries rows of a source. */
+typedef struct SourceMember
+{
+	Oid			relid;			/* as WAL names it: the table or a leaf partition */
+	BraidSource *source;
+	AttrNumber *attnums;		/* of the source's columns in relid */
+} SourceMember;
+
+/* A new set of sources, to be filled by wants and then used or thrown away. */
+extern void braid_source_begin_set(void);
+/* Returns the name of the weight's column. */
+extern const char *braid_source_want(Oid relid, Bitmapset *attnums);
+
+/* The new set: whether a relation is in it, and its list of BraidSource. */
+extern bool braid_source_next_member(Oid relid);
+extern List *braid_source_next_list(void);
+
+/*
+ * Puts the new set in place of the old.  Returns false, and changes nothing,
+ * if transactions are held whose rows would not fit it: decode again then,
+ * after braid_source_forget_held().
+ */
+extern bool braid_source_use_set(void);
+extern void braid_source_forget_held(void);
+
+/* List of BraidSource. */
+extern List *braid_source_list(void);
+extern SourceMember *braid_source_member(Oid relid);
+
+/* The cycle: from begin on, decoded rows go where snapshot S says. */
+extern void braid_source_begin_cycle(Snapshot s);
+extern void braid_source_end_cycle(void);
+
+/* The decoder: rows of a transaction. */
+extern void braid_source_begin_transaction(TransactionId xid, XLogRecPtr commit);
+extern BraidDelta *braid_source_target(BraidSource *source);
+extern void braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls);
+
+extern bool braid_source_any_held(void);
+
+/* Start of the commit record of the oldest held transaction, or limit. */
+extern XLogRecPtr braid_source_oldest_held(XLogRecPtr limit);
+
+extern void braid_source_setup(void);
+
+#endif							/* BRAID_SOURCE_H */

@@ -1,0 +1,259 @@
+/*
+ * create.c
+ *	  Making, dropping and rebuilding continuous views.
+ *
+ * NOTES
+ *	  CREATE writes the definition and an empty state; the capture worker
+ *	  populates it after the commit.  To populate here, the slot would have to
+ *	  exist before our snapshot, and making a slot waits for all running
+ *	  transactions, ours included.
+ *
+ *	  The view is made as the user, so that the ordinary rules for its schema
+ *	  apply.  The parts are made as superuser, since the user may not create in
+ *	  braid_internal, and are then given to the user: the worker acts as the
+ *	  view's owner when it evaluates the user's expressions.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "capture/capture.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "common/compat.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/value.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
+#include "utils/syscache.h"
+#include "view/create.h"
+#include "view/definition.h"
+#include "view/statements.h"
+
+/* What expressions may depend on; see refusal.c. */
+static const char *const kept_settings[] = {"TimeZone", "DateStyle", "IntervalStyle", "extra_float_digits"};
+
+static char *
+settings_array(void)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < lengthof(kept_settings); i++)
+		appendStringInfo(&s, "%s%s,%s", i ? "," : "", quote_literal_cstr(kept_settings[i]),
+						 quote_literal_cstr(GetConfigOption(kept_settings[i], false, false)));
+	return psprintf("ARRAY[%s]", s.data);
+}
+
+static int
+next_id(void)
+{
+	bool		isnull;
+
+	braid_definition_run("SELECT nextval('braid_internal.view_ids')::int");
+	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/* Column names given by the user go into the query, as for ordinary views. */
+static void
+name_columns(Query *query, List *names)
+{
+	ListCell   *name = list_head(names);
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (tle->resjunk || name == NULL)
+			continue;
+		tle->resname = pstrdup(strVal(lfirst(name)));
+		name = lnext(names, name);
+	}
+	if (name != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("too many column names were specified")));
+}
+
+static void
+refuse_duplicate_names(Query *query, ParseState *pstate)
+{
+	List	   *seen = NIL;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (tle->resjunk)
+			continue;
+		if (list_member(seen, makeString(tle->resname)))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("column \"%s\" specified more than once", tle->resname),
+					 parser_errposition(pstate, exprLocation((Node *) tle->expr))));
+		seen = lappend(seen, makeString(tle->resname));
+	}
+}
+
+static bool
+already_exists(RangeVar *name, Oid namespace, bool if_not_exists)
+{
+	if (!OidIsValid(get_relname_relid(name->relname, namespace)))
+		return false;
+	if (!if_not_exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation \"%s\" already exists", name->relname)));
+	ereport(NOTICE,
+			(errcode(ERRCODE_DUPLICATE_TABLE),
+			 errmsg("relation \"%s\" already exists, skipping", name->relname)));
+	return true;
+}
+
+static void
+run_as_user(const char *sql)
+{
+	if (SPI_execute(sql, false, 0) < 0)
+		elog(ERROR, "could not run \"%s\"", sql);
+}
+
+/* The parts in braid_internal, owned by the current user. */
+static void
+make_parts(int id, ViewQuery *vq, const char *query_text)
+{
+	char	   *state = braid_definition_state_name(id);
+	char	   *query = braid_definition_query_name(id);
+	char	   *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
+
+	/* Room on each page, so that groups are updated in place. */
+	braid_definition_run(psprintf("CREATE TABLE %s WITH (fillfactor = 50) AS %s WITH NO DATA",
+								  state, braid_statement_state(vq)));
+	braid_definition_run(psprintf("CREATE UNIQUE INDEX state_%d_key ON %s (%s) NULLS NOT DISTINCT",
+								  id, state, braid_statement_key_columns(vq)));
+	braid_definition_run(psprintf("CREATE VIEW %s AS %s", query, query_text));
+	braid_definition_run(psprintf("ALTER TABLE %s OWNER TO %s", state, owner));
+	braid_definition_run(psprintf("ALTER VIEW %s OWNER TO %s", query, owner));
+	braid_definition_run(psprintf("COMMENT ON TABLE %s IS 'braid: state of a continuous view'", state));
+	braid_definition_run(psprintf("COMMENT ON VIEW %s IS 'braid: query of a continuous view'", query));
+}
+
+static void
+make_definition(int id, Oid view, const char *options)
+{
+	ViewDefinition def = {.id = id, .view = view};
+
+	braid_definition_resolve(&def);
+	braid_definition_bind(&def);
+	braid_definition_run(psprintf("INSERT INTO braid_internal.views (id, view, settings, options) VALUES (%d, %u, %s, %s)",
+								  id, view, settings_array(), quote_literal_cstr(options)));
+}
+
+Oid
+braid_create(RangeVar *name, List *column_names, Query *query, const char *options,
+			 bool if_not_exists, ParseState *pstate)
+{
+	Oid			namespace = RangeVarGetAndCheckCreationNamespace(name, NoLock, NULL);
+	char	   *view_name = quote_qualified_identifier(get_namespace_name(namespace), name->relname);
+	char	   *query_text;
+	int			level;
+	int			id;
+	Oid			view;
+	ViewQuery  *vq;
+
+	if (already_exists(name, namespace, if_not_exists))
+		return InvalidOid;
+	braid_capture_require_wal();
+	if (!OidIsValid(braid_definition_catalog()))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"braid\" is not installed in this database"),
+				 errhint("Run: CREATE EXTENSION braid.")));
+	level = braid_definition_fix_search_path();
+	name_columns(query, column_names);
+	refuse_duplicate_names(query, pstate);
+	query_text = pg_get_querydef(copyObject(query), false);
+	vq = braid_query_take_apart(query, pstate);
+	braid_compat_check_query_permissions(query);
+	braid_capture_claim(vq->relid);
+
+	SPI_connect();
+	id = next_id();
+	make_parts(id, vq, query_text);
+	run_as_user(psprintf("CREATE VIEW %s AS %s", view_name,
+						 braid_statement_visible(vq, braid_definition_state_name(id), pstate)));
+	view = get_relname_relid(name->relname, namespace);
+	make_definition(id, view, options);
+	SPI_finish();
+	AtEOXact_GUC(false, level);
+	ereport(NOTICE,
+			(errmsg("continuous view \"%s\" is being populated once this transaction commits", name->relname),
+			 errhint("SELECT braid.wait(%s) waits until it is.", quote_literal_cstr(view_name))));
+	return view;
+}
+
+static void
+check_owner(Oid view)
+{
+	if (!braid_compat_is_relation_owner(view, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_VIEW, get_rel_name(view));
+}
+
+void
+braid_create_again(Oid view)
+{
+	ViewDefinition def;
+	int			level;
+
+	braid_definition_get(view, &def);
+	check_owner(view);
+	level = braid_definition_fix_search_path();
+	if (OidIsValid(def.source))
+		braid_capture_claim(def.source);
+	SPI_connect();
+	braid_definition_run(psprintf("UPDATE braid_internal.views SET rebuilds = rebuilds + 1 WHERE id = %d", def.id));
+	SPI_finish();
+	AtEOXact_GUC(false, level);
+}
+
+void
+braid_create_follow_owner(Oid view)
+{
+	ViewDefinition def;
+	HeapTuple	tup;
+	char	   *owner;
+	int			level;
+
+	if (!braid_definition_find(view, &def))
+		return;
+	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
+	owner = pstrdup(quote_identifier(GetUserNameFromId(((Form_pg_class) GETSTRUCT(tup))->relowner, false)));
+	ReleaseSysCache(tup);
+	level = braid_definition_fix_search_path();
+	SPI_connect();
+	braid_definition_run(psprintf("ALTER TABLE %s OWNER TO %s", braid_definition_state_name(def.id), owner));
+	braid_definition_run(psprintf("ALTER VIEW %s OWNER TO %s", braid_definition_query_name(def.id), owner));
+	SPI_finish();
+	AtEOXact_GUC(false, level);
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_views_changed);
+
+/* Statement trigger on braid_internal.views. */
+Datum
+braid_sql_views_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("braid_internal.views_changed() must be called as a trigger")));
+	braid_capture_request_at_commit(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
+	PG_RETURN_POINTER(NULL);
+}

@@ -1,0 +1,25 @@
+/*
+ * create.h
+ *	  Making, dropping and rebuilding continuous views.
+ */
+#ifndef BRAID_CREATE_H
+#define BRAID_CREATE_H
+
+#include "nodes/parsenodes.h"
+#include "nodes/primnodes.h"
+#include "parser/parse_node.h"
+
+/*
+ * Makes a view of an analyzed query, which is scribbled on.  Names of columns
+ * may be given.  Returns InvalidOid if it exists and that is no error.
+ */
+extern Oid	braid_create(RangeVar *name, List *column_names, Query *query, const char *options,
+						 bool if_not_exists, ParseState *pstate);
+
+/* Asks for the view to be populated anew; its owner may. */
+extern void braid_create_again(Oid view);
+
+/* Gives the parts of the view the owner that the view has. */
+extern void braid_create_follow_owner(Oid view);
+
+#endif							/* BRAID_CREATE_H */

@@ -1,0 +1,356 @@
+/*
+ * statement.c
+ *	  SQL statements on continuous views.
+ *
+ * NOTES
+ *	  To the user a continuous view is a materialized view, to PostgreSQL an
+ *	  ordinary one.  The hook takes CREATE MATERIALIZED VIEW ... WITH
+ *	  (braid.continuous) and REFRESH, and turns the other statements that name a
+ *	  continuous view as a materialized one into those on a view.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "capture/capture.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/defrem.h"
+#include "commands/tablecmds.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/varlena.h"
+#include "view/create.h"
+#include "view/definition.h"
+#include "view/statement.h"
+
+static ProcessUtility_hook_type previous_hook = NULL;
+
+/* ---------------------------------------------------------------- CREATE */
+
+/*
+ * Whether the options ask for a continuous view.  Names in the namespace
+ * "braid" that are not known are errors.
+ */
+static bool
+asks_for_continuous(List *options)
+{
+	bool		continuous = false;
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *d = lfirst(lc);
+
+		if (d->defnamespace == NULL || strcmp(d->defnamespace, "braid") != 0)
+			continue;
+		if (strcmp(d->defname, "continuous") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unrecognized parameter \"braid.%s\"", d->defname),
+					 errhint("The parameter is braid.continuous.")));
+		continuous = d->arg == NULL || defGetBoolean(d);
+	}
+	return continuous;
+}
+
+static void
+refuse_options(IntoClause *into, ParseState *pstate)
+{
+	ListCell   *lc;
+
+	foreach(lc, into->options)
+	{
+		DefElem    *d = lfirst(lc);
+
+		if (d->defnamespace == NULL || strcmp(d->defnamespace, "braid") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("storage parameter \"%s\" is not supported for continuous views", d->defname),
+					 parser_errposition(pstate, d->location)));
+	}
+	if (into->skipData)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("continuous views do not support WITH NO DATA"),
+				 errhint("A continuous view is populated after the commit, while others write.")));
+	if (into->tableSpaceName || into->accessMethod)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("continuous views do not support TABLESPACE and USING")));
+}
+
+static bool
+is_create(Node *stmt)
+{
+	CreateTableAsStmt *ctas = (CreateTableAsStmt *) stmt;
+
+	return IsA(stmt, CreateTableAsStmt) && ctas->objtype == OBJECT_MATVIEW &&
+		asks_for_continuous(ctas->into->options);
+}
+
+static void
+run_create(CreateTableAsStmt *ctas, const char *source_text)
+{
+	ParseState *pstate = make_parsestate(NULL);
+
+	pstate->p_sourcetext = source_text;
+	refuse_options(ctas->into, pstate);
+	braid_create(ctas->into->rel, ctas->into->colNames, copyObject(castNode(Query, ctas->query)),
+				 "{}", ctas->if_not_exists, pstate);
+	free_parsestate(pstate);
+}
+
+/* ---------------------------------------------------------------- the others */
+
+static bool
+is_continuous(RangeVar *name)
+{
+	Oid			relid = name ? RangeVarGetRelid(name, NoLock, true) : InvalidOid;
+	ViewDefinition def;
+
+	return OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_VIEW &&
+		braid_definition_find(relid, &def);
+}
+
+/*
+ * DROP MATERIALIZED VIEW of a list: those that are continuous are dropped as
+ * views, in one statement of their own.  Returns it, and leaves the others.
+ */
+static DropStmt *
+split_drop(DropStmt *drop)
+{
+	DropStmt   *views = copyObject(drop);
+	ListCell   *lc;
+
+	views->removeType = OBJECT_VIEW;
+	views->objects = NIL;
+	foreach(lc, drop->objects)
+	{
+		if (!is_continuous(makeRangeVarFromNameList(lfirst(lc))))
+			continue;
+		views->objects = lappend(views->objects, lfirst(lc));
+		drop->objects = foreach_delete_current(drop->objects, lc);
+	}
+	return views->objects ? views : NULL;
+}
+
+/* Turns a statement on a materialized view into one on a view, if it is ours. */
+static void
+retarget(Node *stmt)
+{
+	if (IsA(stmt, RenameStmt))
+	{
+		RenameStmt *s = (RenameStmt *) stmt;
+
+		if (s->renameType == OBJECT_MATVIEW && is_continuous(s->relation))
+			s->renameType = OBJECT_VIEW;
+		else if (s->relationType == OBJECT_MATVIEW && is_continuous(s->relation))
+			s->relationType = OBJECT_VIEW;
+	}
+	else if (IsA(stmt, AlterObjectSchemaStmt))
+	{
+		AlterObjectSchemaStmt *s = (AlterObjectSchemaStmt *) stmt;
+
+		if (s->objectType == OBJECT_MATVIEW && is_continuous(s->relation))
+			s->objectType = OBJECT_VIEW;
+	}
+	else if (IsA(stmt, AlterTableStmt))
+	{
+		AlterTableStmt *s = (AlterTableStmt *) stmt;
+
+		if (s->objtype == OBJECT_MATVIEW && is_continuous(s->relation))
+			s->objtype = OBJECT_VIEW;
+	}
+	else if (IsA(stmt, CommentStmt))
+	{
+		CommentStmt *s = (CommentStmt *) stmt;
+
+		if (s->objtype == OBJECT_MATVIEW && is_continuous(makeRangeVarFromNameList((List *) s->object)))
+			s->objtype = OBJECT_VIEW;
+	}
+}
+
+/* Whether the statement can name a materialized view that may be ours. */
+static bool
+is_of_interest(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_DropStmt:
+			return ((DropStmt *) stmt)->removeType == OBJECT_MATVIEW;
+		case T_RefreshMatViewStmt:
+			return true;
+		case T_RenameStmt:
+			return ((RenameStmt *) stmt)->renameType == OBJECT_MATVIEW ||
+				((RenameStmt *) stmt)->relationType == OBJECT_MATVIEW;
+		case T_AlterObjectSchemaStmt:
+			return ((AlterObjectSchemaStmt *) stmt)->objectType == OBJECT_MATVIEW;
+		case T_AlterTableStmt:
+			return ((AlterTableStmt *) stmt)->objtype == OBJECT_MATVIEW ||
+				((AlterTableStmt *) stmt)->objtype == OBJECT_VIEW;
+		case T_CommentStmt:
+			return ((CommentStmt *) stmt)->objtype == OBJECT_MATVIEW;
+		default:
+			return false;
+	}
+}
+
+static bool
+changes_owner(Node *stmt)
+{
+	ListCell   *lc;
+
+	if (!IsA(stmt, AlterTableStmt))
+		return false;
+	foreach(lc, ((AlterTableStmt *) stmt)->cmds)
+		if (((AlterTableCmd *) lfirst(lc))->subtype == AT_ChangeOwner)
+			return true;
+	return false;
+}
+
+static void
+call_previous(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
+			  ProcessUtilityContext context, ParamListInfo params,
+			  QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (previous_hook)
+		previous_hook(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *stmt = pstmt->utilityStmt;
+	DropStmt   *views;
+
+	if (is_create(stmt))
+	{
+		run_create((CreateTableAsStmt *) stmt, source_text);
+		return;
+	}
+	if (IsA(stmt, TransactionStmt) && ((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+		braid_capture_wake_at_commit();
+	if (!is_of_interest(stmt) || IsAbortedTransactionBlockState())
+	{
+		call_previous(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
+		return;
+	}
+	if (IsA(stmt, RefreshMatViewStmt) && is_continuous(((RefreshMatViewStmt *) stmt)->relation))
+	{
+		braid_create_again(RangeVarGetRelid(((RefreshMatViewStmt *) stmt)->relation, NoLock, false));
+		return;
+	}
+
+	pstmt = copyObject(pstmt);
+	stmt = pstmt->utilityStmt;
+	retarget(stmt);
+	if (IsA(stmt, DropStmt) && (views = split_drop((DropStmt *) stmt)) != NULL)
+	{
+		PlannedStmt *drop_views = copyObject(pstmt);
+
+		drop_views->utilityStmt = (Node *) views;
+		call_previous(drop_views, source_text, read_only_tree, context, params, env, dest, qc);
+		if (((DropStmt *) stmt)->objects == NIL)
+			return;
+		CommandCounterIncrement();
+	}
+	call_previous(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
+	if (changes_owner(stmt))
+		braid_create_follow_owner(RangeVarGetRelid(((AlterTableStmt *) stmt)->relation, NoLock, false));
+}
+
+void
+braid_statement_init(void)
+{
+	previous_hook = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+}
+
+/* ---------------------------------------------------------------- functions */
+
+/* Positions of errors are in the query, not in the caller's statement. */
+static void
+move_error_position(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery((const char *) arg);
+	}
+}
+
+static Query *
+analyze_text(const char *text)
+{
+	List	   *parsed = raw_parser(text, RAW_PARSE_DEFAULT);
+
+	if (list_length(parsed) != 1 || !IsA(linitial_node(RawStmt, parsed)->stmt, SelectStmt))
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("the query of a continuous view must be one SELECT")));
+	return parse_analyze_fixedparams(linitial_node(RawStmt, parsed), text, NULL, 0, NULL);
+}
+
+static void
+check_options(Jsonb *options)
+{
+	if (!JB_ROOT_IS_OBJECT(options) || JB_ROOT_COUNT(options) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no options of continuous views exist yet"),
+				 errhint("Pass an empty object, '{}'.")));
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_create_view);
+
+/* braid.create_view(name text, query text, options jsonb) */
+Datum
+braid_sql_create_view(PG_FUNCTION_ARGS)
+{
+	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	RangeVar   *name = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
+	ErrorContextCallback callback = {error_context_stack, move_error_position, query};
+	ParseState *pstate = make_parsestate(NULL);
+	Oid			view;
+
+	check_options(PG_GETARG_JSONB_P(2));
+	error_context_stack = &callback;
+	pstate->p_sourcetext = query;
+	view = braid_create(name, NIL, analyze_text(query), "{}", false, pstate);
+	error_context_stack = callback.previous;
+	free_parsestate(pstate);
+	PG_RETURN_OID(view);
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_drop_view);
+
+/* braid.drop_view(view regclass) */
+Datum
+braid_sql_drop_view(PG_FUNCTION_ARGS)
+{
+	Oid			view = PG_GETARG_OID(0);
+	ViewDefinition def;
+	DropStmt   *drop = makeNode(DropStmt);
+
+	braid_definition_get(view, &def);
+	drop->removeType = OBJECT_VIEW;
+	drop->objects = list_make1(list_make2(makeString(get_namespace_name(get_rel_namespace(view))),
+										  makeString(get_rel_name(view))));
+	drop->behavior = DROP_RESTRICT;
+	RemoveRelations(drop);
+	PG_RETURN_VOID();
+}

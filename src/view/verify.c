@@ -1,0 +1,400 @@
+/*
+ * verify.c
+ *	  Waiting for a view, and comparing it with its query.
+ *
+ * NOTES
+ *	  What the view should be depends on its frontier, and only the worker ever
+ *	  has a snapshot that equals it: S, within a cycle, after the deltas were
+ *	  applied.  So the worker compares.  A request is a slot in shared memory;
+ *	  the answer is rows of braid_internal.differences, committed with the
+ *	  cycle, with a row without content as the last.  Rows of requests that
+ *	  nobody waits for any more are deleted by the next comparison.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "capture/capture.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "common/shmem.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "view/definition.h"
+#include "view/keeper.h"
+#include "view/verify.h"
+
+#define MAX_REQUESTS 16
+
+typedef struct VerifyRequest
+{
+	Oid			dbid;			/* InvalidOid: the slot is free */
+	int			view;			/* id */
+	int64		number;			/* random; names the answer */
+	bool		taken;			/* the worker has begun to answer */
+} VerifyRequest;
+
+typedef struct VerifyRequests
+{
+	LWLock		lock;			/* guards all that follows */
+	VerifyRequest requests[MAX_REQUESTS];
+} VerifyRequests;
+
+static VerifyRequests *shared = NULL;
+
+static Size
+shared_size(void)
+{
+	return sizeof(VerifyRequests);
+}
+
+static void
+shared_init(void *area)
+{
+	braid_shmem_init_lock(&((VerifyRequests *) area)->lock);
+}
+
+static const BraidShmemArea shared_area = {"braid verifications", shared_size, shared_init, (void **) &shared};
+
+void
+braid_verify_init(void)
+{
+	braid_shmem_register(&shared_area);
+}
+
+/* ---------------------------------------------------------------- worker */
+
+bool
+braid_verify_wanted(void)
+{
+	bool		wanted = false;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < MAX_REQUESTS; i++)
+		wanted |= shared->requests[i].dbid == MyDatabaseId && !shared->requests[i].taken;
+	LWLockRelease(&shared->lock);
+	return wanted;
+}
+
+/* Takes a request that is not yet taken.  False if there is none. */
+static bool
+take_request(VerifyRequest *request)
+{
+	bool		found = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MAX_REQUESTS && !found; i++)
+	{
+		VerifyRequest *r = &shared->requests[i];
+
+		if (r->dbid != MyDatabaseId || r->taken)
+			continue;
+		r->taken = true;
+		*request = *r;
+		found = true;
+	}
+	LWLockRelease(&shared->lock);
+	return found;
+}
+
+static void
+delete_old_answers(void)
+{
+	StringInfoData numbers;
+
+	initStringInfo(&numbers);
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < MAX_REQUESTS; i++)
+		if (OidIsValid(shared->requests[i].dbid))
+			appendStringInfo(&numbers, ", " INT64_FORMAT, shared->requests[i].number);
+	LWLockRelease(&shared->lock);
+	SPI_execute(psprintf("DELETE FROM braid_internal.differences WHERE request NOT IN (-1%s)", numbers.data), false, 0);
+}
+
+static void
+store_answer(int64 number, const char *difference, Datum row, const char *error)
+{
+	Oid			types[4] = {INT8OID, TEXTOID, JSONBOID, TEXTOID};
+	Datum		args[4] = {Int64GetDatum(number), 0, row, 0};
+	char		nulls[4] = {' ', difference ? ' ' : 'n', difference ? ' ' : 'n', error ? ' ' : 'n'};
+
+	if (difference)
+		args[1] = CStringGetTextDatum(difference);
+	if (error)
+		args[3] = CStringGetTextDatum(error);
+	SPI_execute_with_args("INSERT INTO braid_internal.differences VALUES ($1, $2, $3, $4)",
+						  4, types, args, nulls, false, 0);
+}
+
+typedef struct Differences
+{
+	MemoryContext context;
+	uint64		n;
+	bool	   *missing;
+	Datum	   *rows;
+} Differences;
+
+/* As the view's owner. */
+static void
+compare(KeptView *v, void *arg)
+{
+	Differences *d = arg;
+	char	   *query = braid_definition_query_name(v->def.id);
+	char	   *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(v->def.view)),
+												  get_rel_name(v->def.view));
+	MemoryContext old;
+
+	SPI_execute(psprintf("SELECT true, to_jsonb(d) FROM (TABLE %s EXCEPT ALL TABLE %s) d UNION ALL "
+						 "SELECT false, to_jsonb(d) FROM (TABLE %s EXCEPT ALL TABLE %s) d",
+						 query, view, view, query), false, 0);
+	old = MemoryContextSwitchTo(d->context);
+	d->n = SPI_processed;
+	d->missing = palloc(sizeof(bool) * (d->n + 1));
+	d->rows = palloc(sizeof(Datum) * (d->n + 1));
+	for (uint64 i = 0; i < d->n; i++)
+	{
+		bool		isnull;
+
+		d->missing[i] = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		d->rows[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(
+														   SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull)));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+answer(VerifyRequest *request)
+{
+	KeptView   *v = braid_keeper_find(request->view);
+	Differences d = {CurrentMemoryContext};
+	char	   *error;
+
+	/* Asked again; a table that is not locked may not be at S. */
+	if (v == NULL || v->state != VIEW_LIVE || !braid_capture_is_locked(v->def.source))
+		return;
+	error = braid_keeper_try(v, compare, &d);
+	if (error)
+		store_answer(request->number, NULL, (Datum) 0, error);
+	else
+		for (uint64 i = 0; i < d.n; i++)
+			store_answer(request->number, d.missing[i] ? "missing" : "surplus", d.rows[i], NULL);
+	store_answer(request->number, NULL, (Datum) 0, NULL);
+}
+
+void
+braid_verify_answer(void)
+{
+	VerifyRequest request;
+
+	if (!braid_verify_wanted())
+		return;
+	delete_old_answers();
+	while (take_request(&request))
+		answer(&request);
+}
+
+/* ---------------------------------------------------------------- waiting */
+
+static TimestampTz
+deadline_after(Interval *timeout)
+{
+	Datum		now = TimestampTzGetDatum(GetCurrentTimestamp());
+
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, now, IntervalPGetDatum(timeout)));
+}
+
+static void
+check_readable(Oid view)
+{
+	if (pg_class_aclcheck(view, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, get_rel_name(view));
+}
+
+/* Runs a query as superuser that sees what is committed now. */
+static void
+read_latest(const char *sql)
+{
+	PushActiveSnapshot(GetLatestSnapshot());
+	{
+		Oid			user;
+		int			context;
+
+		GetUserIdAndSecContext(&user, &context);
+		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
+		if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not run \"%s\"", sql);
+		SetUserIdAndSecContext(user, context);
+	}
+	PopActiveSnapshot();
+}
+
+/* Whether the view is live; raises an error if it is broken. */
+static bool
+is_live(ViewDefinition *def)
+{
+	char	   *state;
+
+	read_latest(psprintf("SELECT s.state, s.error FROM braid_internal.views v "
+						 "JOIN braid_internal.view_states s ON s.id = v.id AND s.rebuilds = v.rebuilds "
+						 "WHERE v.id = %d", def->id));
+	if (SPI_processed == 0)
+		return false;
+	state = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (strcmp(state, "broken") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("continuous view \"%s\" is broken", get_rel_name(def->view)),
+				 errdetail("%s", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2)),
+				 errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW.")));
+	return strcmp(state, "live") == 0;
+}
+
+/* One answered request after which the view is live. */
+static bool
+wait_until_live(ViewDefinition *def, TimestampTz deadline)
+{
+	do
+	{
+		if (!braid_capture_wait(def->source, deadline))
+		{
+			(void) is_live(def);
+			return false;
+		}
+	}
+	while (!is_live(def));
+	return true;
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_wait);
+
+/* braid.wait(view regclass, timeout interval) */
+Datum
+braid_sql_wait(PG_FUNCTION_ARGS)
+{
+	ViewDefinition def;
+	bool		done;
+
+	braid_definition_get(PG_GETARG_OID(0), &def);
+	check_readable(def.view);
+	SPI_connect();
+	done = wait_until_live(&def, deadline_after(PG_GETARG_INTERVAL_P(1)));
+	SPI_finish();
+	PG_RETURN_BOOL(done);
+}
+
+/* ---------------------------------------------------------------- verification */
+
+/* Returns the slot's index. */
+static int
+put_request(int view, int64 number)
+{
+	int			found = -1;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MAX_REQUESTS && found < 0; i++)
+		if (!OidIsValid(shared->requests[i].dbid))
+			found = i;
+	if (found >= 0)
+		shared->requests[found] = (VerifyRequest) {MyDatabaseId, view, number, false};
+	LWLockRelease(&shared->lock);
+	if (found < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many continuous views are being verified"),
+				 errdetail("At most %d may be at a time.", MAX_REQUESTS)));
+	return found;
+}
+
+static void
+remove_request(int code, Datum arg)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	shared->requests[DatumGetInt32(arg)].dbid = InvalidOid;
+	LWLockRelease(&shared->lock);
+}
+
+static void
+ask_again(int slot)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	shared->requests[slot].taken = false;
+	LWLockRelease(&shared->lock);
+}
+
+/* Waits for the answer and returns it, as rows of SPI. */
+static void
+ask(ViewDefinition *def, int slot, int64 number, TimestampTz deadline)
+{
+	for (;;)
+	{
+		if (!wait_until_live(def, deadline))
+			ereport(ERROR,
+					(errcode(ERRCODE_QUERY_CANCELED),
+					 errmsg("continuous view \"%s\" was not verified within the timeout", get_rel_name(def->view))));
+		read_latest(psprintf("SELECT difference, \"row\", error FROM braid_internal.differences "
+							 "WHERE request = " INT64_FORMAT " ORDER BY difference IS NULL AND error IS NULL, difference",
+							 number));
+		if (SPI_processed > 0)
+			return;
+		ask_again(slot);
+	}
+}
+
+static void
+return_rows(ReturnSetInfo *result)
+{
+	for (uint64 i = 0; i + 1 < SPI_processed; i++)
+	{
+		Datum		values[2];
+		bool		nulls[2];
+		char	   *error = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3);
+
+		if (error)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("could not compare the view with its query: %s", error)));
+		for (int j = 0; j < 2; j++)
+			values[j] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, j + 1, &nulls[j]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_verify);
+
+/* braid.verify(view regclass, timeout interval) */
+Datum
+braid_sql_verify(PG_FUNCTION_ARGS)
+{
+	ViewDefinition def;
+	TimestampTz deadline = deadline_after(PG_GETARG_INTERVAL_P(1));
+	uint64		random;
+	int64		number;
+	int			slot;
+
+	InitMaterializedSRF(fcinfo, 0);
+	braid_definition_get(PG_GETARG_OID(0), &def);
+	check_readable(def.view);
+	if (!pg_strong_random(&random, sizeof(random)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random number")));
+	number = (int64) (random >> 1);
+	SPI_connect();
+	slot = put_request(def.id, number);
+	PG_ENSURE_ERROR_CLEANUP(remove_request, Int32GetDatum(slot));
+	{
+		ask(&def, slot, number, deadline);
+		return_rows((ReturnSetInfo *) fcinfo->resultinfo);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(remove_request, Int32GetDatum(slot));
+	remove_request(0, Int32GetDatum(slot));
+	SPI_finish();
+	PG_RETURN_VOID();
+}

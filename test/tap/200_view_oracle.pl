@@ -1,0 +1,212 @@
+# After every round of random writes by several clients, with the worker killed
+# or the server stopped in the middle, each view equals its query: exactly once,
+# whatever happens. The seed is printed; BRAID_SEED repeats a run's choices.
+use strict;
+use warnings;
+use Braid::Cluster;
+use IPC::Run qw(start finish);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $rounds = $ENV{BRAID_ROUNDS} // 12;
+my $clients = 4;
+my $seed = $ENV{BRAID_SEED} // int(rand(1_000_000));
+srand($seed);
+note "BRAID_SEED=$seed";
+
+my $cluster = Braid::Cluster->new('db', { conf => <<'CONF' });
+max_prepared_transactions = 50
+wal_writer_delay = 10ms
+autovacuum_naptime = 1s
+CONF
+my $node = $cluster->node('db');
+
+$cluster->sql('db', <<'SQL');
+CREATE TABLE a (id serial PRIMARY KEY, k int, t text, n numeric, x bigint, f float8, d date, big text);
+CREATE TABLE b (id int, k int, n numeric(12,2), x bigint, f float8, at timestamptz, PRIMARY KEY (id, k))
+	PARTITION BY HASH (k);
+CREATE TABLE b0 (x bigint, k int NOT NULL, id int NOT NULL, at timestamptz, f float8, n numeric(12,2));
+ALTER TABLE b ATTACH PARTITION b0 FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE b1 PARTITION OF b FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE SEQUENCE b_ids;
+SQL
+
+my %views = (
+	by_key => 'SELECT k, count(*), count(x) AS cx, sum(n), avg(n), sum(x) AS sx, avg(x) AS ax FROM a GROUP BY k',
+	extremes => 'SELECT k, t, min(n), max(x), max(t) AS mt, min(d) AS md, count(*) FROM a GROUP BY k, t',
+	total => 'SELECT count(*), sum(f), avg(n) FILTER (WHERE x > 50), max(length(big)) FROM a',
+	hours => q{SELECT date_trunc('hour', at) AS hour, count(*), sum(n), avg(n) FROM b WHERE x % 3 <> 0 GROUP BY 1 HAVING count(*) > 1},
+	floats => 'SELECT k, sum(f), avg(f), count(f) FROM b GROUP BY k',
+	ratio => 'SELECT x % 7 AS r, sum(n) / count(*) AS ratio, min(at), sum(x) FILTER (WHERE f > 2) AS sf FROM b GROUP BY x % 7',
+);
+for my $name (sort keys %views)
+{
+	$cluster->sql('db', "CREATE MATERIALIZED VIEW $name WITH (braid.continuous) AS $views{$name}");
+}
+
+# Values that show mistakes: few keys, nulls, scales, NaN, floats that add exactly.
+sub any { return $_[rand @_]; }
+sub numeric { return any('NULL', int(rand(100)), sprintf('%.1f', rand(100)), sprintf('%.4f', rand(10)), rand() < 0.03 ? "'NaN'" : 5); }
+sub key { return any('NULL', int(rand(6)), int(rand(6))); }
+sub number { return any('NULL', int(rand(100)), int(rand(100)), int(rand(100))); }
+sub dyadic { return any('NULL', int(rand(64)) / 16); }
+sub text { return any('NULL', "'a'", "'b'", "'\$1 it''s'"); }
+sub big { return any('NULL', "'x'", "repeat(md5(random()::text), " . int(rand(200)) . ")"); }
+
+sub row_of_a
+{
+	return sprintf("(%s, %s, %s, %s, %s, date '2020-01-01' + %d, %s)",
+		key(), text(), numeric(), number(), dyadic(), rand(30), big());
+}
+
+sub row_of_b
+{
+	return sprintf("(nextval('b_ids'), %d, %s, %s, %s, timestamptz '2020-01-01' + %d * interval '10 min')",
+		rand(6), any('NULL', int(rand(10000)) / 100), number(), dyadic(), rand(40));
+}
+
+sub insert_rows
+{
+	my $n = 1 + int(rand(5));
+	return 'INSERT INTO a (k, t, n, x, f, d, big) VALUES ' . join(', ', map { row_of_a() } 1 .. $n) if rand() < 0.5;
+	return 'INSERT INTO b (id, k, n, x, f, at) VALUES ' . join(', ', map { row_of_b() } 1 .. $n);
+}
+
+sub update_rows
+{
+	my $where = sprintf('id %% 50 = %d', rand(50));
+	return any(
+		sprintf('UPDATE a SET k = %s WHERE %s', key(), $where),
+		sprintf('UPDATE a SET n = %s, t = %s WHERE %s', numeric(), text(), $where),
+		sprintf('UPDATE a SET x = x + 1 WHERE %s', $where),
+		sprintf('UPDATE a SET big = %s WHERE %s', big(), $where),
+		sprintf('UPDATE b SET n = n + 1, x = %s WHERE %s', number(), $where),
+		sprintf('UPDATE b SET k = %d WHERE %s', rand(6), $where),
+		sprintf('UPDATE b SET f = %s WHERE %s', dyadic(), $where));
+}
+
+sub statement
+{
+	my $dice = rand();
+	return insert_rows() if $dice < 0.5;
+	return update_rows() if $dice < 0.8;
+	return sprintf('DELETE FROM %s WHERE id %% 40 = %d', any('a', 'b'), rand(40));
+}
+
+sub rare
+{
+	return any('TRUNCATE a', 'TRUNCATE b', 'TRUNCATE b1', 'VACUUM FULL a',
+		'ALTER TABLE a ADD COLUMN IF NOT EXISTS extra int DEFAULT 3',
+		'ALTER TABLE a DROP COLUMN IF EXISTS extra',
+		'ALTER TABLE a ADD COLUMN IF NOT EXISTS extra float DEFAULT random()',
+		'ANALYZE a', 'DELETE FROM a', 'DELETE FROM b');
+}
+
+my $prepared = 0;
+sub transaction
+{
+	my $dice = rand();
+	return rare() . ';' if $dice < 0.01;
+	return statement() . ';' if $dice < 0.5;
+	my @lines = ('BEGIN', statement());
+	push @lines, 'SAVEPOINT s', statement(), any('ROLLBACK TO s', 'RELEASE s'), statement() if rand() < 0.5;
+	push @lines, 'TRUNCATE ' . any('a', 'b'), insert_rows() if rand() < 0.01;
+	if (rand() < 0.2)
+	{
+		my $gid = 'g' . $prepared++;
+		push @lines, "PREPARE TRANSACTION '$gid'", any('COMMIT', 'COMMIT', 'ROLLBACK') . " PREPARED '$gid'";
+	}
+	else
+	{
+		push @lines, any('COMMIT', 'COMMIT', 'COMMIT', 'ROLLBACK');
+	}
+	return join(";\n", @lines) . ';';
+}
+
+my $scripts = PostgreSQL::Test::Utils::tempdir();
+sub start_client
+{
+	my $file = $scripts . '/client' . $prepared++ . '.sql';
+
+	append_to_file($file, join("\n", "SET lock_timeout = '3s';", map { transaction() } 1 .. 400));
+	return start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-f', $file ], '>', '/dev/null', '2>', '/dev/null');
+}
+
+sub worker_pid
+{
+	my ($rc, $pid) = $node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
+	return defined $pid && $pid =~ /^\d+$/ ? $pid : undef;
+}
+
+sub disturb
+{
+	my ($what) = @_;
+	return if $what eq 'nothing';
+	if ($what eq 'kill')
+	{
+		my $pid = worker_pid();
+		kill 'KILL', $pid if $pid;
+	}
+	elsif ($what eq 'terminate')
+	{
+		$node->psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'");
+	}
+	else
+	{
+		$node->stop('immediate');
+		$node->start;
+	}
+	return;
+}
+
+sub end_prepared
+{
+	for my $gid (split /\n/, $cluster->sql('db', 'SELECT gid FROM pg_prepared_xacts'))
+	{
+		$cluster->sql('db', any('COMMIT', 'ROLLBACK') . " PREPARED '$gid'");
+	}
+	return;
+}
+
+sub check
+{
+	my ($round) = @_;
+	for my $name (sort keys %views)
+	{
+		is($cluster->sql('db', "SELECT braid.wait('$name', '60 s')"), 't', "round $round: $name is caught up");
+		is($cluster->sql('db', <<"SQL"), '', "round $round: $name equals its query");
+SELECT 'surplus', * FROM (TABLE $name EXCEPT ALL ($views{$name})) s
+UNION ALL SELECT 'missing', * FROM (($views{$name}) EXCEPT ALL TABLE $name) m
+SQL
+	}
+	return;
+}
+
+my @disturbances = ('nothing', 'kill', 'crash', 'terminate');
+for my $round (1 .. $rounds)
+{
+	my @running = map { start_client() } 1 .. $clients;
+	my $what = $disturbances[ ($round - 1) % @disturbances ];
+
+	select undef, undef, undef, 0.2 + rand(0.5);
+	disturb($what);
+	$cluster->wait_alive('db');
+	if ($what eq 'kill' || $what eq 'crash')
+	{
+		# The clients have lost their connections: others go on.
+		finish($_) for @running;
+		end_prepared();
+		@running = map { start_client() } 1 .. $clients;
+	}
+	my ($rc, $rows, $err) = $node->psql('postgres', "SELECT * FROM braid.verify('" . any(sort keys %views) . "', '60 s')");
+	is($rows, '', "round $round: verify finds nothing while clients write") if defined $rc && $rc == 0;
+	finish($_) for @running;
+	$cluster->wait_alive('db');
+	end_prepared();
+	check("$round ($what)");
+	note 'rows: ' . $cluster->sql('db', 'SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), pg_current_xact_id()');
+}
+
+cmp_ok($cluster->sql('db', 'SELECT count(*) FROM a'), '>', 0, 'the clients have written something');
+is($cluster->sql('db', "SELECT string_agg(DISTINCT state, ',') FROM braid.views"), 'live', 'all views are live');
+done_testing();
