@@ -47,6 +47,31 @@ default_parallel_commit(CreateForeignServerStmt *stmt)
 							makeDefElem("parallel_commit", (Node *) makeString("true"), -1));
 }
 
+/*
+ * ALTER SERVER ... ADD parallel_commit is to work as it does where nobody has
+ * set a default: it replaces ours.
+ */
+static void
+replace_parallel_commit(AlterForeignServerStmt *stmt)
+{
+	ForeignServer *server = GetForeignServerByName(stmt->servername, true);
+	bool		is_set = false;
+	ListCell   *lc;
+
+	if (!server || !braid_xa_wrapper_is_ours(server->fdwid))
+		return;
+	foreach(lc, server->options)
+		is_set |= strcmp(lfirst_node(DefElem, lc)->defname, "parallel_commit") == 0;
+	foreach(lc, stmt->options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		if (is_set && strcmp(def->defname, "parallel_commit") == 0 &&
+			(def->defaction == DEFELEM_ADD || def->defaction == DEFELEM_UNSPEC))
+			def->defaction = DEFELEM_SET;
+	}
+}
+
 /* Oids of our servers that a DROP names or cascades to. */
 static List *
 dropped_servers(DropStmt *stmt)
@@ -121,6 +146,7 @@ concerns_us(Node *stmt)
 	switch (nodeTag(stmt))
 	{
 		case T_CreateForeignServerStmt:
+		case T_AlterForeignServerStmt:
 		case T_DropOwnedStmt:
 			break;
 		case T_CreateExtensionStmt:
@@ -136,6 +162,36 @@ concerns_us(Node *stmt)
 	return !IsBinaryUpgrade && OidIsValid(get_extension_oid("braid", true));
 }
 
+/* What is to be done before the command; may change its tree. */
+static void
+prepare_command(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_CreateForeignServerStmt:
+			if (creates_our_server((CreateForeignServerStmt *) stmt))
+			{
+				default_parallel_commit((CreateForeignServerStmt *) stmt);
+				braid_worker_request_at_commit(braid_xa_resolver_kind);
+			}
+			break;
+		case T_AlterForeignServerStmt:
+			replace_parallel_commit((AlterForeignServerStmt *) stmt);
+			break;
+		case T_CreateExtensionStmt:
+			braid_worker_request_at_commit(braid_xa_resolver_kind);
+			break;
+		case T_DropStmt:
+			release_servers(dropped_servers((DropStmt *) stmt));
+			break;
+		case T_DropOwnedStmt:
+			release_servers(servers_of_roles(((DropOwnedStmt *) stmt)->roles));
+			break;
+		default:
+			break;
+	}
+}
+
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,
@@ -143,33 +199,10 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 {
 	if (concerns_us(pstmt->utilityStmt))
 	{
-		Node	   *stmt = pstmt->utilityStmt;
-
-		switch (nodeTag(stmt))
-		{
-			case T_CreateForeignServerStmt:
-				if (!creates_our_server((CreateForeignServerStmt *) stmt))
-					break;
-				if (read_only_tree)
-				{
-					pstmt = copyObject(pstmt);
-					stmt = pstmt->utilityStmt;
-				}
-				default_parallel_commit((CreateForeignServerStmt *) stmt);
-				braid_worker_request_at_commit(braid_xa_resolver_kind);
-				break;
-			case T_CreateExtensionStmt:
-				braid_worker_request_at_commit(braid_xa_resolver_kind);
-				break;
-			case T_DropStmt:
-				release_servers(dropped_servers((DropStmt *) stmt));
-				break;
-			case T_DropOwnedStmt:
-				release_servers(servers_of_roles(((DropOwnedStmt *) stmt)->roles));
-				break;
-			default:
-				break;
-		}
+		/* The tree may be a cached plan's. */
+		if (read_only_tree)
+			pstmt = copyObject(pstmt);
+		prepare_command(pstmt->utilityStmt);
 	}
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
 		(pstmt, query, read_only_tree, context, params, env, dest, qc);
