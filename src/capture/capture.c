@@ -601,7 +601,8 @@ capture_main(void)
 			break;
 		if (braid_source_list() == NIL)
 		{
-			/* Definitions that cannot be used yet, as in the middle of a restore. */
+			/* No view can be kept: all are broken, or a restore is under way. */
+			braid_doorbell_answer(braid_doorbell_requested(), reached, GetCurrentTimestamp(), NIL);
 			wait_for(braid_capture_idle_interval);
 			definitions_changed = true;
 			continue;

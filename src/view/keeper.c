@@ -356,7 +356,7 @@ load(void)
 	SPITupleTable *rows;
 	uint64		nrows;
 	bool		any = false;
-	MemoryContext old;
+	MemoryContext old = CurrentMemoryContext;
 
 	unload();
 	braid_capture_watch(braid_definition_catalog());
@@ -365,11 +365,13 @@ load(void)
 				"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' ORDER BY v.id", false, 0);
 	rows = SPI_tuptable;
 	nrows = SPI_processed;
-	old = MemoryContextSwitchTo(views_context);
 	for (uint64 i = 0; i < nrows; i++)
 	{
-		KeptView   *v = read_view(rows->vals[i], rows->tupdesc);
+		KeptView   *v;
 
+		/* SPI leaves its own context behind. */
+		MemoryContextSwitchTo(views_context);
+		v = read_view(rows->vals[i], rows->tupdesc);
 		if (!OidIsValid(v->owner))
 		{
 			forget(v->def.id);

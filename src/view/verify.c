@@ -20,7 +20,9 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -32,6 +34,7 @@
 #include "view/verify.h"
 
 #define MAX_REQUESTS 16
+#define POPULATING_NAP_MS 20	/* between looks at a view that is not live yet */
 
 typedef struct VerifyRequest
 {
@@ -260,16 +263,20 @@ is_live(ViewDefinition *def)
 static bool
 wait_until_live(ViewDefinition *def, TimestampTz deadline)
 {
-	do
+	(void) is_live(def);
+	while (braid_capture_wait(def->source, deadline))
 	{
-		if (!braid_capture_wait(def->source, deadline))
-		{
-			(void) is_live(def);
+		if (is_live(def))
+			return true;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 POPULATING_NAP_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (GetCurrentTimestamp() >= deadline)
 			return false;
-		}
 	}
-	while (!is_live(def));
-	return true;
+	(void) is_live(def);
+	return false;
 }
 
 PG_FUNCTION_INFO_V1(braid_sql_wait);

@@ -159,6 +159,19 @@ sub disturb
 	return;
 }
 
+# A view that is made while others write, and one that goes.
+sub make_again
+{
+	my ($name) = @_;
+	$node->psql('postgres', "DROP MATERIALIZED VIEW $name");
+	for (1 .. 20)
+	{
+		my ($rc) = $node->psql('postgres', "CREATE MATERIALIZED VIEW $name WITH (braid.continuous) AS $views{$name}");
+		last if $rc == 0 || $cluster->sql('db', "SELECT to_regclass('$name')") ne '';
+	}
+	return;
+}
+
 sub end_prepared
 {
 	for my $gid (split /\n/, $cluster->sql('db', 'SELECT gid FROM pg_prepared_xacts'))
@@ -188,6 +201,7 @@ for my $round (1 .. $rounds)
 	my @running = map { start_client() } 1 .. $clients;
 	my $what = $disturbances[ ($round - 1) % @disturbances ];
 
+	make_again(any(sort keys %views));
 	select undef, undef, undef, 0.2 + rand(0.5);
 	disturb($what);
 	$cluster->wait_alive('db');
