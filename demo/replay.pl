@@ -20,7 +20,7 @@ use constant {
 };
 
 my ($folder) = @ARGV;
-my $n = $ENV{DEMO_FLIGHTS} // 6000;
+my $n = $ENV{DEMO_FLIGHTS} // 27000;
 die "DEMO_FLIGHTS must be a positive number, not \"$n\"\n" unless $n =~ /^[1-9]\d*$/;
 
 my @airports = qw(ewr jfk lga);
@@ -147,7 +147,7 @@ sub look
 sub play
 {
 	my ($what, $until) = @_;
-	my ($start, $done) = (time, scalar @{ $traffic->latencies });
+	my ($start, $done) = (time, $traffic->count_global);
 	until ($until->())
 	{
 		$traffic->give_work;
@@ -155,15 +155,14 @@ sub play
 		look();
 		$report->progress(
 			date => Timetable::timestamp($traffic->simulated_time),
-			share => $traffic->done / $timetable->events,
 			done => $traffic->done,
-			rate => $traffic->done / (time - $began),
+			of => $timetable->events,
 			waiting => $traffic->waiting,
 			in_doubt => $seen{in_doubt},
 			in_use => $seen{in_use},
 			what => $what);
 	}
-	return (time - $start, @{ $traffic->latencies } - $done);
+	return (time - $start, $traffic->count_global - $done);
 }
 
 sub play_seconds
@@ -184,34 +183,36 @@ sub play_share
 	return;
 }
 
-# Kills a server at a moment when branches are prepared at an airport; if there
-# is none for long, then without.
+# Kills a server when so many branches are prepared at the airports; if that
+# does not happen for long, with fewer, and in the end with none.
 sub kill_at_worst_moment
 {
-	my ($victim, $airport) = @_;
-	my $session = $server{$airport}->session('demo: waits for the worst moment');
-	my @processes = map { $_->[0] } $admin{$victim}->query('SELECT pid FROM pg_stat_activity');
-	my $start = time;
-	my $killed;
-
-	$session->query('SELECT 1');
+	my ($victim, $most, @at) = @_;
+	# Background processes first: those that finish transactions are among them.
+	my @processes = map { $_->[0] } $admin{$victim}->query(
+		"SELECT pid FROM pg_stat_activity ORDER BY backend_type = 'client backend'");
+	my @sessions = map { $server{$_}->session('demo: waits for the worst moment') } @at;
+	my ($start, $killed, %prepared) = (time);
 	my $aim;
+
 	$aim = sub {
-		my $wanted = time < $start + 1 ? 2 : time < $start + 3 ? 1 : 0;
-		if ($_[0]{rows}[0][0] >= $wanted)
+		my ($session, $result) = @_;
+		$prepared{$session} = $result->{rows}[0][0];
+		return if $killed;
+		if (sum0(values %prepared) >= $most - int(time - $start))
 		{
 			$server{$victim}->kill_all(@processes);
 			$killed = 1;
 		}
-		else { $session->send('SELECT count(*) FROM pg_prepared_xacts', $aim); }
+		else { $session->send('SELECT count(*) FROM pg_prepared_xacts', sub { $aim->($session, shift); }); }
 	};
-	push @watching, $session;
-	$session->send('SELECT 0', $aim);
+	$_->query('SELECT 1') for @sessions;
+	$aim->($_, { rows => [ [0] ] }) for @sessions;
+	push @watching, @sessions;
 	play("waiting for the worst moment to kill \U$victim\E", sub { $killed });
-	pop @watching;
+	splice @watching, -@sessions;
 	undef $aim;
-	$session->close;
-	$admin{$victim}->close;
+	$_->close for @sessions, $admin{$victim};
 	return;
 }
 
@@ -273,17 +274,17 @@ $report->say(sprintf "Replaying %d flights (%d transactions) from 2013-01-01, %d
 	$timetable->flights, $timetable->events, CLIENTS, scalar keys %{ $timetable->first_places });
 
 play_share('all is well', 0.35);
-kill_at_worst_moment('ewr', 'ewr');
+kill_at_worst_moment('ewr', 2, 'ewr');
 $report->event('EWR was killed: SIGKILL to all its processes, while it was committing.');
 play_seconds('EWR is down; the others go on', AIRPORT_DOWN);
 my @unfinished = $admin{hub}->query("SELECT gid, servers, advice FROM braid.transactions WHERE state = 'in doubt'");
-$report->event(sprintf 'EWR is started again after %d s; %d flights wait for it, %d transactions are in doubt.',
+$report->event(sprintf 'EWR is started again after %d s; %d transactions wait for it, %d are in doubt.',
 	AIRPORT_DOWN, $traffic->waiting, scalar @unfinished);
 restart('ewr');
 pause_and_count('after the crash of EWR');
 
 play_share('all is well', 0.7);
-kill_at_worst_moment('hub', 'lga');
+kill_at_worst_moment('hub', 3, @airports);
 $report->event('The hub was killed: SIGKILL to all its processes, while clients were committing.');
 play_seconds('the hub is down', HUB_DOWN);
 my @orphans = prepared(@airports);

@@ -3,7 +3,7 @@ package Report;
 
 use strict;
 use warnings;
-use List::Util qw(max sum0);
+use List::Util qw(max);
 use Time::HiRes qw(time);
 
 sub new
@@ -35,11 +35,23 @@ sub progress
 	my ($self, %now) = @_;
 	return if time < $self->{next};
 	$self->{next} = time + ($self->{tty} ? 0.25 : 4);
-	my $line = sprintf '%6.1f s  %s  %3.0f%%  %6d done, %4.0f/s, %d waiting, in doubt: %s | in the air: %s | %s',
-	  time - $self->{began}, @now{qw(date)}, 100 * $now{share}, @now{qw(done rate waiting in_doubt in_use what)};
+	my $line = sprintf '%6.1f s  %s  %3.0f%%  %4.0f/s, %d waiting, %s in doubt; in the air: %s; %s',
+	  time - $self->{began}, $now{date}, 100 * $now{done} / $now{of}, $self->_rate($now{done}),
+	  @now{qw(waiting in_doubt in_use what)};
 	print $self->{tty} ? "\r\e[K" . substr($line, 0, ($ENV{COLUMNS} // 150) - 1) : "$line\n";
 	$self->{open} = $self->{tty};
 	return;
+}
+
+# Per second, over the last few seconds.
+sub _rate
+{
+	my ($self, $done) = @_;
+	my $recent = $self->{recent} //= [];
+	push @$recent, [ time, $done ];
+	shift @$recent while @$recent > 2 && $recent->[0][0] < time - 5;
+	my $seconds = $recent->[-1][0] - $recent->[0][0];
+	return $seconds > 0 ? ($done - $recent->[0][1]) / $seconds : 0;
 }
 
 sub end_progress
@@ -56,12 +68,6 @@ sub check
 	push @{ $self->{checks} }, [ $what, @wrong ];
 	$self->{wrong}++ if @wrong;
 	return;
-}
-
-sub _quantile
-{
-	my ($share, @sorted) = @_;
-	return 1000 * ($sorted[ $share * $#sorted ] // 0);
 }
 
 sub _heading
@@ -84,45 +90,94 @@ sub _table
 	return;
 }
 
-# gid without the coordinator's identity, which is the same in all.
-sub _short { my ($gid) = @_; return $gid; }
+my %kinds = (depart => 'departure: airport, hub', land => 'landing: hub, airport', ferry => 'move: airport, airport, hub');
 
-sub results
+sub _speed
 {
-	my ($self, %r) = @_;
+	my ($traffic) = @_;
+	my $latencies = $traffic->{latencies};
+	my @rows;
+	for my $kind (grep { $latencies->{$_} } qw(depart land ferry))
+	{
+		push @rows, [ $kinds{$kind}, _quantiles(@{ $latencies->{$kind} }) ];
+	}
+	push @rows, [ 'all', _quantiles(map { @$_ } values %$latencies) ];
+	_table([ 'response time, ms', 'number', 'median', 'p95', 'p99', 'longest' ], @rows);
+	return;
+}
+
+sub _quantiles
+{
+	my @sorted = sort { $a <=> $b } @_;
+	return scalar @sorted, map { sprintf '%.1f', 1000 * $sorted[ $_ * $#sorted ] } 0.5, 0.95, 0.99, 1;
+}
+
+# What recovery has done with a transaction or branch, by the hub's log.
+sub _outcome
+{
+	my ($gid, @log) = @_;
+	my ($how) = map { /recovery has (committed|rolled back) prepared transaction "\Q$gid\E[:"]/ ? $1 : () } @log;
+	return $how;
+}
+
+sub _airport_crash
+{
+	my (%r) = @_;
 	my $traffic = $r{traffic};
-	my @sorted = sort { $a <=> $b } @{ $traffic->latencies };
-
-	$self->end_progress;
-	_heading('What was done');
-	printf "%d flights from %s to %s, by %d clients, in %.1f s: %d transactions, %d of them global.\n",
-	  $r{timetable}->flights, '2013-01-01', substr(Timetable::timestamp($traffic->simulated_time), 0, 10),
-	  $r{clients}, $r{duration}, $traffic->done, scalar @sorted;
-	printf "Undisturbed: %.0f global transactions per second, on hub and airport(s), fsync on everywhere.\n",
-	  $r{calm}{transactions} / ($r{calm}{seconds} || 1);
-	printf "Response time from BEGIN to the end of COMMIT: median %.1f ms, p95 %.1f ms, p99 %.1f ms, longest %.0f ms.\n",
-	  _quantile(0.5, @sorted), _quantile(0.95, @sorted), _quantile(0.99, @sorted), _quantile(1, @sorted);
-
-	_heading('EWR is killed while it commits');
-	printf "%d transaction(s) were committed at the hub, but EWR could not be told: in doubt.\n", scalar @{ $r{unfinished} };
-	print "  $_->[0]  $_->[1]\n" for @{ $r{unfinished} };
 	my $failures = $traffic->{failures};
-	print "Clients that wrote to EWR meanwhile were told so:\n";
+
+	_heading('EWR was killed while it committed');
+	printf "In doubt meanwhile, committed at the hub, but EWR could not be told: %d.\n", scalar @{ $r{unfinished} };
+	for my $gid (map { $_->[0] } @{ $r{unfinished} })
+	{
+		my $how = _outcome($gid, @{ $r{recovery} });
+		print "  $gid  ", $how ? "was $how by recovery\n" : "EWR had committed it already; only its answer was lost\n";
+	}
+	printf "COMMITs answered with the warning that not all servers have it yet: %d. Errors that clients got:\n", $traffic->{warned};
 	for my $message (sort { $failures->{$b} <=> $failures->{$a} } keys %$failures)
 	{
 		printf "  %3d x %s\n", $failures->{$message}, $message =~ s/\n/\n        /gr;
 	}
-	printf "%d COMMIT(s) returned with the warning \"committed, but not yet on all servers\".\n", $traffic->{warned};
+	return;
+}
 
-	_heading('The hub is killed while clients commit');
-	printf "%d transaction(s) were prepared at airports without anybody who knew what to do with them.\n", scalar @{ $r{orphans} };
-	print "  $_->{gid}  at $_->{server}\n" for @{ $r{orphans} };
-	printf "Of the clients, %d lost the connection before COMMIT, %d during COMMIT: of these %d found their event booked, and %d repeated it.\n",
-	  $traffic->{lost}{'before COMMIT'} // 0, $traffic->{lost}{'during COMMIT'} // 0, $traffic->{booked}, $traffic->{repeated};
+sub _hub_crash
+{
+	my (%r) = @_;
+	my $traffic = $r{traffic};
 
-	_heading("How it was settled, in the hub's log");
-	print "  ", s/^.*? LOG:\s*//r, "\n" for @{ $r{recovery} };
-	print "  (nothing was left to recovery)\n" unless @{ $r{recovery} };
+	_heading('The hub was killed while clients committed');
+	printf "In doubt meanwhile, prepared at airports, and nobody there knew the outcome: %d.\n", scalar @{ $r{orphans} };
+	for my $branch (@{ $r{orphans} })
+	{
+		my $how = _outcome($branch->{gid}, @{ $r{recovery} });
+		printf "  %s at %s  %s\n", $branch->{gid}, uc $branch->{server}, $how ? "was $how by recovery" : 'WAS NOT RECOVERED';
+	}
+	printf "Of the clients, %d lost the connection before COMMIT, and repeated; %d during COMMIT: they looked, and\n"
+	  . "%d found the transaction booked, %d did not and repeated it.\n",
+	  map { $_ // 0 } @{ $traffic->{lost} }{ 'before COMMIT', 'during COMMIT' }, @$traffic{ 'booked', 'repeated' };
+	return;
+}
+
+sub results
+{
+	my ($self, %r) = @_;
+	my ($traffic, $timetable) = @r{ 'traffic', 'timetable' };
+
+	$self->end_progress;
+	_heading('What was done');
+	printf "%d flights, until %s, by %d clients in %.1f s: %d transactions, %d of them over two or three servers.\n",
+	  $timetable->flights, Timetable::timestamp($traffic->simulated_time), $r{clients}, $r{duration},
+	  $traffic->done, $traffic->count_global;
+	printf "While all was well, %.0f of these a second, all of it durable (fsync and synchronous_commit on).\n\n",
+	  $r{calm}{transactions} / ($r{calm}{seconds} || 1);
+	_speed($traffic);
+	_airport_crash(%r);
+	_hub_crash(%r);
+
+	_heading("From the hub's log");
+	print '  ', s/^.*? LOG:\s*//r, "\n" for @{ $r{recovery} };
+	print "  nothing was left to recovery\n" unless @{ $r{recovery} };
 
 	_heading('From the continuous views');
 	_table([ 'from', 'to', 'flights', 'mean delay', 'longest' ], @{ $r{routes} });

@@ -9,6 +9,7 @@ package Traffic;
 
 use strict;
 use warnings;
+use List::Util qw(sum0);
 use Session;
 use Time::HiRes qw(time);
 
@@ -30,7 +31,7 @@ sub new
 		down_until => {},   # by airport
 		later => [],        # [time, event]: failed for another reason
 		done => 0,
-		latencies => [],    # seconds, of global transactions
+		latencies => {},    # by kind: seconds, of global transactions
 		failures => {},     # by message
 		booked => 0, repeated => 0, warned => 0,
 	}, $class;
@@ -38,8 +39,8 @@ sub new
 
 sub done { my ($self) = @_; return $self->{done}; }
 sub simulated_time { my ($self) = @_; return $self->{time} // 0; }
-sub waiting { my ($self) = @_; my $n = 0; $n += @$_ for values %{ $self->{parked} }; return $n; }
-sub latencies { my ($self) = @_; return $self->{latencies}; }
+sub waiting { my ($self) = @_; return sum0 map { scalar @$_ } values %{ $self->{parked} }; }
+sub count_global { my ($self) = @_; return sum0 map { scalar @$_ } values %{ $self->{latencies} }; }
 sub sessions { my ($self) = @_; return map { $_->{session} } @{ $self->{clients} }; }
 
 # Transactions that are under way.
@@ -205,7 +206,7 @@ sub _answer
 	else
 	{
 		$self->{warned} += grep { $_->{M} =~ /not yet on all servers/ } @{ $result->{notices} };
-		push @{ $self->{latencies} }, time - $client->{began} if $sql eq 'COMMIT';
+		push @{ $self->{latencies}{ $client->{event}{kind} } }, time - $client->{began} if $sql eq 'COMMIT';
 		$self->_finish($client);
 	}
 	return;
@@ -240,8 +241,7 @@ sub _failed
 	my $text = join "\n", grep { defined } @$error{qw(M D W)};
 
 	$event->{last_error} = $text;
-	my $message = $error->{M} . ($error->{D} && $error->{M} =~ /not ready/ ? "\n" . $error->{D} : '');
-	$self->{failures}{ $message =~ s/braid:[\w:]+/braid:.../gr }++;
+	$self->{failures}{ join "\n", map { s/\s+/ /gr =~ s/braid:[\w:]+/braid:.../gr } grep { defined } @$error{qw(M D)} }++;
 	my ($server) = $text =~ /server "(\w+)"/;
 	my $probed = $event->{probes};
 	if (defined $server || $probed)
