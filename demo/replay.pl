@@ -4,11 +4,12 @@
 use strict;
 use warnings;
 use FindBin;
+use Checks;
+use Report;
 use Server;
 use Session;
 use Timetable;
 use Traffic;
-use Report;
 use List::Util qw(sum0);
 use Time::HiRes qw(time);
 
@@ -117,6 +118,7 @@ place_aircraft();
 
 my $traffic = Traffic->new($timetable, map { $server{hub}->session("demo: client $_") } 1 .. CLIENTS);
 my $monitor = $server{hub}->session('demo: monitor');
+my $checks = Checks->new(node => \%admin, views => \%view_query, timetable => $timetable, report => $report);
 my @watching = ($monitor);
 my %seen = (in_doubt => '?', in_use => '', next => 0);
 my $began = time;
@@ -228,46 +230,29 @@ sub restart
 		die "$name does not come back\n" if time > $start + RECOVERY_LIMIT;
 		return $server{$name}->answers;
 	});
-	return time - $start;
+	return;
 }
 
-sub prepared
+# What the hub's recovery has done.
+sub recovery_log
 {
-	return map { my $name = $_; map { { server => $name, gid => $_->[0] } }
-		$admin{$name}->query('SELECT gid FROM pg_prepared_xacts ORDER BY gid') } @_;
+	my @lines = $server{hub}->log_lines(qr/recovery has (committed|rolled back) prepared transaction/);
+	return @lines;
 }
 
-# Lets everything come to rest, and counts the aircraft over all nodes.
-sub pause_and_count
+# Lets everything come to rest, and checks it.
+sub pause_and_check
 {
 	my ($when) = @_;
 	my $deadline = time + RECOVERY_LIMIT;
 	my $in_time = sub { die "not everything is settled in time\n" if time > $deadline; return; };
-	my $start = time;
 
 	play('what waited goes on', sub { $in_time->(); !$traffic->waiting; });
 	$traffic->hold(1);
-	play('counting the aircraft', sub { $in_time->(); !$traffic->busy && !prepared(@server_names); });
-	$report->check("$when: every aircraft is at exactly one place", count_aircraft());
-	check_views($when);
+	play('checking', sub { $in_time->(); !$traffic->busy && !$checks->prepared; });
+	$checks->at_rest($when);
 	$traffic->hold(0);
 	return;
-}
-
-# Returns what is wrong.
-sub count_aircraft
-{
-	my (%places, @wrong);
-	for my $name (@server_names)
-	{
-		push @{ $places{ $_->[0] } }, $name for $admin{$name}->query('SELECT tailnum FROM aircraft');
-	}
-	for my $tail (sort keys %{ $timetable->first_places })
-	{
-		my @at = @{ delete $places{$tail} // [] };
-		push @wrong, "$tail is at " . (@at ? join ' and ', @at : 'no place') if @at != 1;
-	}
-	return @wrong, map { "$_ is unknown" } sort keys %places;
 }
 
 $report->say(sprintf "Replaying %d flights (%d transactions) from 2013-01-01, %d clients, %d aircraft ...",
@@ -277,88 +262,36 @@ play_share('all is well', 0.35);
 kill_at_worst_moment('ewr', 2, 'ewr');
 $report->event('EWR was killed: SIGKILL to all its processes, while it was committing.');
 play_seconds('EWR is down; the others go on', AIRPORT_DOWN);
-my @unfinished = $admin{hub}->query("SELECT gid, servers, advice FROM braid.transactions WHERE state = 'in doubt'");
+my @in_doubt = $admin{hub}->query("SELECT gid FROM braid.transactions WHERE state = 'in doubt'");
 $report->event(sprintf 'EWR is started again after %d s; %d transactions wait for it, %d are in doubt.',
-	AIRPORT_DOWN, $traffic->waiting, scalar @unfinished);
+	AIRPORT_DOWN, $traffic->waiting, scalar @in_doubt);
 restart('ewr');
-pause_and_count('after the crash of EWR');
+pause_and_check('after the crash of EWR');
 
 play_share('all is well', 0.7);
+my $recovered = recovery_log();
 kill_at_worst_moment('hub', 3, @airports);
 $report->event('The hub was killed: SIGKILL to all its processes, while clients were committing.');
 play_seconds('the hub is down', HUB_DOWN);
-my @orphans = prepared(@airports);
+my @orphans = $checks->prepared(@airports);
 $report->event(sprintf 'The hub is started again after %d s; %d prepared transactions at the airports wait for it.',
 	HUB_DOWN, scalar @orphans);
 restart('hub');
-pause_and_count('after the crash of the hub');
+pause_and_check('after the crash of the hub');
 
 play_share('all is well', 1);
 $report->end_progress;
 
 # ---------------------------------------------------------------- check and report
 
-# Rows that differ between a view and its query, both ways, in one snapshot.
-sub compare
-{
-	my ($view) = @_;
-	my $hub = $admin{hub};
-	my ($content, $query) = ("SELECT * FROM $view", $view_query{$view});
-	$hub->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
-	my @differences = map { [ join ', ', map { $_ // 'null' } @$_ ] }
-		$hub->query("($content EXCEPT ALL ($query)) UNION ALL (($query) EXCEPT ALL $content)");
-	$hub->query('COMMIT');
-	return map { "differs: $_->[0]" } @differences;
-}
-
-sub check_views
-{
-	my ($when) = @_;
-	for my $view (sort keys %view_query)
-	{
-		my @wrong;
-		push @wrong, "$view is not up to date in time" unless $admin{hub}->value("SELECT braid.wait('$view')") eq 't';
-		push @wrong, map { "$_->[0]: $_->[1]" } $admin{hub}->query("SELECT * FROM braid.verify('$view')");
-		$report->check("$when: view $view is its query's result (braid.verify)", @wrong);
-	}
-	return;
-}
-
-sub check_number
-{
-	my ($what, $expected, $sql) = @_;
-	my $is = $admin{hub}->value($sql);
-	return $report->check("$expected $what", $is == $expected ? () : "there are $is");
-}
-
-# Where the timetable says that each aircraft is, against where it is.
-sub check_places
-{
-	my $expected = $timetable->last_places;
-	my %node = ('in the air' => 'hub', map { uc, $_ } @airports);
-	my %at = map { my $name = $_; map { $_->[0] => $name } $admin{$name}->query('SELECT tailnum FROM aircraft') } @server_names;
-	my @wrong = grep { ($at{$_} // '') ne $node{ $expected->{$_} } } sort keys %$expected;
-	return $report->check('every aircraft is where its last event has left it', map { "$_ is not $expected->{$_}" } @wrong);
-}
-
 my $duration = time - $began;
-$report->check('at the end: every aircraft is at exactly one place', count_aircraft());
-check_places();
-check_number('flights are booked, each once', $timetable->flights, 'SELECT count(*) FROM flights');
-check_number('of them are cancelled', $timetable->count('cancel'), 'SELECT count(*) FROM flights WHERE delay IS NULL');
-check_number('have landed', $timetable->count('land'), 'SELECT count(*) FROM flights WHERE landed IS NOT NULL');
-check_number('moves between airports are booked, each once', $timetable->count('ferry'), 'SELECT count(*) FROM ferries');
-$report->check('no prepared transaction is left on any of the four servers', map { "$_->{gid} on $_->{server}" } prepared(@server_names));
-check_views('at the end');
-for my $view (sort keys %view_query)
-{
-	$report->check("at the end: view $view EXCEPT ALL its query, and the reverse, are empty", compare($view));
-}
+$checks->at_the_end;
 
+my @recovery = recovery_log();
 $report->results(
 	duration => $duration, calm => \%calm, traffic => $traffic, timetable => $timetable, clients => CLIENTS,
-	unfinished => \@unfinished, orphans => \@orphans,
-	recovery => [ $server{hub}->log_lines(qr/recovery has (committed|rolled back) prepared transaction/) ],
+	in_doubt => \@in_doubt, airport_log => [ splice @recovery, 0, $recovered ],
+	orphans => \@orphans, hub_log => \@recovery,
 	routes => [ $admin{hub}->query('SELECT origin, dest, flights, round(mean_delay, 1), max_delay FROM routes ORDER BY flights DESC, 1, 2 LIMIT 5') ],
 	hours => [ $admin{hub}->query("SELECT carrier, to_char(hour, 'YYYY-MM-DD HH24:MI'), departures, round(mean_delay, 1), max_delay
 		FROM departures WHERE departures >= 5 ORDER BY mean_delay DESC, 1, 2 LIMIT 5") ],

@@ -112,32 +112,41 @@ sub _quantiles
 	return scalar @sorted, map { sprintf '%.1f', 1000 * $sorted[ $_ * $#sorted ] } 0.5, 0.95, 0.99, 1;
 }
 
-# What recovery has done with a transaction or branch, by the hub's log.
-sub _outcome
+# Lines of the hub's log, and what they leave unsaid.
+sub _recovery
 {
-	my ($gid, @log) = @_;
-	my ($how) = map { /recovery has (committed|rolled back) prepared transaction "\Q$gid\E[:"]/ ? $1 : () } @log;
-	return $how;
+	my ($log, $nothing, @gids) = @_;
+	print '  ', s/^.*? LOG:\s*//r, "\n" for @$log;
+	for my $gid (@gids)
+	{
+		print "  $nothing \"$gid\"\n" unless grep { /"\Q$gid\E[":]/ } @$log;
+	}
+	return;
+}
+
+# What clients were told, the most frequent first; without the socket's path.
+sub _errors
+{
+	my ($failures) = @_;
+	for my $message (sort { $failures->{$b} <=> $failures->{$a} || $a cmp $b } keys %$failures)
+	{
+		my $text = $message =~ s/connection to server on socket ".*?" failed: (.*?) Is the server.*/$1/r;
+		printf "  %3d x %s\n", $failures->{$message}, $text =~ s/\n/\n        /gr;
+	}
+	return;
 }
 
 sub _airport_crash
 {
 	my (%r) = @_;
-	my $traffic = $r{traffic};
-	my $failures = $traffic->{failures};
+	my @gids = map { $_->[0] } @{ $r{in_doubt} };
 
 	_heading('EWR was killed while it committed');
-	printf "In doubt meanwhile, committed at the hub, but EWR could not be told: %d.\n", scalar @{ $r{unfinished} };
-	for my $gid (map { $_->[0] } @{ $r{unfinished} })
-	{
-		my $how = _outcome($gid, @{ $r{recovery} });
-		print "  $gid  ", $how ? "was $how by recovery\n" : "EWR had committed it already; only its answer was lost\n";
-	}
-	printf "COMMITs answered with the warning that not all servers have it yet: %d. Errors that clients got:\n", $traffic->{warned};
-	for my $message (sort { $failures->{$b} <=> $failures->{$a} } keys %$failures)
-	{
-		printf "  %3d x %s\n", $failures->{$message}, $message =~ s/\n/\n        /gr;
-	}
+	printf "In doubt until it was back: %d (committed at the hub, EWR could not be told). The hub's log:\n", scalar @gids;
+	_recovery($r{airport_log}, 'EWR had committed it, only its answer was lost:', @gids);
+	printf "COMMITs that returned with a warning that EWR does not have it yet: %d. Errors that clients got:\n",
+	  $r{traffic}{warned};
+	_errors($r{traffic}{failures});
 	return;
 }
 
@@ -145,16 +154,13 @@ sub _hub_crash
 {
 	my (%r) = @_;
 	my $traffic = $r{traffic};
+	my @gids = map { $_->{gid} } @{ $r{orphans} };
 
 	_heading('The hub was killed while clients committed');
-	printf "In doubt meanwhile, prepared at airports, and nobody there knew the outcome: %d.\n", scalar @{ $r{orphans} };
-	for my $branch (@{ $r{orphans} })
-	{
-		my $how = _outcome($branch->{gid}, @{ $r{recovery} });
-		printf "  %s at %s  %s\n", $branch->{gid}, uc $branch->{server}, $how ? "was $how by recovery" : 'WAS NOT RECOVERED';
-	}
-	printf "Of the clients, %d lost the connection before COMMIT, and repeated; %d during COMMIT: they looked, and\n"
-	  . "%d found the transaction booked, %d did not and repeated it.\n",
+	printf "In doubt until it was back: %d (prepared at airports, which do not know the outcome). The hub's log:\n", scalar @gids;
+	_recovery($r{hub_log}, 'NOTHING SAID OF', @gids);
+	printf "Clients that lost the connection before COMMIT: %d, they repeated. During COMMIT: %d, they looked;\n"
+	  . "%d found the transaction booked, %d did not, and repeated it.\n",
 	  map { $_ // 0 } @{ $traffic->{lost} }{ 'before COMMIT', 'during COMMIT' }, @$traffic{ 'booked', 'repeated' };
 	return;
 }
@@ -174,10 +180,6 @@ sub results
 	_speed($traffic);
 	_airport_crash(%r);
 	_hub_crash(%r);
-
-	_heading("From the hub's log");
-	print '  ', s/^.*? LOG:\s*//r, "\n" for @{ $r{recovery} };
-	print "  nothing was left to recovery\n" unless @{ $r{recovery} };
 
 	_heading('From the continuous views');
 	_table([ 'from', 'to', 'flights', 'mean delay', 'longest' ], @{ $r{routes} });
