@@ -21,7 +21,7 @@ use constant {
 };
 
 my ($folder) = @ARGV;
-my $n = $ENV{DEMO_FLIGHTS} // 27000;
+my $n = $ENV{DEMO_FLIGHTS} // 20000;
 die "DEMO_FLIGHTS must be a positive number, not \"$n\"\n" unless $n =~ /^[1-9]\d*$/;
 
 my @airports = qw(ewr jfk lga);
@@ -30,14 +30,16 @@ my @server_names = ('hub', @airports);
 my @servers = @server{@server_names};
 my $main = $$;
 
-# Whatever happens, no server stays behind.
-$SIG{$_} = sub { die "\nstopped\n"; } for qw(INT TERM HUP PIPE);
+# Whatever happens, no server stays behind. Only the first signal counts: a
+# second one must not end the end.
+sub ignore_signals { $SIG{$_} = sub { } for qw(INT TERM HUP PIPE); return; }
+$SIG{$_} = sub { ignore_signals(); die "\nstopped\n"; } for qw(INT TERM HUP PIPE);
 END
 {
 	if ($$ == $main)
 	{
 		my $status = $?;
-		$SIG{$_} = 'IGNORE' for qw(INT TERM HUP PIPE);
+		eval { ignore_signals(); };
 		$_->stop for @servers;
 		$? = $status;
 	}

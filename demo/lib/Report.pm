@@ -130,7 +130,7 @@ sub _errors
 	my ($failures) = @_;
 	for my $message (sort { $failures->{$b} <=> $failures->{$a} || $a cmp $b } keys %$failures)
 	{
-		my $text = $message =~ s/connection to server on socket ".*?" failed: (.*?) Is the server.*/$1/r;
+		my $text = $message =~ s/connection to server on socket "[^"]*" failed: //r =~ s/ Is the server running.*//r;
 		printf "  %3d x %s\n", $failures->{$message}, $text =~ s/\n/\n        /gr;
 	}
 	return;
@@ -188,7 +188,7 @@ sub results
 	print "\n";
 	_table([ 'airport', 'on the ground', 'in the air from there' ], @{ $r{places} });
 
-	_heading('Checks');
+	_heading('Checks (views are compared by braid.verify, and by EXCEPT ALL both ways)');
 	for my $check (@{ $self->{checks} })
 	{
 		my ($what, @wrong) = @$check;

@@ -6,6 +6,7 @@ package Server;
 
 use strict;
 use warnings;
+use Errno;
 use POSIX qw(setsid WNOHANG);
 use Session;
 use Time::HiRes qw(time sleep);
@@ -49,28 +50,40 @@ sub session
 	return Session->new("$self->{sockets}/.s.PGSQL.$self->{port}", $application);
 }
 
-# Makes a new cluster; several servers are made at the same time.
+# Makes new clusters, all at the same time. An interruption has to wait until
+# initdb has ended, which then leaves nothing behind.
 sub make_all
 {
 	my (@servers) = @_;
-	my $port = 5431;
-	my %pids;
-	for my $self (@servers)
+	my ($port, $failed, $interrupted) = (5431);
+	my %handler = map { $_ => $SIG{$_} } qw(INT TERM HUP);
+	local @SIG{ keys %handler } = map { my $signal = $_; sub { $interrupted = $signal; } } keys %handler;
+	my @pids = map { $_->{port} = ++$port; $_->_initdb } @servers;
+	for my $pid (@pids)
 	{
-		$self->{port} = ++$port;
-		mkdir $self->{sockets}, 0700;
-		my $pid = _spawn("$self->{folder}/initdb.log", "$self->{bin}/initdb", '-D', $self->{data},
-			'-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync', '--no-instructions');
-		$pids{$pid} = $self;
+		1 while waitpid($pid, 0) < 0 && $!{EINTR};
+		$failed ||= $?;
 	}
-	while (my ($pid, $self) = each %pids)
-	{
-		waitpid $pid, 0;
-		die "initdb has failed: " . _slurp("$self->{folder}/initdb.log") if $? != 0;
-		open my $conf, '>>', "$self->{data}/postgresql.conf" or die "$!";
-		print $conf $settings, "port = $self->{port}\nunix_socket_directories = '$self->{sockets}'\n";
-		close $conf or die "$!";
-	}
+	$handler{$interrupted}->() if $interrupted;
+	die "initdb has failed: " . _slurp("$servers[0]{folder}/initdb.log") if $failed;
+	$_->_configure for @servers;
+	return;
+}
+
+sub _initdb
+{
+	my ($self) = @_;
+	return _spawn("$self->{folder}/initdb.log", "$self->{bin}/initdb", '-D', $self->{data}, '-U', 'postgres',
+		'-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync', '--no-instructions');
+}
+
+sub _configure
+{
+	my ($self) = @_;
+	mkdir $self->{sockets}, 0700;
+	open my $conf, '>>', "$self->{data}/postgresql.conf" or die "could not open postgresql.conf: $!\n";
+	print $conf $settings, "port = $self->{port}\nunix_socket_directories = '$self->{sockets}'\n";
+	close $conf or die "could not write postgresql.conf: $!\n";
 	return;
 }
 
@@ -93,7 +106,7 @@ sub answers
 		sleep 0.2;
 		$self->start;
 	}
-	my $up = eval { $session->query('SELECT 1') };
+	my $up = $session->connect;
 	$session->close;
 	return $up;
 }

@@ -57,18 +57,22 @@ sub close
 	return;
 }
 
+# Waits until it is connected: true if it is.
+sub connect
+{
+	my ($self) = @_;
+	my $result;
+	$self->open(sub { $result = shift; });
+	serve(1, $self) until $result;
+	return $self->is_ready;
+}
+
 # Waits for the answer; returns the rows, or dies with the error.
 sub query
 {
 	my ($self, $sql) = @_;
 	my $result;
-	if ($self->is_closed)
-	{
-		$self->open(sub { $result = shift; });
-		serve(1, $self) until $result;
-		die "could not connect to $self->{path}: $result->{error}{M}\n" if $result->{lost};
-		undef $result;
-	}
+	die "could not connect to $self->{path}: $self->{result}{error}{M}\n" if $self->is_closed && !$self->connect;
 	$self->send($sql, sub { $result = shift; });
 	serve(1, $self) until $result;
 	die "$result->{error}{M}\n\tin: $sql\n" if $result->{error};
