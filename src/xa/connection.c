@@ -11,6 +11,7 @@
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
+#include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
@@ -78,6 +79,8 @@ braid_xa_connection_options(Oid serverid, uint64 coordinator)
 	{
 		DefElem    *def = lfirst(lc);
 
+		if (strcmp(def->defname, "password") == 0 && defGetString(def)[0] != '\0')
+			o.has_password = true;
 		if (known && is_libpq_option(known, def->defname))
 			add_option(&o, def->defname, defGetString(def));
 	}
@@ -86,6 +89,7 @@ braid_xa_connection_options(Oid serverid, uint64 coordinator)
 	add_option(&o, "options", "-c search_path=pg_catalog -c statement_timeout=0 "
 			   "-c lock_timeout=0 -c idle_session_timeout=0");
 	PQconninfoFree(known);
+	o.needs_password = !superuser_arg(server->owner);
 	return o;
 }
 

@@ -41,11 +41,17 @@ typedef struct XaConnectionOptions
 	int			n;
 	const char **keywords;
 	const char **values;
+	bool		needs_password; /* see braid_xa_connection_options() */
+	bool		has_password;
 } XaConnectionOptions;
 
 /*
  * Options of the server and of the resolver's user mapping, allocated in the
  * current context.  In a transaction.
+ *
+ * The resolver runs as the operating system's user of the server.  Whoever made
+ * the server or the mapping and is no superuser must not connect in that name:
+ * as in postgres_fdw, such a connection needs a password, and must use it.
  */
 extern XaConnectionOptions braid_xa_connection_options(Oid serverid, uint64 coordinator);
 

@@ -72,7 +72,7 @@ find_session(Oid serverid)
 static bool
 same_options(const XaConnectionOptions *a, const XaConnectionOptions *b)
 {
-	if (a->n != b->n)
+	if (a->n != b->n || a->needs_password != b->needs_password)
 		return false;
 	for (int i = 0; i < a->n; i++)
 		if (strcmp(a->keywords[i], b->keywords[i]) != 0 || strcmp(a->values[i], b->values[i]) != 0)
@@ -105,6 +105,8 @@ follow_server(Oid serverid, MemoryContext lasting)
 		forget_session(s, "its options have changed");
 		s = NULL;
 	}
+	if (s && strcmp(s->name, GetForeignServer(serverid)->servername) != 0)
+		s->name = pstrdup(GetForeignServer(serverid)->servername);
 	if (!s && braid_xa_node_add(serverid))
 		sessions = lappend(sessions, braid_xa_session_create(serverid,
 															 GetForeignServer(serverid)->servername,

@@ -286,6 +286,14 @@ fence_key(XaSession *s)
 	return (int64) (s->coordinator ^ ((uint64) s->serverid * UINT64CONST(0x9E3779B97F4A7C15)));
 }
 
+static void
+refuse_without_password(XaSession *s)
+{
+	braid_xa_session_close(s, "its owner is not a superuser, and the resolver's connection does not use a password",
+						   "Give the password in the user mapping for role \"" BRAID_XA_RESOLVER_ROLE "\", "
+						   "or let a superuser own the server.");
+}
+
 /*
  * One row: version of the extension, protocol of the loaded library,
  * max_prepared_transactions, whether it is a standby, and whether we hold the
@@ -302,6 +310,11 @@ begin_verify(XaSession *s)
 							   "pg_catalog.pg_try_advisory_lock(%lld)",
 							   (long long) fence_key(s));
 
+	if (s->options.needs_password && !PQconnectionUsedPassword(c->pg))
+	{
+		refuse_without_password(s);
+		return;
+	}
 	c->job = make_job(JOB_VERIFY);
 	if (!braid_xa_connection_send(c, sql))
 		fail_connection(s, c, PQerrorMessage(c->pg));
@@ -623,6 +636,11 @@ tend_control(XaSession *s, TimestampTz now)
 		return LONG_MAX;
 	if (s->retry_at > now)
 		return TimestampDifferenceMilliseconds(now, s->retry_at) + 1;
+	if (s->options.needs_password && !s->options.has_password)
+	{
+		refuse_without_password(s);
+		return s->retry_ms;
+	}
 	if (!braid_xa_connection_open(control(s), &s->options, &error))
 	{
 		close_unreachable(s, one_line(error));

@@ -207,6 +207,16 @@ SQL
 	values_are(6, 'and commit');
 }
 
+# ---- the resolver does not lend its operating system's user to others
+{
+	$cluster->sql('hub', 'CREATE ROLE owner; ALTER SERVER b OWNER TO owner');
+	ok($cluster->wait_for('hub', q{SELECT NOT ready AND reason ~ 'does not use a password' FROM braid.participants WHERE server = 'b'}), 'a server of an ordinary user needs a password');
+	$cluster->sql('hub', "CREATE USER MAPPING FOR braid_resolver SERVER b OPTIONS (user 'braid_resolver', password 'not asked for')");
+	ok($cluster->wait_for('hub', q{SELECT NOT ready AND reason ~ 'does not use a password' FROM braid.participants WHERE server = 'b'}), 'that is used');
+	$cluster->sql('hub', 'DROP USER MAPPING FOR braid_resolver SERVER b; ALTER SERVER b OWNER TO CURRENT_USER');
+	ok($cluster->wait_for('hub', q{SELECT ready FROM braid.participants WHERE server = 'b'}), 'one of a superuser does not');
+}
+
 # ---- decisions are removed once they are settled
 {
 	ok($cluster->wait_for('hub', 'SELECT count(*) = 0 FROM braid_internal.decisions'), 'settled decisions are removed');
