@@ -44,6 +44,7 @@
 #include "postmaster/interrupt.h"
 #include "replication/logical.h"
 #include "replication/origin.h"
+#include "replication/slot.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -290,6 +291,7 @@ confirm(bool now)
 		return;
 	StartTransactionCommand();
 	LogicalConfirmReceivedLocation(upto);
+	ReplicationSlotMarkDirty(); /* so that the next checkpoint saves it */
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
 	confirmed = upto;

@@ -93,9 +93,12 @@ sub statement
 	return sprintf('DELETE FROM %s WHERE id %% 40 = %d', any('a', 'b'), rand(40));
 }
 
+# A TRUNCATE makes views be recomputed and would hide what went wrong before: the
+# even rounds, in which the worker dies, have none.
+my $truncates = 1;
 sub rare
 {
-	return any('TRUNCATE a', 'TRUNCATE b', 'TRUNCATE b1', 'VACUUM FULL a',
+	return any($truncates ? ('TRUNCATE a', 'TRUNCATE b', 'TRUNCATE b1') : (), 'VACUUM FULL a',
 		'ALTER TABLE a ADD COLUMN IF NOT EXISTS extra int DEFAULT 3',
 		'ALTER TABLE a DROP COLUMN IF EXISTS extra',
 		'ALTER TABLE a ADD COLUMN IF NOT EXISTS extra float DEFAULT random()',
@@ -110,7 +113,7 @@ sub transaction
 	return statement() . ';' if $dice < 0.5;
 	my @lines = ('BEGIN', statement());
 	push @lines, 'SAVEPOINT s', statement(), any('ROLLBACK TO s', 'RELEASE s'), statement() if rand() < 0.5;
-	push @lines, 'TRUNCATE ' . any('a', 'b'), insert_rows() if rand() < 0.01;
+	push @lines, 'TRUNCATE ' . any('a', 'b'), insert_rows() if $truncates && rand() < 0.01;
 	if (rand() < 0.2)
 	{
 		my $gid = 'g' . $prepared++;
@@ -198,10 +201,12 @@ SQL
 my @disturbances = ('nothing', 'kill', 'crash', 'terminate');
 for my $round (1 .. $rounds)
 {
+	$truncates = $round % 2;
+	$cluster->sql('db', 'CHECKPOINT');	# what is decoded again after a crash begins here
 	my @running = map { start_client() } 1 .. $clients;
 	my $what = $disturbances[ ($round - 1) % @disturbances ];
 
-	make_again(any(sort keys %views));
+	make_again(any(sort keys %views)) if $truncates;
 	select undef, undef, undef, 0.2 + rand(0.5);
 	disturb($what);
 	$cluster->wait_alive('db');
