@@ -1,4 +1,4 @@
-# replay.pl DIR: replays flights of 2013 from New York over four servers with
+# replay.pl DIR N: replays the first N flights of 2013 from New York over four servers with
 # braid, kills some of them, and checks that nothing was lost or done twice.
 # DIR has PostgreSQL's programs in bin; everything is kept below DIR.
 use strict;
@@ -20,10 +20,7 @@ use constant {
 	RECOVERY_LIMIT => 60,   # seconds in which all must be settled after a crash
 };
 
-my ($folder) = @ARGV;
-my $n = $ENV{DEMO_FLIGHTS} // 20000;
-die "DEMO_FLIGHTS must be a positive number, not \"$n\"\n" unless $n =~ /^[1-9]\d*$/;
-
+my ($folder, $flights) = @ARGV;
 my @airports = qw(ewr jfk lga);
 my %server = map { $_ => Server->new($_, "$folder/bin", $folder) } 'hub', @airports;
 my @server_names = ('hub', @airports);
@@ -32,22 +29,37 @@ my $main = $$;
 
 # Whatever happens, no server stays behind. Only the first signal counts: a
 # second one must not end the end.
+my $stopped;     # by a signal
+my $finished;    # with a report
 sub ignore_signals { $SIG{$_} = sub { } for qw(INT TERM HUP PIPE); return; }
-$SIG{$_} = sub { ignore_signals(); die "\nstopped\n"; } for qw(INT TERM HUP PIPE);
+$SIG{$_} = sub { ignore_signals(); $stopped = 1; die "\nstopped\n"; } for qw(INT TERM HUP PIPE);
 END
 {
 	if ($$ == $main)
 	{
 		my $status = $?;
 		eval { ignore_signals(); };
+		show_logs() unless $stopped || $finished;
 		$_->stop for @servers;
 		$? = $status;
 	}
 }
 
+# What the servers have to say of a failure, since their logs go with the folder.
+sub show_logs
+{
+	for my $server (@servers)
+	{
+		my @lines = $server->log_lines(qr/./);
+		my $first = @lines > 20 ? @lines - 20 : 0;
+		print STDERR "\nThe end of the log of ", $server->name, ":\n", map { "\t$_\n" } @lines[ $first .. $#lines ];
+	}
+	return;
+}
+
 $| = 1;
 my $report = Report->new;
-my $timetable = Timetable->new("$FindBin::Bin/flights.csv.xz", $n);
+my $timetable = Timetable->new("$FindBin::Bin/flights.csv.xz", $flights);
 
 # ---------------------------------------------------------------- set up
 
@@ -188,7 +200,8 @@ sub play_share
 }
 
 # Kills a server when so many branches are prepared at the airports; if that
-# does not happen for long, with fewer, and in the end with none.
+# does not happen for long, with fewer, and in the end with none. Returns
+# how many there were.
 sub kill_at_worst_moment
 {
 	my ($victim, $most, @at) = @_;
@@ -217,7 +230,7 @@ sub kill_at_worst_moment
 	splice @watching, -@sessions;
 	undef $aim;
 	$_->close for @sessions, $admin{$victim};
-	return;
+	return sum0 values %prepared;
 }
 
 sub restart
@@ -261,8 +274,8 @@ $report->say(sprintf "Replaying %d flights (%d transactions) from 2013-01-01, %d
 	$timetable->flights, $timetable->events, CLIENTS, scalar keys %{ $timetable->first_places });
 
 play_share('all is well', 0.35);
-kill_at_worst_moment('ewr', 2, 'ewr');
-$report->event('EWR was killed: SIGKILL to all its processes, while it was committing.');
+my $prepared = kill_at_worst_moment('ewr', 2, 'ewr');
+$report->event("EWR is killed: SIGKILL to all its processes, with $prepared prepared transactions.");
 play_seconds('EWR is down; the others go on', AIRPORT_DOWN);
 my @in_doubt = $admin{hub}->query("SELECT gid FROM braid.transactions WHERE state = 'in doubt'");
 $report->event(sprintf 'EWR is started again after %d s; %d transactions wait for it, %d are in doubt.',
@@ -272,11 +285,11 @@ pause_and_check('after the crash of EWR');
 
 play_share('all is well', 0.7);
 my $recovered = recovery_log();
-kill_at_worst_moment('hub', 3, @airports);
-$report->event('The hub was killed: SIGKILL to all its processes, while clients were committing.');
+$prepared = kill_at_worst_moment('hub', 3, @airports);
+$report->event("The hub is killed: SIGKILL to all its processes, with $prepared transactions prepared at the airports.");
 play_seconds('the hub is down', HUB_DOWN);
 my @orphans = $checks->prepared(@airports);
-$report->event(sprintf 'The hub is started again after %d s; %d prepared transactions at the airports wait for it.',
+$report->event(sprintf 'The hub is started again after %d s; %d transactions are prepared at the airports.',
 	HUB_DOWN, scalar @orphans);
 restart('hub');
 pause_and_check('after the crash of the hub');
@@ -301,4 +314,5 @@ $report->results(
 		FROM (VALUES ('ewr', (SELECT count(*) FROM ewr.aircraft)), ('jfk', (SELECT count(*) FROM jfk.aircraft)),
 			('lga', (SELECT count(*) FROM lga.aircraft))) ground(name, aircraft)
 		LEFT JOIN (SELECT lower(origin), aircraft FROM in_use) in_use(name, aircraft_in_use) USING (name) ORDER BY 1") ]);
+$finished = 1;
 exit($report->failed ? 1 : 0);

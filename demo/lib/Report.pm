@@ -3,7 +3,7 @@ package Report;
 
 use strict;
 use warnings;
-use List::Util qw(max);
+use List::Util qw(max sum0);
 use Time::HiRes qw(time);
 
 sub new
@@ -38,7 +38,7 @@ sub progress
 	my $line = sprintf '%6.1f s  %s  %3.0f%%  %4.0f/s, %d waiting, %s in doubt; in the air: %s; %s',
 	  time - $self->{began}, $now{date}, 100 * $now{done} / $now{of}, $self->_rate($now{done}),
 	  @now{qw(waiting in_doubt in_use what)};
-	print $self->{tty} ? "\r\e[K" . substr($line, 0, ($ENV{COLUMNS} // 150) - 1) : "$line\n";
+	print $self->{tty} ? "\r\e[K\e[?7l$line\e[?7h" : "$line\n";    # cut, not wrapped
 	$self->{open} = $self->{tty};
 	return;
 }
@@ -77,16 +77,18 @@ sub _heading
 	return;
 }
 
+# Columns of numbers are flushed right.
 sub _table
 {
 	my ($columns, @rows) = @_;
-	my @width = map { my $i = $_; max map { length($_->[$i] // '-') } $columns, @rows } 0 .. $#$columns;
-	for my $row ($columns, @rows)
+	my @format;
+	for my $i (0 .. $#$columns)
 	{
-		my @cells = map { my $cell = $row->[$_] // '-'; $rows[0] && ($rows[0][$_] // '') =~ /^-?[\d.]+$/
-			? sprintf "%*s", $width[$_], $cell : sprintf "%-*s", $width[$_], $cell } 0 .. $#width;
-		print '  ', join('   ', @cells) =~ s/\s+$//r, "\n";
+		my $width = max map { length($_->[$i] // '-') } $columns, @rows;
+		my $is_text = grep { ($_->[$i] // 0) !~ /^-?[\d.]+$/ } @rows;
+		push @format, $is_text ? "%-${width}s" : "%${width}s";
 	}
+	printf '  ' . join('   ', @format) . "\n", map { $_ // '-' } @$_[ 0 .. $#format ] for $columns, @rows;
 	return;
 }
 
@@ -117,6 +119,7 @@ sub _recovery
 {
 	my ($log, $nothing, @gids) = @_;
 	print '  ', s/^.*? LOG:\s*//r, "\n" for @$log;
+	print "  (nothing was left to recovery)\n" unless @$log || @gids;
 	for my $gid (@gids)
 	{
 		print "  $nothing \"$gid\"\n" unless grep { /"\Q$gid\E[":]/ } @$log;
@@ -141,11 +144,11 @@ sub _airport_crash
 	my (%r) = @_;
 	my @gids = map { $_->[0] } @{ $r{in_doubt} };
 
-	_heading('EWR was killed while it committed');
+	_heading('The crash of EWR');
 	printf "In doubt until it was back: %d (committed at the hub, EWR could not be told). The hub's log:\n", scalar @gids;
 	_recovery($r{airport_log}, 'EWR had committed it, only its answer was lost:', @gids);
-	printf "COMMITs that returned with a warning that EWR does not have it yet: %d. Errors that clients got:\n",
-	  $r{traffic}{warned};
+	printf "COMMITs that returned with a warning that EWR does not have it yet: %d. Errors that clients got: %d\n",
+	  $r{traffic}{warned}, sum0 values %{ $r{traffic}{failures} };
 	_errors($r{traffic}{failures});
 	return;
 }
@@ -156,9 +159,9 @@ sub _hub_crash
 	my $traffic = $r{traffic};
 	my @gids = map { $_->{gid} } @{ $r{orphans} };
 
-	_heading('The hub was killed while clients committed');
+	_heading('The crash of the hub');
 	printf "In doubt until it was back: %d (prepared at airports, which do not know the outcome). The hub's log:\n", scalar @gids;
-	_recovery($r{hub_log}, 'NOTHING SAID OF', @gids);
+	_recovery($r{hub_log}, 'not in the log:', @gids);
 	printf "Clients that lost the connection before COMMIT: %d, they repeated. During COMMIT: %d, they looked;\n"
 	  . "%d found the transaction booked, %d did not, and repeated it.\n",
 	  map { $_ // 0 } @{ $traffic->{lost} }{ 'before COMMIT', 'during COMMIT' }, @$traffic{ 'booked', 'repeated' };
@@ -181,12 +184,12 @@ sub results
 	_airport_crash(%r);
 	_hub_crash(%r);
 
-	_heading('From the continuous views');
-	_table([ 'from', 'to', 'flights', 'mean delay', 'longest' ], @{ $r{routes} });
+	_heading('From the continuous views: the busiest routes, the worst hours, aircraft in use (delays in minutes)');
+	_table([ 'from', 'to', 'flights', 'mean arrival delay', 'longest' ], @{ $r{routes} });
 	print "\n";
 	_table([ 'carrier', 'hour', 'departures', 'mean delay', 'longest' ], @{ $r{hours} });
 	print "\n";
-	_table([ 'airport', 'on the ground', 'in the air from there' ], @{ $r{places} });
+	_table([ 'airport', 'on its node', 'in the air from there' ], @{ $r{places} });
 
 	_heading('Checks (views are compared by braid.verify, and by EXCEPT ALL both ways)');
 	for my $check (@{ $self->{checks} })
