@@ -30,6 +30,7 @@
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "capture/decoder.h"
+#include "common/compat.h"
 #include "capture/source.h"
 #include "miscadmin.h"
 #include "replication/decode.h"
@@ -175,15 +176,13 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel, Reor
 {
 	SourceMember *m = braid_source_member(RelationGetRelid(rel));
 	BraidDelta *delta = m ? braid_source_target(m->source) : NULL;
-	HeapTuple	before = NULL;
-	HeapTuple	after = NULL;
+	HeapTuple	before;
+	HeapTuple	after;
 
 	if (!delta || delta->recompute)
 		return;
-	if (change->data.tp.oldtuple)
-		before = &change->data.tp.oldtuple->tuple;
-	if (change->data.tp.newtuple)
-		after = &change->data.tp.newtuple->tuple;
+	before = braid_compat_old_tuple(change);
+	after = braid_compat_new_tuple(change);
 	switch (change->action)
 	{
 		case REORDER_BUFFER_CHANGE_INSERT:

@@ -179,3 +179,21 @@ braid_compat_is_relation_owner(Oid relid, Oid roleid)
 	return pg_class_ownercheck(relid, roleid);
 #endif
 }
+
+#if PG_VERSION_NUM >= 170000
+#define TUPLE_OF(buffer) (buffer)
+#else
+#define TUPLE_OF(buffer) ((buffer) ? &(buffer)->tuple : NULL)
+#endif
+
+HeapTuple
+braid_compat_old_tuple(ReorderBufferChange *change)
+{
+	return TUPLE_OF(change->data.tp.oldtuple);
+}
+
+HeapTuple
+braid_compat_new_tuple(ReorderBufferChange *change)
+{
+	return TUPLE_OF(change->data.tp.newtuple);
+}

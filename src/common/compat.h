@@ -7,11 +7,20 @@
 #ifndef BRAID_COMPAT_H
 #define BRAID_COMPAT_H
 
+#include "access/htup.h"
 #include "nodes/execnodes.h"
+#include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/array.h"
+
+/* Before the declaration of a function that does not return. */
+#if PG_VERSION_NUM >= 180000
+#define BRAID_NORETURN pg_noreturn
+#else
+#define BRAID_NORETURN pg_attribute_noreturn()
+#endif
 
 /* Index of this backend's PGPROC, 0 .. MaxBackends + auxiliary - 1. */
 extern int	braid_compat_proc_number(void);
@@ -30,6 +39,10 @@ extern uint32 braid_compat_wait_event(const char *name);
 
 /* Does the current user own the object (of catalog class classid)? */
 extern bool braid_compat_owns(Oid classid, Oid objid);
+
+/* The old (new) row of a decoded change, NULL if there is none. */
+extern HeapTuple braid_compat_old_tuple(ReorderBufferChange *change);
+extern HeapTuple braid_compat_new_tuple(ReorderBufferChange *change);
 
 /* A wait event set that lives until it is freed. */
 extern WaitEventSet *braid_compat_create_wait_event_set(int nevents);

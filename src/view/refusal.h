@@ -5,11 +5,12 @@
 #ifndef BRAID_REFUSAL_H
 #define BRAID_REFUSAL_H
 
+#include "common/compat.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_node.h"
 
 /* "continuous views do not support <what>", at the location. */
-extern void braid_refuse(ParseState *pstate, int location, const char *what) pg_attribute_noreturn();
+BRAID_NORETURN extern void braid_refuse(ParseState *pstate, int location, const char *what);
 
 /*
  * Where the nth item of FROM is, from the source text: an analyzed query does
