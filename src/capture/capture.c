@@ -500,6 +500,13 @@ set_own_settings(void)
 	SetConfigOption("jit", "off", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+
+	/*
+	 * A DROP locks a table before what depends on it, loading a view's query
+	 * goes the other way.  Who looks for a deadlock first is its victim: that
+	 * must be us, who begin anew, and not the user's command.
+	 */
+	SetConfigOption("deadlock_timeout", "10ms", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("row_security", "on", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
