@@ -39,6 +39,7 @@ typedef struct KeptView
 	struct
 	{
 		StatementPlans groups;
+		StatementPlans inserted_groups;
 		StatementPlans redo;
 		StatementPlans merge;
 		StatementPlans purge[2];

@@ -104,6 +104,15 @@ recompute(KeptView *v, int class)
 		run(&v->plans.recompute[i], v->sql->recompute[i], class);
 }
 
+/* What the delta does to each key, as rows by name.  Returns how many keys. */
+static int64
+group_delta(KeptView *v, const char *name, BraidDelta *delta, int class)
+{
+	if (delta->retracts)
+		return run_into(name, &v->plans.groups, v->sql->groups, class);
+	return run_into(name, &v->plans.inserted_groups, v->sql->inserted_groups, class);
+}
+
 void
 braid_merge_delta(KeptView *v, BraidSource *source)
 {
@@ -115,12 +124,12 @@ braid_merge_delta(KeptView *v, BraidSource *source)
 	if (v->sql->merge == NULL)
 	{
 		/* Every key that is touched is recomputed. */
-		nredo = run_into(REDO_NAME, &v->plans.groups, v->sql->groups, class);
+		nredo = group_delta(v, REDO_NAME, delta, class);
 		if (nredo > 0)
 			recompute(v, class);
 		return;
 	}
-	if (run_into(GROUPS_NAME, &v->plans.groups, v->sql->groups, class) == 0)
+	if (group_delta(v, GROUPS_NAME, delta, class) == 0)
 		return;
 	if (delta->retracts && v->sql->redo)
 		nredo = run_into(REDO_NAME, &v->plans.redo, v->sql->redo, class);
@@ -151,6 +160,7 @@ void
 braid_merge_free_plans(KeptView *v)
 {
 	free_statement(&v->plans.groups);
+	free_statement(&v->plans.inserted_groups);
 	free_statement(&v->plans.redo);
 	free_statement(&v->plans.merge);
 	for (int i = 0; i < 2; i++)

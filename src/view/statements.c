@@ -251,7 +251,7 @@ sum_type(Accumulator *a)
 }
 
 static void
-append_state_column(ViewQuery *vq, StringInfo s, Accumulator *a)
+append_state_column(ViewQuery *vq, StringInfo s, Accumulator *a, bool with_scale)
 {
 	char	   *arg = a->argument ? expression_text(vq, (Node *) a->argument) : "*";
 	char	   *filter = filter_text(vq, a, NULL);
@@ -274,7 +274,7 @@ append_state_column(ViewQuery *vq, StringInfo s, Accumulator *a)
 			appendStringInfo(s, ", %s AS a%d", expression_text(vq, (Node *) a->aggregate), a->number);
 			break;
 	}
-	if (keeps_scale(a))
+	if (with_scale && keeps_scale(a))
 		appendStringInfo(s, ", CASE WHEN min(scale(%s))%s = max(scale(%s))%s THEN count(%s)%s END AS m%d",
 						 arg, filter, arg, filter, arg, filter, a->number);
 }
@@ -288,7 +288,7 @@ state_select(ViewQuery *vq, const char *more)
 
 	initStringInfo(&columns);
 	foreach(lc, vq->accumulators)
-		append_state_column(vq, &columns, lfirst(lc));
+		append_state_column(vq, &columns, lfirst(lc), true);
 	return psprintf("SELECT %s, count(*) AS n%s FROM %s%s AS " TABLE_ALIAS " WHERE (%s)%s%s%s",
 					key_targets(vq), columns.data,
 					get_rel_relkind(vq->relid) == RELKIND_RELATION ? "ONLY " : "",
@@ -432,6 +432,23 @@ append_scale_columns(ViewQuery *vq, StringInfo s, Accumulator *a, const char *ar
 						 arg, filter, a->number, arg, filter, a->number);
 }
 
+/*
+ * Like append_group_column() for rows that only came.  The columns must be the
+ * same: the plans of the statements that read them are.
+ */
+static void
+append_inserted_column(ViewQuery *vq, StringInfo s, Accumulator *a)
+{
+	char	   *arg = a->argument ? psprintf("(%s)", expression_text(vq, (Node *) a->argument)) : NULL;
+
+	append_state_column(vq, s, a, false);
+	if (a->kind == ACCUMULATE_SUM && a->is_numeric)
+		append_scale_columns(vq, s, a, arg);
+	if (a->kind == ACCUMULATE_MIN || a->kind == ACCUMULATE_MAX)
+		appendStringInfo(s, ", %s(%s) FILTER (WHERE false) AS went%d",
+						 a->kind == ACCUMULATE_MIN ? "min" : "max", arg, a->number);
+}
+
 static void
 append_group_column(ViewQuery *vq, StringInfo s, Accumulator *a, const char *w)
 {
@@ -476,6 +493,21 @@ groups_statement(ViewQuery *vq, const char *weight)
 	return psprintf("SELECT %s, coalesce(sum(%s), 0)::int8 AS n, coalesce(bool_or(%s < 0), false) AS retracts%s "
 					"FROM " DELTA_NAME " AS " TABLE_ALIAS " WHERE (%s)%s",
 					key_targets(vq), w, w, columns.data, condition_text(vq), group_by(vq));
+}
+
+/* For a delta that retracts nothing: the common case, and half the work. */
+static char *
+inserted_groups_statement(ViewQuery *vq)
+{
+	StringInfoData columns;
+	ListCell   *lc;
+
+	initStringInfo(&columns);
+	if (vq->strategy != STRATEGY_AFFECTED_KEYS)
+		foreach(lc, vq->accumulators)
+			append_inserted_column(vq, &columns, lfirst(lc));
+	return psprintf("SELECT %s, count(*) AS n, false AS retracts%s FROM " DELTA_NAME " AS " TABLE_ALIAS " WHERE (%s)%s",
+					key_targets(vq), columns.data, condition_text(vq), group_by(vq));
 }
 
 /* ---------------------------------------------------------------- redo */
@@ -594,6 +626,7 @@ braid_statement_merge(ViewQuery *vq, const char *state, const char *weight)
 	char	  **expressions = key_expressions(vq);
 
 	m->groups = groups_statement(vq, weight);
+	m->inserted_groups = inserted_groups_statement(vq);
 	m->clear = psprintf("DELETE FROM %s", state);
 	m->populate = psprintf("INSERT INTO %s %s", state, state_select(vq, NULL));
 	if (vq->strategy != STRATEGY_AFFECTED_KEYS)

@@ -19,6 +19,7 @@
 typedef struct MergeStatements
 {
 	char	   *groups;			/* from delta: what changes, by key */
+	char	   *inserted_groups;	/* the same, if nothing went */
 	char	   *redo;			/* from groups, if it retracts: keys to recompute */
 	char	   *merge;			/* groups into the state */
 	char	   *purge[2];		/* if it retracts: groups without rows */
