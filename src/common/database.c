@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -18,6 +20,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
+#include "utils/syscache.h"
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
 
@@ -54,13 +57,27 @@ wanted_database(Node *stmt)
 	}
 }
 
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tup = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool		may = superuser();
+
+	if (HeapTupleIsValid(tup))
+	{
+		may |= ((Form_pg_authid) GETSTRUCT(tup))->rolcreatedb;
+		ReleaseSysCache(tup);
+	}
+	return may;
+}
+
 /* Can the command succeed, as far as one can tell by now? */
 static bool
 may_disturb(Oid dbid, Node *stmt)
 {
 	/* The session's own database can be copied, and nothing else. */
 	if (IsA(stmt, CreatedbStmt))
-		return have_createdb_privilege();
+		return may_create_databases();
 	return dbid != MyDatabaseId && braid_compat_owns(DatabaseRelationId, dbid);
 }
 
