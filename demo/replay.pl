@@ -149,7 +149,7 @@ sub look
 	}
 	elsif ($monitor->is_ready)
 	{
-		$monitor->send("SELECT (SELECT count(*) FROM braid.transactions WHERE state = 'in doubt'),
+		$monitor->send("SELECT (SELECT sum(in_doubt) FROM braid.participants),
 				(SELECT string_agg(origin || ' ' || aircraft, ', ' ORDER BY origin) FROM in_use)",
 			sub {
 				my ($row) = @{ $_[0]{rows} };
