@@ -199,9 +199,9 @@ sub play_share
 	return;
 }
 
-# Kills a server when so many branches are prepared at the airports; if that
-# does not happen for long, with fewer, and in the end with none. Returns
-# how many there were.
+# Kills a server when so many branches are prepared at one of the airports; if
+# that does not happen for a second, with one less, and so on. Returns how many
+# were prepared.
 sub kill_at_worst_moment
 {
 	my ($victim, $most, @at) = @_;
@@ -214,9 +214,9 @@ sub kill_at_worst_moment
 
 	$aim = sub {
 		my ($session, $result) = @_;
-		$prepared{$session} = $result->{rows}[0][0];
+		my $now = $prepared{$session} = $result->{rows}[0][0];
 		return if $killed;
-		if (sum0(values %prepared) >= $most - int(time - $start))
+		if ($now >= $most - int(time - $start))
 		{
 			$server{$victim}->kill_all(@processes);
 			$killed = 1;
@@ -274,7 +274,7 @@ $report->say(sprintf "Replaying %d flights (%d transactions) from 2013-01-01, %d
 	$timetable->flights, $timetable->events, CLIENTS, scalar keys %{ $timetable->first_places });
 
 play_share('all is well', 0.35);
-my $prepared = kill_at_worst_moment('ewr', 2, 'ewr');
+my $prepared = kill_at_worst_moment('ewr', 3, 'ewr');
 $report->event("EWR is killed: SIGKILL to all its processes, with $prepared prepared transactions.");
 play_seconds('EWR is down; the others go on', AIRPORT_DOWN);
 my @in_doubt = $admin{hub}->query("SELECT gid FROM braid.transactions WHERE state = 'in doubt'");
