@@ -3,7 +3,7 @@
 #   make           build               make check    all tests
 #   make install   install (as root)   make demo     the demonstration
 #   make lint      rules of the code   make bench    measure
-#   make format    pgindent's look, by clang-format
+#   make format    the look of the code, by clang-format
 #
 # Variables: PG_CONFIG, FAILPOINTS=1 (fault injection, for tests only).
 

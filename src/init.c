@@ -38,12 +38,11 @@ void
 _PG_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("braid must be loaded when the server starts"),
-				 errdetail("It needs shared memory and background workers."),
-				 errhint("Put this line into postgresql.conf and restart the server: %s",
-						 preload_line())));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("braid must be loaded when the server starts"),
+						errdetail("It needs shared memory and background workers."),
+						errhint("Put this line into postgresql.conf and restart the server: %s",
+								preload_line())));
 
 	braid_shmem_init();
 	braid_xact_init();

@@ -54,14 +54,14 @@
 #include "utils/snapmgr.h"
 
 #define CONFIRM_INTERVAL_MS 300
-#define HELD_NAP_MS 2			/* first nap while transactions are held; doubles */
+#define HELD_NAP_MS 2 /* first nap while transactions are held; doubles */
 #define HELD_NAP_MAX_MS 100
 
-int			braid_capture_batch_delay = 10;
-int			braid_capture_work_mem = 262144;
-int			braid_capture_idle_interval = 1000;
+int braid_capture_batch_delay = 10;
+int braid_capture_work_mem = 262144;
+int braid_capture_idle_interval = 1000;
 
-static int	worker_kind;
+static int worker_kind;
 static const BraidConsumer *consumer = NULL;
 
 /* Worker: what the definitions stand on, and whether one of these changed. */
@@ -70,12 +70,12 @@ static MemoryContext watched_context;
 static bool definitions_changed = false;
 
 static char *slot_name = NULL;
-static bool any_held_back = false;	/* a table could not be locked */
-static bool restore_pending = false;	/* some replica identity is to be restored */
+static bool any_held_back = false;	 /* a table could not be locked */
+static bool restore_pending = false; /* some replica identity is to be restored */
 
 /* Worker: progress. */
-static XLogRecPtr reached = InvalidXLogRecPtr;	/* decoded up to here */
-static XLogRecPtr commit_to_flush = InvalidXLogRecPtr;	/* of the last frontier */
+static XLogRecPtr reached = InvalidXLogRecPtr;		   /* decoded up to here */
+static XLogRecPtr commit_to_flush = InvalidXLogRecPtr; /* of the last frontier */
 static XLogRecPtr confirmed = InvalidXLogRecPtr;
 static TimestampTz snapshot_time = 0;
 
@@ -136,8 +136,8 @@ end_command(void)
 static bool
 load_definitions(void)
 {
-	bool		locked;
-	bool		needed;
+	bool locked;
+	bool needed;
 
 	definitions_changed = false;
 	begin_command();
@@ -156,11 +156,11 @@ load_definitions(void)
 static ArrayType *
 members_array(BraidSource *source)
 {
-	Datum	   *oids = palloc(sizeof(Datum) * (list_length(source->members) + 1));
-	int			n = 0;
-	ListCell   *lc;
+	Datum *oids = palloc(sizeof(Datum) * (list_length(source->members) + 1));
+	int n = 0;
+	ListCell *lc;
 
-	foreach(lc, source->members)
+	foreach (lc, source->members)
 		oids[n++] = ObjectIdGetDatum(lfirst_oid(lc));
 	return braid_compat_oid_array(oids, n);
 }
@@ -168,7 +168,7 @@ members_array(BraidSource *source)
 static bool
 same_members(BraidSource *source, ArrayType *stored)
 {
-	ArrayType  *now = members_array(source);
+	ArrayType *now = members_array(source);
 
 	return datumIsEqual(PointerGetDatum(stored), PointerGetDatum(now), false, -1);
 }
@@ -180,21 +180,23 @@ same_members(BraidSource *source, ArrayType *stored)
 static bool
 find_frontier(BraidSource *source)
 {
-	Datum		args[2] = {ObjectIdGetDatum(source->relid), CStringGetDatum(slot_name)};
-	Oid			types[2] = {OIDOID, NAMEOID};
-	NameData	name;
+	Datum args[2] = {ObjectIdGetDatum(source->relid), CStringGetDatum(slot_name)};
+	Oid types[2] = {OIDOID, NAMEOID};
+	NameData name;
 	MemoryContext old;
-	char	   *text;
-	bool		isnull;
-	ArrayType  *members;
+	char *text;
+	bool isnull;
+	ArrayType *members;
 
 	namestrcpy(&name, slot_name);
 	args[1] = NameGetDatum(&name);
 	SPI_execute_with_args("SELECT frontier, members FROM braid_internal.frontiers "
-						  "WHERE relation = $1 AND slot = $2", 2, types, args, NULL, false, 1);
+						  "WHERE relation = $1 AND slot = $2",
+						  2, types, args, NULL, false, 1);
 	if (SPI_processed == 0)
 		return false;
-	members = DatumGetArrayTypePCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	members = DatumGetArrayTypePCopy(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	if (!same_members(source, members))
 		return false;
 	text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -207,11 +209,11 @@ find_frontier(BraidSource *source)
 static void
 load_frontiers(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	begin_command();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	foreach(lc, braid_source_list())
+	foreach (lc, braid_source_list())
 	{
 		BraidSource *source = lfirst(lc);
 
@@ -243,11 +245,12 @@ give_up_slot(bool extension_dropped)
 static char *
 recorded_slot(void)
 {
-	char	   *name = NULL;
+	char *name = NULL;
 
 	begin_command();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_execute("SELECT slot FROM braid_internal.frontiers ORDER BY advanced DESC LIMIT 1", false, 1);
+	SPI_execute("SELECT slot FROM braid_internal.frontiers ORDER BY advanced DESC LIMIT 1", false,
+				1);
 	if (SPI_processed == 1)
 		name = MemoryContextStrdup(TopMemoryContext,
 								   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
@@ -258,7 +261,7 @@ recorded_slot(void)
 static void
 open_slot(void)
 {
-	char	   *name = recorded_slot();
+	char *name = recorded_slot();
 
 	if (name && braid_slot_acquire(name))
 	{
@@ -267,10 +270,9 @@ open_slot(void)
 		return;
 	}
 	if (name)
-		ereport(LOG,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replication slot \"%s\" is missing or lost", name),
-				 errdetail("All continuous views of the database are rebuilt.")));
+		ereport(LOG, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					  errmsg("replication slot \"%s\" is missing or lost", name),
+					  errdetail("All continuous views of the database are rebuilt.")));
 	braid_slot_drop_others(NULL);
 	slot_name = braid_slot_create();
 }
@@ -282,7 +284,7 @@ static void
 confirm(bool now)
 {
 	static TimestampTz last = 0;
-	XLogRecPtr	upto = braid_source_oldest_held(reached);
+	XLogRecPtr upto = braid_source_oldest_held(reached);
 	TimestampTz t = GetCurrentTimestamp();
 
 	if (upto <= confirmed || commit_to_flush > GetFlushRecPtr(NULL))
@@ -307,11 +309,11 @@ confirm(bool now)
 static bool
 lock_source(BraidSource *source)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (!ConditionalLockRelationOid(source->relid, AccessShareLock))
 		return false;
-	foreach(lc, source->members)
+	foreach (lc, source->members)
 		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
 			return false;
 	return consumer->lock(source);
@@ -321,10 +323,10 @@ lock_source(BraidSource *source)
 static List *
 lock_sources(void)
 {
-	List	   *held_back = NIL;
-	ListCell   *lc;
+	List *held_back = NIL;
+	ListCell *lc;
 
-	foreach(lc, braid_source_list())
+	foreach (lc, braid_source_list())
 	{
 		BraidSource *source = lfirst(lc);
 
@@ -338,9 +340,9 @@ lock_sources(void)
 bool
 braid_capture_is_locked(Oid relid)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, braid_source_list())
+	foreach (lc, braid_source_list())
 	{
 		BraidSource *source = lfirst(lc);
 
@@ -355,9 +357,9 @@ static void
 store_frontier(BraidSource *source, const BraidFrontier *s)
 {
 	static SPIPlanPtr plan = NULL;
-	NameData	name;
-	Datum		args[4];
-	Oid			types[4] = {OIDOID, NAMEOID, TEXTOID, OIDARRAYOID};
+	NameData name;
+	Datum args[4];
+	Oid types[4] = {OIDOID, NAMEOID, TEXTOID, OIDARRAYOID};
 	MemoryContext old;
 
 	namestrcpy(&name, slot_name);
@@ -371,7 +373,8 @@ store_frontier(BraidSource *source, const BraidFrontier *s)
 						   "VALUES ($1, $2, $3::pg_snapshot, $4, now()) "
 						   "ON CONFLICT (relation) DO UPDATE SET slot = excluded.slot, "
 						   "frontier = excluded.frontier, members = excluded.members, "
-						   "advanced = excluded.advanced", 4, types);
+						   "advanced = excluded.advanced",
+						   4, types);
 		SPI_keepplan(plan);
 	}
 	SPI_execute_plan(plan, args, NULL, false, 0);
@@ -387,11 +390,11 @@ store_frontier(BraidSource *source, const BraidFrontier *s)
 static bool
 apply(const BraidFrontier *s)
 {
-	bool		any = false;
-	ListCell   *lc;
+	bool any = false;
+	ListCell *lc;
 
 	SPI_connect();
-	foreach(lc, braid_source_list())
+	foreach (lc, braid_source_list())
 	{
 		BraidSource *source = lfirst(lc);
 
@@ -414,10 +417,10 @@ static bool
 cycle(uint64 request)
 {
 	BraidFrontier s;
-	List	   *held_back;
-	XLogRecPtr	upto;
+	List *held_back;
+	XLogRecPtr upto;
 	MemoryContext old;
-	bool		advanced;
+	bool advanced;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -479,7 +482,7 @@ batch(TimestampTz last_cycle)
 
 	while (!braid_doorbell_urgent())
 	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
 
 		if (left <= 0 || left > braid_capture_batch_delay)
 			return;
@@ -490,7 +493,7 @@ batch(TimestampTz last_cycle)
 static void
 set_own_settings(void)
 {
-	char		kb[32];
+	char kb[32];
 
 	/* A decoded transaction that spills to disk is ten times as slow. */
 	snprintf(kb, sizeof(kb), "%d", braid_capture_work_mem);
@@ -527,8 +530,8 @@ setup(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	set_own_settings();
 	replorigin_session_origin = DoNotReplicateId;
-	watched_context = AllocSetContextCreate(TopMemoryContext, "braid watched relations",
-											ALLOCSET_SMALL_SIZES);
+	watched_context =
+		AllocSetContextCreate(TopMemoryContext, "braid watched relations", ALLOCSET_SMALL_SIZES);
 	braid_source_setup();
 	braid_decoder_setup();
 	CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
@@ -574,7 +577,8 @@ nap_time(long last)
 {
 	/* A commit wakes us when it becomes visible, a prepared one may not. */
 	if (braid_source_any_held() || any_held_back)
-		return Min(last < HELD_NAP_MAX_MS ? Max(last * 2, HELD_NAP_MS) : HELD_NAP_MS, HELD_NAP_MAX_MS);
+		return Min(last < HELD_NAP_MAX_MS ? Max(last * 2, HELD_NAP_MS) : HELD_NAP_MS,
+				   HELD_NAP_MAX_MS);
 	if (reached > confirmed)
 		return Min(CONFIRM_INTERVAL_MS, braid_capture_idle_interval);
 	return braid_capture_idle_interval;
@@ -585,15 +589,15 @@ static bool
 is_needed(void)
 {
 	return reached != braid_decoder_insert_end() || braid_source_any_held() ||
-		braid_doorbell_urgent() || consumer->has_work();
+		   braid_doorbell_urgent() || consumer->has_work();
 }
 
 static void
 capture_main(void)
 {
 	TimestampTz last_cycle = 0;
-	long		nap = 0;
-	bool		dropped;
+	long nap = 0;
+	bool dropped;
 
 	if (wal_level < WAL_LEVEL_LOGICAL)
 		return;
@@ -601,7 +605,7 @@ capture_main(void)
 	definitions_changed = true;
 	for (;;)
 	{
-		uint64		request;
+		uint64 request;
 
 		CHECK_FOR_INTERRUPTS();
 		reload_settings();
@@ -640,10 +644,12 @@ void
 braid_capture_require_wal(void)
 {
 	if (wal_level < WAL_LEVEL_LOGICAL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("continuous views need \"wal_level\" to be \"logical\""),
-				 errhint("Put this line into postgresql.conf and restart the server: wal_level = logical")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("continuous views need \"wal_level\" to be \"logical\""),
+			 errhint(
+				 "Put this line into postgresql.conf and restart the server: wal_level = logical")));
 }
 
 void
@@ -670,20 +676,24 @@ static const BraidWorkerKind capture_kind = {"braid capture", capture_main};
 void
 braid_capture_init(void)
 {
-	DefineCustomIntVariable("braid.capture_batch_delay",
-							"Sets how long commits gather before continuous views take them in.",
-							"0 takes them in at once, which costs writers more; the higher, the longer views lag. "
-							"Whoever waits for a view is served at once.",
-							&braid_capture_batch_delay, 10, 0, 10000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("braid.capture_work_mem",
-							"Sets the memory for decoded transactions, and that for the rows of one table, "
-							"in each capture worker.",
-							"What does not fit goes to disk, and is then read much more slowly.",
-							&braid_capture_work_mem, 262144, 1024, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
-	DefineCustomIntVariable("braid.capture_idle_interval",
-							"Sets how often a capture worker looks for changes when nobody wakes it.",
-							"Commits wake it at once; this is for what else writes WAL.",
-							&braid_capture_idle_interval, 1000, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"braid.capture_batch_delay",
+		"Sets how long commits gather before continuous views take them in.",
+		"0 takes them in at once, which costs writers more; the higher, the longer views lag. "
+		"Whoever waits for a view is served at once.",
+		&braid_capture_batch_delay, 10, 0, 10000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"braid.capture_work_mem",
+		"Sets the memory for decoded transactions, and that for the rows of one table, "
+		"in each capture worker.",
+		"What does not fit goes to disk, and is then read much more slowly.",
+		&braid_capture_work_mem, 262144, 1024, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable(
+		"braid.capture_idle_interval",
+		"Sets how often a capture worker looks for changes when nobody wakes it.",
+		"Commits wake it at once; this is for what else writes WAL.", &braid_capture_idle_interval,
+		1000, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	worker_kind = braid_worker_register_kind(&capture_kind);
 	braid_doorbell_init();
 }

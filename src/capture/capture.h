@@ -17,26 +17,26 @@
 /* Rows that came (weight +1) or went (weight -1). */
 typedef struct BraidDelta
 {
-	Tuplestorestate *rows;		/* NULL while there are none */
-	int64		nrows;
-	bool		retracts;		/* a weight is negative */
-	bool		recompute;		/* rows do not tell: read the table under S */
-	bool		incomplete;		/* a change came without its old row */
+	Tuplestorestate *rows; /* NULL while there are none */
+	int64 nrows;
+	bool retracts;	 /* a weight is negative */
+	bool recompute;	 /* rows do not tell: read the table under S */
+	bool incomplete; /* a change came without its old row */
 } BraidDelta;
 
 /* A table, or the leaf partitions of one, whose changes are captured. */
 typedef struct BraidSource
 {
-	Oid			relid;
-	TupleDesc	desc;			/* of the rows: the weight, then the columns wanted */
-	AttrNumber *attnums;		/* of those columns in relid */
-	List	   *members;		/* oids, sorted: relid itself or its leaf partitions */
-	bool		has_frontier;	/* false: never read, or the slot was lost */
-	BraidFrontier frontier;		/* what the consumer has of this table */
+	Oid relid;
+	TupleDesc desc;			/* of the rows: the weight, then the columns wanted */
+	AttrNumber *attnums;	/* of those columns in relid */
+	List *members;			/* oids, sorted: relid itself or its leaf partitions */
+	bool has_frontier;		/* false: never read, or the slot was lost */
+	BraidFrontier frontier; /* what the consumer has of this table */
 
 	/* Of the running cycle. */
-	bool		locked;			/* takes part */
-	BraidDelta	delta;
+	bool locked; /* takes part */
+	BraidDelta delta;
 } BraidSource;
 
 /*
@@ -50,26 +50,26 @@ typedef struct BraidConsumer
 	 * Calls braid_capture_want() for each table needed.  Returns whether there
 	 * are definitions at all; the worker ends if not.
 	 */
-	bool		(*load) (void);
+	bool (*load)(void);
 
 	/* What the consumer has of the table is worth nothing: rebuild it later. */
-	void		(*lost) (BraidSource *source);
+	void (*lost)(BraidSource *source);
 
 	/* Locks, without waiting, what apply will use.  False: not this time. */
-	bool		(*lock) (BraidSource *source);
+	bool (*lock)(BraidSource *source);
 
 	/* A cycle is needed even if no WAL was written. */
-	bool		(*has_work) (void);
+	bool (*has_work)(void);
 
 	/*
 	 * Brings all that stands on the locked source to snapshot S, which is the
 	 * active one.  Returns whether anything was done that makes S the new
 	 * frontier.
 	 */
-	bool		(*apply) (BraidSource *source);
+	bool (*apply)(BraidSource *source);
 
 	/* After all sources of the cycle were applied. */
-	void		(*finish) (void);
+	void (*finish)(void);
 } BraidConsumer;
 
 extern void braid_capture_set_consumer(const BraidConsumer *consumer);
@@ -113,4 +113,4 @@ extern bool braid_capture_wait(Oid relid, TimestampTz deadline);
 
 extern void braid_capture_init(void);
 
-#endif							/* BRAID_CAPTURE_H */
+#endif /* BRAID_CAPTURE_H */

@@ -109,13 +109,13 @@ stored_value(Form_pg_attribute att, Datum value, bool *isnull, Datum old, bool o
 static void
 extract(SourceMember *m, TupleDesc desc, HeapTuple tuple, int64 weight, Datum *values, bool *nulls)
 {
-	TupleDesc	want = m->source->desc;
+	TupleDesc want = m->source->desc;
 
 	values[0] = Int64GetDatum(weight);
 	nulls[0] = false;
 	for (int i = 1; i < want->natts; i++)
 	{
-		AttrNumber	attnum = m->attnums[i - 1];
+		AttrNumber attnum = m->attnums[i - 1];
 
 		nulls[i] = true;
 		values[i] = (Datum) 0;
@@ -142,11 +142,11 @@ same_row(TupleDesc desc, Datum *a, bool *anull, Datum *b, bool *bnull)
 static void
 put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before, HeapTuple after)
 {
-	TupleDesc	want = m->source->desc;
-	Datum		old[MaxTupleAttributeNumber];
-	Datum		new[MaxTupleAttributeNumber];
-	bool		old_null[MaxTupleAttributeNumber];
-	bool		new_null[MaxTupleAttributeNumber];
+	TupleDesc want = m->source->desc;
+	Datum old[MaxTupleAttributeNumber];
+	Datum new[MaxTupleAttributeNumber];
+	bool old_null[MaxTupleAttributeNumber];
+	bool new_null[MaxTupleAttributeNumber];
 	MemoryContext old_context = MemoryContextSwitchTo(row_context);
 
 	MemoryContextReset(row_context);
@@ -172,12 +172,13 @@ put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before,
 }
 
 static void
-change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *change)
+change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
+		  ReorderBufferChange *change)
 {
 	SourceMember *m = braid_source_member(RelationGetRelid(rel));
 	BraidDelta *delta = m ? braid_source_target(m->source) : NULL;
-	HeapTuple	before;
-	HeapTuple	after;
+	HeapTuple before;
+	HeapTuple after;
 
 	if (!delta || delta->recompute)
 		return;
@@ -258,7 +259,8 @@ void
 braid_decoder_setup(void)
 {
 	allowed = true;
-	row_context = AllocSetContextCreate(TopMemoryContext, "braid decoded row", ALLOCSET_DEFAULT_SIZES);
+	row_context =
+		AllocSetContextCreate(TopMemoryContext, "braid decoded row", ALLOCSET_DEFAULT_SIZES);
 	CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
 }
 
@@ -297,8 +299,8 @@ braid_decoder_is_open(void)
 XLogRecPtr
 braid_decoder_insert_end(void)
 {
-	XLogRecPtr	end = GetXLogInsertRecPtr();
-	uint32		offset = end % XLOG_BLCKSZ;
+	XLogRecPtr end = GetXLogInsertRecPtr();
+	uint32 offset = end % XLOG_BLCKSZ;
 
 	/* At the start of a page the position is past the page's header. */
 	if (offset == SizeOfXLogShortPHD || offset == SizeOfXLogLongPHD)
@@ -313,7 +315,7 @@ read_record(void)
 	XLogReaderState *reader = decoding->reader;
 	MemoryContext old = MemoryContextSwitchTo(decoding->context);
 	XLogRecord *record;
-	char	   *message = NULL;
+	char *message = NULL;
 
 	reader_private.end_of_wal = false;
 	record = XLogReadRecord(reader, &message);
@@ -325,16 +327,15 @@ read_record(void)
 	}
 	if (reader_private.end_of_wal)
 		return false;
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("could not read WAL at %X/%X: %s", LSN_FORMAT_ARGS(reader->EndRecPtr),
-					message ? message : "no record")));
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+					errmsg("could not read WAL at %X/%X: %s", LSN_FORMAT_ARGS(reader->EndRecPtr),
+						   message ? message : "no record")));
 }
 
 XLogRecPtr
 braid_decoder_read(XLogRecPtr upto)
 {
-	bool		flush = catalog_changed;
+	bool flush = catalog_changed;
 
 	catalog_changed = false;
 	if (flush)

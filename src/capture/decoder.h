@@ -27,4 +27,4 @@ extern XLogRecPtr braid_decoder_insert_end(void);
  */
 extern XLogRecPtr braid_decoder_read(XLogRecPtr upto);
 
-#endif							/* BRAID_DECODER_H */
+#endif /* BRAID_DECODER_H */

@@ -39,31 +39,31 @@
 #include "utils/timestamp.h"
 
 #define MAX_HELD_BACK 32
-#define ASK_AGAIN_MS 20			/* pause before a held-back table is asked for again */
+#define ASK_AGAIN_MS 20 /* pause before a held-back table is asked for again */
 
 typedef struct Bell
 {
-	Oid			dbid;			/* Doorbells.lock */
-	Latch	   *latch;			/* of the worker or NULL; see ring() */
+	Oid dbid;	  /* Doorbells.lock */
+	Latch *latch; /* of the worker or NULL; see ring() */
 	pg_atomic_uint32 rung;
 	pg_atomic_uint64 requested;
 	ConditionVariable answered_cv;
 
-	slock_t		mutex;			/* guards all that follows */
-	int			pid;
-	uint64		answered;
-	XLogRecPtr	position;		/* decoded up to here */
-	TimestampTz when;			/* of the last snapshot */
-	int			nheld_back;		/* more than MAX_HELD_BACK: all are */
-	Oid			held_back[MAX_HELD_BACK];
+	slock_t mutex; /* guards all that follows */
+	int pid;
+	uint64 answered;
+	XLogRecPtr position; /* decoded up to here */
+	TimestampTz when;	 /* of the last snapshot */
+	int nheld_back;		 /* more than MAX_HELD_BACK: all are */
+	Oid held_back[MAX_HELD_BACK];
 } Bell;
 
 typedef struct Doorbells
 {
-	LWLock		lock;			/* guards nbells and the entries' dbid */
-	pg_atomic_uint32 generation;	/* grows when an entry gets a database */
-	int			nbells;
-	Bell		bells[FLEXIBLE_ARRAY_MEMBER];
+	LWLock lock;				 /* guards nbells and the entries' dbid */
+	pg_atomic_uint32 generation; /* grows when an entry gets a database */
+	int nbells;
+	Bell bells[FLEXIBLE_ARRAY_MEMBER];
 } Doorbells;
 
 static Doorbells *doorbells = NULL;
@@ -91,19 +91,20 @@ doorbells_size(void)
 static void
 doorbells_init(void *area)
 {
-	Doorbells  *d = area;
+	Doorbells *d = area;
 
 	braid_shmem_init_lock(&d->lock);
 	pg_atomic_init_u32(&d->generation, 0);
 }
 
-static const BraidShmemArea doorbells_area = {"braid doorbells", doorbells_size, doorbells_init, (void **) &doorbells};
+static const BraidShmemArea doorbells_area = {"braid doorbells", doorbells_size, doorbells_init,
+											  (void **) &doorbells};
 
 /* An entry that is new, or that of a database without a worker.  NULL if none. */
 static Bell *
 free_bell(void)
 {
-	Bell	   *b;
+	Bell *b;
 
 	if (doorbells->nbells < max_bells())
 	{
@@ -124,15 +125,16 @@ free_bell(void)
 static Bell *
 make_bell(Oid dbid)
 {
-	Bell	   *b = free_bell();
+	Bell *b = free_bell();
 
 	if (b == NULL)
 	{
 		LWLockRelease(&doorbells->lock);
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many databases with continuous views"),
-				 errhint("Raise \"max_worker_processes\" in postgresql.conf and restart the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("too many databases with continuous views"),
+			 errhint("Raise \"max_worker_processes\" in postgresql.conf and restart the server.")));
 	}
 	b->dbid = dbid;
 	pg_atomic_fetch_add_u32(&doorbells->generation, 1);
@@ -143,7 +145,7 @@ make_bell(Oid dbid)
 static Bell *
 find_bell(Oid dbid, bool make)
 {
-	Bell	   *found = NULL;
+	Bell *found = NULL;
 
 	LWLockAcquire(&doorbells->lock, make ? LW_EXCLUSIVE : LW_SHARED);
 	for (int i = 0; i < doorbells->nbells && !found; i++)
@@ -164,7 +166,7 @@ find_bell(Oid dbid, bool make)
 static void
 ring(Bell *b)
 {
-	Latch	   *latch;
+	Latch *latch;
 
 	pg_memory_barrier();
 	if (pg_atomic_read_u32(&b->rung) != 0)
@@ -183,8 +185,8 @@ ring(Bell *b)
 static void
 end_of_transaction(XactEvent event)
 {
-	bool		wanted = ring_at_commit;
-	uint32		generation;
+	bool wanted = ring_at_commit;
+	uint32 generation;
 
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		ring_at_commit = false;
@@ -251,7 +253,7 @@ braid_doorbell_listen(void)
 uint64
 braid_doorbell_requested(void)
 {
-	uint64		request = pg_atomic_read_u64(&my_bell->requested);
+	uint64 request = pg_atomic_read_u64(&my_bell->requested);
 
 	pg_memory_barrier();
 	return request;
@@ -267,15 +269,15 @@ braid_doorbell_urgent(void)
 void
 braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, List *held_back)
 {
-	bool		news = my_bell->answered != request;
-	ListCell   *lc;
+	bool news = my_bell->answered != request;
+	ListCell *lc;
 
 	SpinLockAcquire(&my_bell->mutex);
 	my_bell->answered = request;
 	my_bell->position = position;
 	my_bell->when = when;
 	my_bell->nheld_back = 0;
-	foreach(lc, held_back)
+	foreach (lc, held_back)
 	{
 		if (my_bell->nheld_back < MAX_HELD_BACK)
 			my_bell->held_back[my_bell->nheld_back] = lfirst_oid(lc);
@@ -292,7 +294,7 @@ braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, Lis
 static bool
 is_answered(Bell *b, uint64 request, Oid relid, bool *held_back)
 {
-	bool		answered;
+	bool answered;
 
 	*held_back = false;
 	SpinLockAcquire(&b->mutex);
@@ -315,16 +317,16 @@ time_left(TimestampTz deadline)
 static bool
 ask_once(Bell *b, Oid relid, TimestampTz deadline, bool *held_back)
 {
-	uint64		request = pg_atomic_add_fetch_u64(&b->requested, 1);
-	Latch	   *latch = *(Latch *volatile *) &b->latch;
-	bool		answered;
+	uint64 request = pg_atomic_add_fetch_u64(&b->requested, 1);
+	Latch *latch = *(Latch *volatile *) &b->latch;
+	bool answered;
 
 	if (latch)
 		SetLatch(latch);
 	ConditionVariablePrepareToSleep(&b->answered_cv);
 	while (!(answered = is_answered(b, request, relid, held_back)))
 	{
-		long		left = time_left(deadline);
+		long left = time_left(deadline);
 
 		if (left <= 0)
 			break;
@@ -339,8 +341,8 @@ ask_once(Bell *b, Oid relid, TimestampTz deadline, bool *held_back)
 bool
 braid_doorbell_ask(Oid relid, TimestampTz deadline)
 {
-	Bell	   *b = find_bell(MyDatabaseId, true);
-	bool		held_back;
+	Bell *b = find_bell(MyDatabaseId, true);
+	bool held_back;
 
 	if (wait_event == 0)
 		wait_event = braid_compat_wait_event("BraidCaptureAnswer");
@@ -350,8 +352,8 @@ braid_doorbell_ask(Oid relid, TimestampTz deadline)
 			return true;
 		if (time_left(deadline) <= 0)
 			return false;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 ASK_AGAIN_MS, wait_event);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ASK_AGAIN_MS,
+						 wait_event);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -364,12 +366,12 @@ PG_FUNCTION_INFO_V1(braid_sql_capture_status);
 Datum
 braid_sql_capture_status(PG_FUNCTION_ARGS)
 {
-	Bell	   *b = find_bell(MyDatabaseId, false);
-	Bell		copy = {0};
-	Datum		values[4];
-	bool		nulls[4] = {0};
-	Datum		held_back[MAX_HELD_BACK];
-	TupleDesc	desc;
+	Bell *b = find_bell(MyDatabaseId, false);
+	Bell copy = {0};
+	Datum values[4];
+	bool nulls[4] = {0};
+	Datum held_back[MAX_HELD_BACK];
+	TupleDesc desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -387,7 +389,8 @@ braid_sql_capture_status(PG_FUNCTION_ARGS)
 	nulls[1] = XLogRecPtrIsInvalid(copy.position);
 	values[2] = TimestampTzGetDatum(copy.when);
 	nulls[2] = copy.when == 0;
-	values[3] = PointerGetDatum(braid_compat_oid_array(held_back, Min(copy.nheld_back, MAX_HELD_BACK)));
+	values[3] =
+		PointerGetDatum(braid_compat_oid_array(held_back, Min(copy.nheld_back, MAX_HELD_BACK)));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 

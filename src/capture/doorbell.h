@@ -24,8 +24,8 @@ extern bool braid_doorbell_urgent(void);
  * Worker: all requests up to this number are answered by a cycle that reached
  * the position, except for the tables that were held back.
  */
-extern void braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when,
-								  List *held_back);
+extern void
+braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, List *held_back);
 
 /* Anybody: makes a request and waits until it is answered. */
 extern bool braid_doorbell_ask(Oid relid, TimestampTz deadline);
@@ -35,4 +35,4 @@ extern void braid_doorbell_ring_at_commit(void);
 
 extern void braid_doorbell_init(void);
 
-#endif							/* BRAID_DOORBELL_H */
+#endif /* BRAID_DOORBELL_H */

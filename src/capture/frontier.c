@@ -17,7 +17,7 @@
 static uint64
 widen(TransactionId xid)
 {
-	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
 
 	return next - (uint32) ((uint32) next - xid);
 }
@@ -25,8 +25,8 @@ widen(TransactionId xid)
 static int
 compare_xids(const void *a, const void *b)
 {
-	uint64		x = *(const uint64 *) a;
-	uint64		y = *(const uint64 *) b;
+	uint64 x = *(const uint64 *) a;
+	uint64 y = *(const uint64 *) b;
 
 	return x < y ? -1 : x > y ? 1 : 0;
 }
@@ -47,8 +47,8 @@ braid_frontier_from_snapshot(BraidFrontier *f, Snapshot snapshot)
 void
 braid_frontier_parse(BraidFrontier *f, const char *text)
 {
-	int			room = 1;
-	char	   *p;
+	int room = 1;
+	char *p;
 
 	for (const char *c = text; *c; c++)
 		room += *c == ',';
@@ -83,7 +83,7 @@ braid_frontier_copy(BraidFrontier *to, const BraidFrontier *from)
 bool
 braid_frontier_contains(const BraidFrontier *f, TransactionId xid)
 {
-	uint64		x = widen(xid);
+	uint64 x = widen(xid);
 
 	if (x < f->xmin)
 		return true;

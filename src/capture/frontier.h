@@ -9,10 +9,10 @@
 
 typedef struct BraidFrontier
 {
-	uint64		xmin;			/* all below are in the set */
-	uint64		xmax;			/* none from here on is */
-	int			nxip;
-	uint64	   *xip;			/* the exceptions in between, sorted */
+	uint64 xmin; /* all below are in the set */
+	uint64 xmax; /* none from here on is */
+	int nxip;
+	uint64 *xip; /* the exceptions in between, sorted */
 } BraidFrontier;
 
 /* All allocate in the current memory context. */
@@ -24,4 +24,4 @@ extern void braid_frontier_copy(BraidFrontier *to, const BraidFrontier *from);
 /* Whether the set has this top-level transaction, which must have begun. */
 extern bool braid_frontier_contains(const BraidFrontier *f, TransactionId xid);
 
-#endif							/* BRAID_FRONTIER_H */
+#endif /* BRAID_FRONTIER_H */

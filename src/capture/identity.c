@@ -60,12 +60,12 @@ qualified_name(Oid relid)
 List *
 braid_capture_members(Oid relid)
 {
-	List	   *leaves = NIL;
-	ListCell   *lc;
+	List *leaves = NIL;
+	ListCell *lc;
 
 	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
 		return list_make1_oid(relid);
-	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	foreach (lc, find_all_inheritors(relid, NoLock, NULL))
 		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_PARTITIONED_TABLE)
 			leaves = lappend_oid(leaves, lfirst_oid(lc));
 	return leaves;
@@ -75,8 +75,8 @@ braid_capture_members(Oid relid)
 static void
 run_as_superuser(const char *command)
 {
-	Oid			user;
-	int			context;
+	Oid user;
+	int context;
 
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
@@ -89,9 +89,9 @@ run_as_superuser(const char *command)
 static char
 current_identity(Oid relid, char **index)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	char		identity = rel->rd_rel->relreplident;
-	Oid			indexid = identity == REPLICA_IDENTITY_INDEX ? RelationGetReplicaIndex(rel) : InvalidOid;
+	Relation rel = table_open(relid, AccessShareLock);
+	char identity = rel->rd_rel->relreplident;
+	Oid indexid = identity == REPLICA_IDENTITY_INDEX ? RelationGetReplicaIndex(rel) : InvalidOid;
 
 	*index = OidIsValid(indexid) ? get_rel_name(indexid) : NULL;
 	table_close(rel, AccessShareLock);
@@ -109,8 +109,8 @@ remember(Oid relid, char identity, const char *index)
 static bool
 claim_member(Oid relid)
 {
-	char	   *index;
-	char		identity = current_identity(relid, &index);
+	char *index;
+	char identity = current_identity(relid, &index);
 
 	if (identity == REPLICA_IDENTITY_FULL)
 		return false;
@@ -122,27 +122,33 @@ claim_member(Oid relid)
 void
 braid_capture_claim(Oid relid)
 {
-	List	   *members = braid_capture_members(relid);
-	ListCell   *lc;
+	List *members = braid_capture_members(relid);
+	ListCell *lc;
 
 	LockRelationOid(sources_relid(), RowExclusiveLock);
 	SPI_connect();
-	foreach(lc, members)
+	foreach (lc, members)
 	{
-		Oid			member = lfirst_oid(lc);
-		char	   *index;
+		Oid member = lfirst_oid(lc);
+		char *index;
 
 		if (current_identity(member, &index) != REPLICA_IDENTITY_FULL &&
 			!braid_compat_is_relation_owner(member, GetUserId()))
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("must be owner of table \"%s\" to set its replica identity", get_rel_name(member)),
-					 errdetail("A continuous view needs REPLICA IDENTITY FULL on the tables that it reads."),
-					 errhint("Ask the owner to run: ALTER TABLE %s REPLICA IDENTITY FULL.", qualified_name(member))));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of table \"%s\" to set its replica identity",
+						get_rel_name(member)),
+				 errdetail(
+					 "A continuous view needs REPLICA IDENTITY FULL on the tables that it reads."),
+				 errhint("Ask the owner to run: ALTER TABLE %s REPLICA IDENTITY FULL.",
+						 qualified_name(member))));
 		if (claim_member(member))
-			ereport(NOTICE,
-					(errmsg("replica identity of table \"%s\" was set to FULL", get_rel_name(member)),
-					 errdetail("Updates and deletes now write the whole old row to WAL, until the last continuous view on the table is dropped.")));
+			ereport(
+				NOTICE,
+				(errmsg("replica identity of table \"%s\" was set to FULL", get_rel_name(member)),
+				 errdetail(
+					 "Updates and deletes now write the whole old row to WAL, until the last continuous view on the table is dropped.")));
 	}
 	SPI_finish();
 }
@@ -182,8 +188,10 @@ restore_member(Oid relid, char identity, const char *index)
 	{
 		if (get_rel_relkind(relid) != '\0')
 			SPI_execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY %s", qualified_name(relid),
-								 identity_clause(identity, index)), false, 0);
-		SPI_execute(psprintf("DELETE FROM braid_internal.sources WHERE relation = %u", relid), false, 0);
+								 identity_clause(identity, index)),
+						false, 0);
+		SPI_execute(psprintf("DELETE FROM braid_internal.sources WHERE relation = %u", relid),
+					false, 0);
 		ReleaseCurrentSubTransaction();
 		done = true;
 	}
@@ -201,21 +209,22 @@ restore_member(Oid relid, char identity, const char *index)
 bool
 braid_identity_restore(void)
 {
-	bool		all_done = true;
+	bool all_done = true;
 	SPITupleTable *rows;
-	uint64		nrows;
+	uint64 nrows;
 
-	SPI_execute("SELECT relation::oid, identity, identity_index FROM braid_internal.sources", false, 0);
+	SPI_execute("SELECT relation::oid, identity, identity_index FROM braid_internal.sources", false,
+				0);
 	rows = SPI_tuptable;
 	nrows = SPI_processed;
 	(void) set_config_option("lock_timeout", RESTORE_LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
 	for (uint64 i = 0; i < nrows; i++)
 	{
-		bool		isnull;
-		Oid			relid = DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
-		char		identity = DatumGetChar(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
-		char	   *index = SPI_getvalue(rows->vals[i], rows->tupdesc, 3);
+		bool isnull;
+		Oid relid = DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+		char identity = DatumGetChar(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
+		char *index = SPI_getvalue(rows->vals[i], rows->tupdesc, 3);
 
 		if (!is_captured(relid))
 			all_done &= restore_member(relid, identity, index);
@@ -226,23 +235,25 @@ braid_identity_restore(void)
 void
 braid_identity_claim_members(void)
 {
-	ListCell   *lc;
-	ListCell   *lc2;
+	ListCell *lc;
+	ListCell *lc2;
 
 	(void) set_config_option("lock_timeout", CLAIM_LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
-	foreach(lc, braid_source_next_list())
+	foreach (lc, braid_source_next_list())
 	{
 		BraidSource *source = lfirst(lc);
-		bool		changed = false;
+		bool changed = false;
 
-		foreach(lc2, source->members)
+		foreach (lc2, source->members)
 			changed |= claim_member(lfirst_oid(lc2));
 		if (!changed)
 			continue;
-		ereport(LOG,
-				(errmsg("replica identity of table \"%s\" was set to FULL", get_rel_name(source->relid)),
-				 errdetail("The continuous views on it are rebuilt.")));
-		SPI_execute(psprintf("DELETE FROM braid_internal.frontiers WHERE relation = %u", source->relid), false, 0);
+		ereport(LOG, (errmsg("replica identity of table \"%s\" was set to FULL",
+							 get_rel_name(source->relid)),
+					  errdetail("The continuous views on it are rebuilt.")));
+		SPI_execute(
+			psprintf("DELETE FROM braid_internal.frontiers WHERE relation = %u", source->relid),
+			false, 0);
 	}
 }

@@ -23,4 +23,4 @@ extern bool braid_identity_restore(void);
  */
 extern void braid_identity_claim_members(void);
 
-#endif							/* BRAID_IDENTITY_H */
+#endif /* BRAID_IDENTITY_H */

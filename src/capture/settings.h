@@ -5,8 +5,8 @@
 #ifndef BRAID_CAPTURE_SETTINGS_H
 #define BRAID_CAPTURE_SETTINGS_H
 
-extern int	braid_capture_batch_delay;	/* ms */
-extern int	braid_capture_work_mem; /* kB */
-extern int	braid_capture_idle_interval;	/* ms */
+extern int braid_capture_batch_delay;	/* ms */
+extern int braid_capture_work_mem;		/* kB */
+extern int braid_capture_idle_interval; /* ms */
 
-#endif							/* BRAID_CAPTURE_SETTINGS_H */
+#endif /* BRAID_CAPTURE_SETTINGS_H */

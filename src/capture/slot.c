@@ -34,12 +34,11 @@ name_prefix(void)
 static char *
 new_name(void)
 {
-	uint32		random;
+	uint32 random;
 
 	if (!pg_strong_random(&random, sizeof(random)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate a random name for a replication slot")));
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("could not generate a random name for a replication slot")));
 	return psprintf("%s%08x", name_prefix(), random);
 }
 
@@ -62,7 +61,7 @@ braid_slot_acquire(const char *name)
 char *
 braid_slot_create(void)
 {
-	char	   *name = MemoryContextStrdup(TopMemoryContext, new_name());
+	char *name = MemoryContextStrdup(TopMemoryContext, new_name());
 	LogicalDecodingContext *ctx;
 	MemoryContext old;
 
@@ -93,8 +92,8 @@ braid_slot_release(void)
 static List *
 list_slots(void)
 {
-	char	   *prefix = name_prefix();
-	List	   *names = NIL;
+	char *prefix = name_prefix();
+	List *names = NIL;
 
 	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
 	for (int i = 0; i < max_replication_slots; i++)
@@ -112,12 +111,12 @@ list_slots(void)
 void
 braid_slot_drop_others(const char *keep)
 {
-	List	   *names = list_slots();
-	ListCell   *lc;
+	List *names = list_slots();
+	ListCell *lc;
 
-	foreach(lc, names)
+	foreach (lc, names)
 	{
-		char	   *name = lfirst(lc);
+		char *name = lfirst(lc);
 
 		if (keep == NULL || strcmp(name, keep) != 0)
 			ReplicationSlotDrop(name, false);

@@ -19,4 +19,4 @@ extern void braid_slot_release(void);
 /* Drops this database's slots of braid except the one named, which may be NULL. */
 extern void braid_slot_drop_others(const char *keep);
 
-#endif							/* BRAID_SLOT_H */
+#endif /* BRAID_SLOT_H */

@@ -47,17 +47,17 @@
 typedef struct SourceSet
 {
 	MemoryContext context;
-	List	   *sources;		/* BraidSource */
-	HTAB	   *members;		/* by relid: SourceMember */
+	List *sources; /* BraidSource */
+	HTAB *members; /* by relid: SourceMember */
 } SourceSet;
 
 /* The rows that one transaction brought to one table, held back. */
 typedef struct Piece
 {
 	TransactionId xid;
-	XLogRecPtr	commit;			/* start of the commit record */
-	Oid			relid;			/* of the source */
-	BraidDelta	delta;
+	XLogRecPtr commit; /* start of the commit record */
+	Oid relid;		   /* of the source */
+	BraidDelta delta;
 } Piece;
 
 static SourceSet *current = NULL;
@@ -66,7 +66,7 @@ static SourceMember *last_member = NULL;
 
 static MemoryContext held_context;
 static ResourceOwner held_owner;
-static List *pieces = NIL;		/* in commit order */
+static List *pieces = NIL; /* in commit order */
 
 /* Of the running cycle and the transaction being decoded. */
 static BraidFrontier cycle_frontier;
@@ -79,8 +79,8 @@ static BraidDelta *target;
 void
 braid_source_setup(void)
 {
-	held_context = AllocSetContextCreate(TopMemoryContext, "braid held transactions",
-										 ALLOCSET_DEFAULT_SIZES);
+	held_context =
+		AllocSetContextCreate(TopMemoryContext, "braid held transactions", ALLOCSET_DEFAULT_SIZES);
 	held_owner = ResourceOwnerCreate(NULL, "braid held transactions");
 }
 
@@ -89,23 +89,23 @@ braid_source_setup(void)
 void
 braid_source_begin_set(void)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "braid sources",
-												  ALLOCSET_DEFAULT_SIZES);
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(SourceMember), .hcxt = context};
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "braid sources", ALLOCSET_DEFAULT_SIZES);
+	HASHCTL ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(SourceMember), .hcxt = context};
 
 	if (next)
 		MemoryContextDelete(next->context);
 	next = MemoryContextAllocZero(context, sizeof(SourceSet));
 	next->context = context;
-	next->members = hash_create("braid source members", 64, &ctl,
-								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	next->members =
+		hash_create("braid source members", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 /* A name for the weight that no column of the table has. */
 static char *
 weight_name(TupleDesc table)
 {
-	char	   *name = pstrdup("weight");
+	char *name = pstrdup("weight");
 
 	for (int i = 0; i < table->natts; i++)
 		if (strcmp(name, NameStr(TupleDescAttr(table, i)->attname)) == 0)
@@ -119,9 +119,9 @@ weight_name(TupleDesc table)
 static void
 describe(BraidSource *source, TupleDesc table, Bitmapset *attnums)
 {
-	int			n = bms_num_members(attnums);
-	int			attnum = -1;
-	int			i = 0;
+	int n = bms_num_members(attnums);
+	int attnum = -1;
+	int i = 0;
 
 	source->attnums = palloc(sizeof(AttrNumber) * (n + 1));
 	source->desc = CreateTemplateTupleDesc(n + 1);
@@ -137,7 +137,7 @@ static void
 add_member(SourceSet *set, BraidSource *source, Oid relid)
 {
 	SourceMember *m = hash_search(set->members, &relid, HASH_ENTER, NULL);
-	int			n = source->desc->natts - 1;
+	int n = source->desc->natts - 1;
 
 	m->source = source;
 	m->attnums = palloc(sizeof(AttrNumber) * (n + 1));
@@ -155,11 +155,11 @@ braid_source_want(Oid relid, Bitmapset *attnums)
 {
 	MemoryContext old = MemoryContextSwitchTo(next->context);
 	BraidSource *source = NULL;
-	Relation	rel = table_open(relid, AccessShareLock);
-	Bitmapset  *all = bms_copy(attnums);
-	ListCell   *lc;
+	Relation rel = table_open(relid, AccessShareLock);
+	Bitmapset *all = bms_copy(attnums);
+	ListCell *lc;
 
-	foreach(lc, next->sources)
+	foreach (lc, next->sources)
 		if (((BraidSource *) lfirst(lc))->relid == relid)
 			source = lfirst(lc);
 	if (source)
@@ -176,7 +176,7 @@ braid_source_want(Oid relid, Bitmapset *attnums)
 	describe(source, RelationGetDescr(rel), all);
 	source->members = braid_capture_members(relid);
 	list_sort(source->members, list_oid_cmp);
-	foreach(lc, source->members)
+	foreach (lc, source->members)
 		add_member(next, source, lfirst_oid(lc));
 	table_close(rel, AccessShareLock);
 	MemoryContextSwitchTo(old);
@@ -199,9 +199,9 @@ braid_source_next_list(void)
 static bool
 fits(BraidSource *old)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, next->sources)
+	foreach (lc, next->sources)
 	{
 		BraidSource *s = lfirst(lc);
 
@@ -217,7 +217,7 @@ has_new_table(void)
 {
 	HASH_SEQ_STATUS status;
 	SourceMember *m;
-	bool		has = false;
+	bool has = false;
 
 	hash_seq_init(&status, next->members);
 	while ((m = hash_seq_search(&status)) != NULL)
@@ -228,7 +228,7 @@ has_new_table(void)
 bool
 braid_source_use_set(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	/*
 	 * A table that was not captured has no pieces of the transactions held:
@@ -239,7 +239,7 @@ braid_source_use_set(void)
 	{
 		if (has_new_table())
 			return false;
-		foreach(lc, current->sources)
+		foreach (lc, current->sources)
 			if (!fits(lfirst(lc)))
 				return false;
 	}
@@ -262,11 +262,11 @@ free_delta(BraidDelta *delta)
 void
 braid_source_forget_held(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pieces)
+	foreach (lc, pieces)
 	{
-		Piece	   *p = lfirst(lc);
+		Piece *p = lfirst(lc);
 
 		free_delta(&p->delta);
 		pfree(p);
@@ -303,12 +303,13 @@ braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 		return;
 	if (!delta->rows)
 	{
-		bool		held = !target_source->locked || !txn_in_s;
+		bool held = !target_source->locked || !txn_in_s;
 		MemoryContext old = MemoryContextSwitchTo(held ? held_context : TopTransactionContext);
 		ResourceOwner owner = CurrentResourceOwner;
 
 		CurrentResourceOwner = held ? held_owner : TopTransactionResourceOwner;
-		delta->rows = tuplestore_begin_heap(false, held, held ? PIECE_MEM_KB : braid_capture_work_mem);
+		delta->rows =
+			tuplestore_begin_heap(false, held, held ? PIECE_MEM_KB : braid_capture_work_mem);
 		CurrentResourceOwner = owner;
 		MemoryContextSwitchTo(old);
 	}
@@ -320,7 +321,7 @@ static Piece *
 hold(BraidSource *source)
 {
 	MemoryContext old = MemoryContextSwitchTo(held_context);
-	Piece	   *p = palloc0(sizeof(Piece));
+	Piece *p = palloc0(sizeof(Piece));
 
 	p->xid = txn_xid;
 	p->commit = txn_commit;
@@ -357,13 +358,13 @@ braid_source_target(BraidSource *source)
 {
 	if (target_source != source)
 	{
-		ListCell   *lc;
+		ListCell *lc;
 
 		target = NULL;
 		/* Changes of two tables may alternate: one piece for each. */
-		foreach(lc, pieces)
+		foreach (lc, pieces)
 		{
-			Piece	   *p = lfirst(lc);
+			Piece *p = lfirst(lc);
 
 			if (p->xid == txn_xid && p->commit == txn_commit && p->relid == source->relid)
 				target = &p->delta;
@@ -406,15 +407,15 @@ release_piece(Piece *p, BraidSource *source)
 static void
 release_pieces(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pieces)
+	foreach (lc, pieces)
 	{
-		Piece	   *p = lfirst(lc);
+		Piece *p = lfirst(lc);
 		BraidSource *source = NULL;
-		ListCell   *lc2;
+		ListCell *lc2;
 
-		foreach(lc2, current->sources)
+		foreach (lc2, current->sources)
 			if (((BraidSource *) lfirst(lc2))->relid == p->relid)
 				source = lfirst(lc2);
 		if (source && !(source->locked && braid_frontier_contains(&cycle_frontier, p->xid)))
@@ -434,10 +435,10 @@ release_pieces(void)
 void
 braid_source_begin_cycle(Snapshot s)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	braid_frontier_from_snapshot(&cycle_frontier, s);
-	foreach(lc, current->sources)
+	foreach (lc, current->sources)
 		memset(&((BraidSource *) lfirst(lc))->delta, 0, sizeof(BraidDelta));
 	release_pieces();
 	target_source = NULL;
@@ -446,9 +447,9 @@ braid_source_begin_cycle(Snapshot s)
 void
 braid_source_end_cycle(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, current->sources)
+	foreach (lc, current->sources)
 		free_delta(&((BraidSource *) lfirst(lc))->delta);
 }
 
@@ -461,9 +462,9 @@ braid_source_any_held(void)
 XLogRecPtr
 braid_source_oldest_held(XLogRecPtr limit)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pieces)
+	foreach (lc, pieces)
 		limit = Min(limit, ((Piece *) lfirst(lc))->commit);
 	return limit;
 }

@@ -13,9 +13,9 @@
 /* A relation that carries rows of a source. */
 typedef struct SourceMember
 {
-	Oid			relid;			/* as WAL names it: the table or a leaf partition */
+	Oid relid; /* as WAL names it: the table or a leaf partition */
 	BraidSource *source;
-	AttrNumber *attnums;		/* of the source's columns in relid */
+	AttrNumber *attnums; /* of the source's columns in relid */
 } SourceMember;
 
 /* A new set of sources, to be filled by wants and then used or thrown away. */
@@ -55,4 +55,4 @@ extern XLogRecPtr braid_source_oldest_held(XLogRecPtr limit);
 
 extern void braid_source_setup(void);
 
-#endif							/* BRAID_SOURCE_H */
+#endif /* BRAID_SOURCE_H */

@@ -37,8 +37,8 @@ braid_compat_scan_user(ForeignScanState *node)
 	return OidIsValid(plan->checkAsUser) ? plan->checkAsUser : GetUserId();
 #else
 	/* A pushed-down join has no scan relation; all its members agree. */
-	int			rti = plan->scan.scanrelid > 0 ? (int) plan->scan.scanrelid :
-	bms_next_member(plan->fs_relids, -1);
+	int rti = plan->scan.scanrelid > 0 ? (int) plan->scan.scanrelid
+									   : bms_next_member(plan->fs_relids, -1);
 	RangeTblEntry *rte = exec_rt_fetch(rti, node->ss.ps.state);
 
 	return OidIsValid(rte->checkAsUser) ? rte->checkAsUser : GetUserId();
@@ -51,7 +51,7 @@ braid_compat_modify_user(EState *estate, ResultRelInfo *rri)
 #if PG_VERSION_NUM >= 160000
 	return ExecGetResultRelCheckAsUser(rri, estate);
 #else
-	Index		rti = rri->ri_RangeTableIndex;
+	Index rti = rri->ri_RangeTableIndex;
 	RangeTblEntry *rte;
 
 	/* A partition that tuples are routed to has the root's entry. */
@@ -167,7 +167,7 @@ bool
 braid_compat_column_readable(Oid relid, AttrNumber attnum, Oid roleid)
 {
 	return pg_class_aclcheck(relid, roleid, ACL_SELECT) == ACLCHECK_OK ||
-		pg_attribute_aclcheck(relid, attnum, roleid, ACL_SELECT) == ACLCHECK_OK;
+		   pg_attribute_aclcheck(relid, attnum, roleid, ACL_SELECT) == ACLCHECK_OK;
 }
 
 bool

@@ -23,13 +23,13 @@
 #endif
 
 /* Index of this backend's PGPROC, 0 .. MaxBackends + auxiliary - 1. */
-extern int	braid_compat_proc_number(void);
+extern int braid_compat_proc_number(void);
 
 /* User id on whose behalf a foreign scan runs. */
-extern Oid	braid_compat_scan_user(ForeignScanState *node);
+extern Oid braid_compat_scan_user(ForeignScanState *node);
 
 /* User id on whose behalf a foreign table is modified. */
-extern Oid	braid_compat_modify_user(EState *estate, ResultRelInfo *rri);
+extern Oid braid_compat_modify_user(EState *estate, ResultRelInfo *rri);
 
 /*
  * Id of a named wait event.  Before 17 extensions share one event, so that the
@@ -70,4 +70,4 @@ extern bool braid_compat_column_readable(Oid relid, AttrNumber attnum, Oid rolei
 
 extern bool braid_compat_is_relation_owner(Oid relid, Oid roleid);
 
-#endif							/* BRAID_COMPAT_H */
+#endif /* BRAID_COMPAT_H */

@@ -28,7 +28,7 @@ static ProcessUtility_hook_type prev_process_utility = NULL;
 static const char *
 wanted_database(Node *stmt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	switch (nodeTag(stmt))
 	{
@@ -39,14 +39,14 @@ wanted_database(Node *stmt)
 				return ((RenameStmt *) stmt)->subname;
 			return NULL;
 		case T_AlterDatabaseStmt:
-			foreach(lc, ((AlterDatabaseStmt *) stmt)->options)
+			foreach (lc, ((AlterDatabaseStmt *) stmt)->options)
 				if (strcmp(lfirst_node(DefElem, lc)->defname, "tablespace") == 0)
 					return ((AlterDatabaseStmt *) stmt)->dbname;
 			return NULL;
 		case T_CreatedbStmt:
-			foreach(lc, ((CreatedbStmt *) stmt)->options)
+			foreach (lc, ((CreatedbStmt *) stmt)->options)
 			{
-				DefElem    *def = lfirst_node(DefElem, lc);
+				DefElem *def = lfirst_node(DefElem, lc);
 
 				if (strcmp(def->defname, "template") == 0 && def->arg)
 					return defGetString(def);
@@ -60,8 +60,8 @@ wanted_database(Node *stmt)
 static bool
 may_create_databases(void)
 {
-	HeapTuple	tup = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
-	bool		may = superuser();
+	HeapTuple tup = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool may = superuser();
 
 	if (HeapTupleIsValid(tup))
 	{
@@ -83,16 +83,16 @@ may_disturb(Oid dbid, Node *stmt)
 
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
-				ProcessUtilityContext context, ParamListInfo params,
-				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+				DestReceiver *dest, QueryCompletion *qc)
 {
 	const char *name = wanted_database(pstmt->utilityStmt);
-	Oid			dbid = name ? get_database_oid(name, true) : InvalidOid;
+	Oid dbid = name ? get_database_oid(name, true) : InvalidOid;
 
 	if (OidIsValid(dbid) && may_disturb(dbid, pstmt->utilityStmt))
 		braid_worker_stop_database(dbid);
-	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
-		(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
+		pstmt, query, read_only_tree, context, params, env, dest, qc);
 }
 
 void

@@ -7,4 +7,4 @@
 
 extern void braid_database_init(void);
 
-#endif							/* BRAID_DATABASE_H */
+#endif /* BRAID_DATABASE_H */

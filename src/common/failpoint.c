@@ -40,17 +40,17 @@ typedef enum FailpointAction
 
 typedef struct Failpoint
 {
-	char		name[NAMEDATALEN];
+	char name[NAMEDATALEN];
 	FailpointAction action;
-	int			pid;			/* 0: any process */
-	int			waiting;		/* processes that wait here now */
+	int pid;	 /* 0: any process */
+	int waiting; /* processes that wait here now */
 } Failpoint;
 
 typedef struct FailpointTable
 {
-	pg_atomic_uint32 narmed;	/* read without the lock */
-	slock_t		mutex;			/* guards points */
-	Failpoint	points[MAX_FAILPOINTS];
+	pg_atomic_uint32 narmed; /* read without the lock */
+	slock_t mutex;			 /* guards points */
+	Failpoint points[MAX_FAILPOINTS];
 } FailpointTable;
 
 static FailpointTable *table = NULL;
@@ -99,7 +99,7 @@ static FailpointAction
 look_up(const char *name, int delta)
 {
 	FailpointAction action = FAILPOINT_OFF;
-	Failpoint  *p;
+	Failpoint *p;
 
 	SpinLockAcquire(&table->mutex);
 	p = find_point(name);
@@ -125,8 +125,7 @@ braid_failpoint_reach(const char *name, bool may_throw)
 			elog(DEBUG1, "waiting at failpoint \"%s\"", name);
 			while (look_up(name, 0) == FAILPOINT_WAIT)
 			{
-				(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5,
-								 PG_WAIT_EXTENSION);
+				(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5, PG_WAIT_EXTENSION);
 				if (may_throw)
 					CHECK_FOR_INTERRUPTS();
 			}
@@ -134,9 +133,8 @@ braid_failpoint_reach(const char *name, bool may_throw)
 			break;
 		case FAILPOINT_ERROR:
 			if (may_throw)
-				ereport(ERROR,
-						(errcode(ERRCODE_INTERNAL_ERROR),
-						 errmsg("failpoint \"%s\" was reached", name)));
+				ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+								errmsg("failpoint \"%s\" was reached", name)));
 			break;
 		case FAILPOINT_CRASH:
 			elog(LOG, "crashing at failpoint \"%s\"", name);
@@ -157,21 +155,20 @@ parse_action(const char *s)
 		return FAILPOINT_ERROR;
 	if (strcmp(s, "crash") == 0)
 		return FAILPOINT_CRASH;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("failpoint action \"%s\" does not exist", s),
-			 errhint("Actions are off, wait, error and crash.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("failpoint action \"%s\" does not exist", s),
+					errhint("Actions are off, wait, error and crash.")));
 }
 
 /* failpoint_set(name text, action text, pid int) */
 Datum
 braid_sql_failpoint_set(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	FailpointAction action = parse_action(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	int			pid = PG_GETARG_INT32(2);
-	Failpoint  *p;
-	bool		full = false;
+	int pid = PG_GETARG_INT32(2);
+	Failpoint *p;
+	bool full = false;
 
 	if (strlen(name) == 0 || strlen(name) >= NAMEDATALEN)
 		ereport(ERROR,
@@ -185,7 +182,7 @@ braid_sql_failpoint_set(PG_FUNCTION_ARGS)
 		full = true;
 	else
 	{
-		bool		was_armed = p->name[0] != '\0' && p->action != FAILPOINT_OFF;
+		bool was_armed = p->name[0] != '\0' && p->action != FAILPOINT_OFF;
 
 		strlcpy(p->name, name, NAMEDATALEN);
 		p->action = action;
@@ -197,9 +194,8 @@ braid_sql_failpoint_set(PG_FUNCTION_ARGS)
 	}
 	SpinLockRelease(&table->mutex);
 	if (full)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("no more than %d failpoints can be set", MAX_FAILPOINTS)));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("no more than %d failpoints can be set", MAX_FAILPOINTS)));
 	PG_RETURN_VOID();
 }
 
@@ -207,9 +203,9 @@ braid_sql_failpoint_set(PG_FUNCTION_ARGS)
 Datum
 braid_sql_failpoint_waiting(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Failpoint  *p;
-	int			waiting = 0;
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Failpoint *p;
+	int waiting = 0;
 
 	SpinLockAcquire(&table->mutex);
 	p = find_point(name);
@@ -219,7 +215,7 @@ braid_sql_failpoint_waiting(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(waiting);
 }
 
-#else							/* release build */
+#else /* release build */
 
 void
 braid_failpoint_init(void)
@@ -229,10 +225,9 @@ braid_failpoint_init(void)
 static void
 not_compiled_in(void)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("this build of braid has no failpoints"),
-			 errhint("Build it with \"make FAILPOINTS=1\" to test faults.")));
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("this build of braid has no failpoints"),
+					errhint("Build it with \"make FAILPOINTS=1\" to test faults.")));
 }
 
 Datum

@@ -16,10 +16,18 @@
  * BRAID_FAILPOINT_NOTHROW(name): the same where no error may be raised; the
  * action "error" is then ignored.
  */
-#define BRAID_FAILPOINT(name) \
-	do { if (braid_failpoint_any_armed()) braid_failpoint_reach(name, true); } while (0)
-#define BRAID_FAILPOINT_NOTHROW(name) \
-	do { if (braid_failpoint_any_armed()) braid_failpoint_reach(name, false); } while (0)
+#define BRAID_FAILPOINT(name)                                                                      \
+	do                                                                                             \
+	{                                                                                              \
+		if (braid_failpoint_any_armed())                                                           \
+			braid_failpoint_reach(name, true);                                                     \
+	} while (0)
+#define BRAID_FAILPOINT_NOTHROW(name)                                                              \
+	do                                                                                             \
+	{                                                                                              \
+		if (braid_failpoint_any_armed())                                                           \
+			braid_failpoint_reach(name, false);                                                    \
+	} while (0)
 
 extern bool braid_failpoint_any_armed(void);
 extern void braid_failpoint_reach(const char *name, bool may_throw);
@@ -30,4 +38,4 @@ extern void braid_failpoint_reach(const char *name, bool may_throw);
 
 extern void braid_failpoint_init(void);
 
-#endif							/* BRAID_FAILPOINT_H */
+#endif /* BRAID_FAILPOINT_H */

@@ -12,10 +12,10 @@
 #define MAX_AREAS 16
 
 static const BraidShmemArea *areas[MAX_AREAS];
-static int	nareas = 0;
+static int nareas = 0;
 
 /* One tranche for all of braid's locks, made by the postmaster. */
-static int	tranche = 0;
+static int tranche = 0;
 
 static shmem_request_hook_type prev_shmem_request = NULL;
 static shmem_startup_hook_type prev_shmem_startup = NULL;
@@ -59,9 +59,9 @@ start_areas(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	for (int i = 0; i < nareas; i++)
 	{
-		Size		size = areas[i]->size();
-		bool		found;
-		void	   *area = ShmemInitStruct(areas[i]->name, size, &found);
+		Size size = areas[i]->size();
+		bool found;
+		void *area = ShmemInitStruct(areas[i]->name, size, &found);
 
 		if (!found)
 		{

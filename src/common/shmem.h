@@ -9,10 +9,10 @@
 
 typedef struct BraidShmemArea
 {
-	const char *name;			/* unique; shown in pg_shmem_allocations */
-	Size		(*size) (void); /* called once MaxBackends is known */
-	void		(*init) (void *area);	/* called once, on zeroed memory */
-	void	  **pointer;		/* set in every process */
+	const char *name;		  /* unique; shown in pg_shmem_allocations */
+	Size (*size)(void);		  /* called once MaxBackends is known */
+	void (*init)(void *area); /* called once, on zeroed memory */
+	void **pointer;			  /* set in every process */
 } BraidShmemArea;
 
 /* Only while shared_preload_libraries is processed; area must be static. */
@@ -23,4 +23,4 @@ extern void braid_shmem_init_lock(LWLock *lock);
 
 extern void braid_shmem_init(void);
 
-#endif							/* BRAID_SHMEM_H */
+#endif /* BRAID_SHMEM_H */

@@ -54,11 +54,11 @@
 #include "utils/timestamp.h"
 
 #define MAX_KINDS 4
-#define LAUNCHER_NAP_MS 3000	/* how long a new database may stay unnoticed */
+#define LAUNCHER_NAP_MS 3000 /* how long a new database may stay unnoticed */
 #define MIN_RESTART_MS 100
 #define MAX_RESTART_MS 30000
-#define STABLE_MS 60000			/* a life this long resets the delay */
-#define KEEP_AWAY_MS 5000		/* see braid_worker_stop_database() */
+#define STABLE_MS 60000	  /* a life this long resets the delay */
+#define KEEP_AWAY_MS 5000 /* see braid_worker_stop_database() */
 
 typedef enum SlotState
 {
@@ -71,38 +71,38 @@ typedef enum SlotState
 
 typedef struct WorkerSlot
 {
-	SlotState	state;
-	Oid			dbid;
-	int			kind;
-	int			pid;			/* while RUNNING */
-	Latch	   *latch;			/* while RUNNING */
-	int			delay_ms;		/* next restart delay */
-	TimestampTz not_before;		/* no start earlier than this */
+	SlotState state;
+	Oid dbid;
+	int kind;
+	int pid;				/* while RUNNING */
+	Latch *latch;			/* while RUNNING */
+	int delay_ms;			/* next restart delay */
+	TimestampTz not_before; /* no start earlier than this */
 	TimestampTz started;
-	bool		again;			/* requested while RUNNING: try once more */
+	bool again; /* requested while RUNNING: try once more */
 } WorkerSlot;
 
 typedef struct WorkerTable
 {
-	LWLock		lock;			/* guards all that follows */
-	Latch	   *launcher;
-	bool		rescan;			/* a request found no free slot */
-	int			nslots;
-	WorkerSlot	slots[FLEXIBLE_ARRAY_MEMBER];
+	LWLock lock; /* guards all that follows */
+	Latch *launcher;
+	bool rescan; /* a request found no free slot */
+	int nslots;
+	WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } WorkerTable;
 
 /* A database and kind whose worker said that it is not needed. */
 typedef struct Unneeded
 {
-	Oid			dbid;
-	int			kind;
+	Oid dbid;
+	int kind;
 } Unneeded;
 
 static WorkerTable *workers = NULL;
-static int	max_workers = 16;
+static int max_workers = 16;
 
 static const BraidWorkerKind *kinds[MAX_KINDS];
-static int	nkinds = 0;
+static int nkinds = 0;
 
 /* Backend: kinds requested by the current transaction, as a bit mask. */
 static uint32 requested_kinds = 0;
@@ -129,7 +129,8 @@ table_init(void *area)
 	t->nslots = max_workers;
 }
 
-static const BraidShmemArea table_area = {"braid workers", table_size, table_init, (void **) &workers};
+static const BraidShmemArea table_area = {"braid workers", table_size, table_init,
+										  (void **) &workers};
 
 /* The caller holds the lock. */
 static WorkerSlot *
@@ -184,7 +185,7 @@ mark_died(WorkerSlot *s)
 static void
 wake_launcher(void)
 {
-	Latch	   *latch;
+	Latch *latch;
 
 	LWLockAcquire(&workers->lock, LW_SHARED);
 	latch = workers->launcher;
@@ -229,8 +230,7 @@ end_of_transaction(XactEvent event)
 		for (int kind = 0; kind < nkinds; kind++)
 			if (requested_kinds & (1U << kind))
 				braid_worker_request(kind, MyDatabaseId);
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		event == XACT_EVENT_PREPARE)
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		requested_kinds = 0;
 }
 
@@ -250,7 +250,7 @@ int
 braid_worker_pid(int kind, Oid dbid)
 {
 	WorkerSlot *s;
-	int			pid;
+	int pid;
 
 	LWLockAcquire(&workers->lock, LW_SHARED);
 	s = find_slot(kind, dbid);
@@ -263,7 +263,7 @@ braid_worker_pid(int kind, Oid dbid)
 static int
 keep_workers_away(Oid dbid, int *pids)
 {
-	int			n = 0;
+	int n = 0;
 
 	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < workers->nslots; i++)
@@ -283,7 +283,7 @@ keep_workers_away(Oid dbid, int *pids)
 void
 braid_worker_stop_database(Oid dbid)
 {
-	int		   *pids = palloc(sizeof(int) * workers->nslots);
+	int *pids = palloc(sizeof(int) * workers->nslots);
 
 	/*
 	 * A worker may be starting just now and show its pid only in the next
@@ -291,7 +291,7 @@ braid_worker_stop_database(Oid dbid)
 	 */
 	for (int i = 0; i < 100; i++)
 	{
-		int			n = keep_workers_away(dbid, pids);
+		int n = keep_workers_away(dbid, pids);
 
 		if (n == 0)
 			break;
@@ -315,7 +315,7 @@ note_relcache_invalidation(Datum arg, Oid relid)
 static bool
 extension_installed(void)
 {
-	bool		installed;
+	bool installed;
 
 	StartTransactionCommand();
 	installed = OidIsValid(get_extension_oid("braid", true));
@@ -349,7 +349,7 @@ leave_slot(int code, Datum arg)
 static bool
 enter_slot(WorkerSlot *s, Oid *dbid, int *kind)
 {
-	bool		ours;
+	bool ours;
 
 	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
 	ours = s->state == SLOT_STARTING;
@@ -370,8 +370,8 @@ enter_slot(WorkerSlot *s, Oid *dbid, int *kind)
 void
 braid_worker_main(Datum arg)
 {
-	Oid			dbid;
-	int			kind;
+	Oid dbid;
+	int kind;
 
 	/* die, not a flag: a worker waits for locks and for other servers */
 	pqsignal(SIGTERM, die);
@@ -406,10 +406,10 @@ static List *
 list_databases(void)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	List	   *dbs = NIL;
-	Relation	rel;
+	List *dbs = NIL;
+	Relation rel;
 	TableScanDesc scan;
-	HeapTuple	tup;
+	HeapTuple tup;
 
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
@@ -460,10 +460,10 @@ tend_slot(int index, BackgroundWorkerHandle **handle)
 {
 	WorkerSlot *s = &workers->slots[index];
 	TimestampTz now = GetCurrentTimestamp();
-	Oid			dbid = InvalidOid;
-	int			kind = 0;
-	long		wait = -1;
-	pid_t		pid;
+	Oid dbid = InvalidOid;
+	int kind = 0;
+	long wait = -1;
+	pid_t pid;
 
 	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
 
@@ -510,8 +510,8 @@ tend_slot(int index, BackgroundWorkerHandle **handle)
 static List *
 follow_databases(List *known)
 {
-	List	   *dbs = list_databases();
-	ListCell   *lc;
+	List *dbs = list_databases();
+	ListCell *lc;
 
 	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
 	if (workers->rescan)
@@ -520,9 +520,9 @@ follow_databases(List *known)
 		list_free_deep(known);
 		known = NIL;
 	}
-	foreach(lc, known)
+	foreach (lc, known)
 	{
-		Unneeded   *u = lfirst(lc);
+		Unneeded *u = lfirst(lc);
 
 		if (!list_member_oid(dbs, u->dbid))
 		{
@@ -534,28 +534,27 @@ follow_databases(List *known)
 	{
 		WorkerSlot *s = &workers->slots[i];
 
-		if ((s->state == SLOT_WANTED || s->state == SLOT_DIED) &&
-			!list_member_oid(dbs, s->dbid))
+		if ((s->state == SLOT_WANTED || s->state == SLOT_DIED) && !list_member_oid(dbs, s->dbid))
 			memset(s, 0, sizeof(*s));
 	}
-	foreach(lc, dbs)
+	foreach (lc, dbs)
 	{
-		Oid			dbid = lfirst_oid(lc);
+		Oid dbid = lfirst_oid(lc);
 
 		for (int kind = 0; kind < nkinds; kind++)
 		{
-			bool		seen = false;
-			ListCell   *lc2;
+			bool seen = false;
+			ListCell *lc2;
 
-			foreach(lc2, known)
+			foreach (lc2, known)
 			{
-				Unneeded   *u = lfirst(lc2);
+				Unneeded *u = lfirst(lc2);
 
 				seen |= u->dbid == dbid && u->kind == kind;
 			}
 			if (!seen && (find_slot(kind, dbid) || want_slot(kind, dbid)))
 			{
-				Unneeded   *u = palloc(sizeof(Unneeded));
+				Unneeded *u = palloc(sizeof(Unneeded));
 
 				u->dbid = dbid;
 				u->kind = kind;
@@ -572,8 +571,8 @@ void
 braid_launcher_main(Datum arg)
 {
 	BackgroundWorkerHandle **handles;
-	List	   *known = NIL;
-	uint32		wait_event = braid_compat_wait_event("BraidLauncherMain");
+	List *known = NIL;
+	uint32 wait_event = braid_compat_wait_event("BraidLauncherMain");
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -588,7 +587,7 @@ braid_launcher_main(Datum arg)
 
 	for (;;)
 	{
-		long		nap = LAUNCHER_NAP_MS;
+		long nap = LAUNCHER_NAP_MS;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -600,13 +599,12 @@ braid_launcher_main(Datum arg)
 		known = follow_databases(known);
 		for (int i = 0; i < workers->nslots; i++)
 		{
-			long		wait = tend_slot(i, &handles[i]);
+			long wait = tend_slot(i, &handles[i]);
 
 			if (wait >= 0)
 				nap = Min(nap, wait);
 		}
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 nap, wait_event);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap, wait_event);
 	}
 }
 
@@ -623,11 +621,11 @@ braid_worker_init(void)
 {
 	BackgroundWorker w = {0};
 
-	DefineCustomIntVariable("braid.max_workers",
-							"Sets how many background workers braid may run.",
-							"Each database with foreign servers of braid needs one, and each "
-							"with continuous views another; \"max_worker_processes\" has to allow for them.",
-							&max_workers, 16, 2, 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"braid.max_workers", "Sets how many background workers braid may run.",
+		"Each database with foreign servers of braid needs one, and each "
+		"with continuous views another; \"max_worker_processes\" has to allow for them.",
+		&max_workers, 16, 2, 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	braid_shmem_register(&table_area);
 	braid_xact_register(BRAID_XACT_LAST, end_of_transaction);
 

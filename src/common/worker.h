@@ -15,18 +15,18 @@
 
 typedef struct BraidWorkerKind
 {
-	const char *type;			/* bgw_type, e.g. "braid resolver" */
+	const char *type; /* bgw_type, e.g. "braid resolver" */
 
 	/*
 	 * Runs connected to its database as superuser, signals unblocked, in no
 	 * transaction.  SIGTERM interrupts it at CHECK_FOR_INTERRUPTS.  Is called
 	 * only where the extension is installed.
 	 */
-	void		(*main) (void);
+	void (*main)(void);
 } BraidWorkerKind;
 
 /* Returns the kind's number.  kind must be static. */
-extern int	braid_worker_register_kind(const BraidWorkerKind *kind);
+extern int braid_worker_register_kind(const BraidWorkerKind *kind);
 
 /* Asks that a worker of the kind runs in the database. */
 extern void braid_worker_request(int kind, Oid dbid);
@@ -38,7 +38,7 @@ extern void braid_worker_request_at_commit(int kind);
 extern void braid_worker_wake(int kind, Oid dbid);
 
 /* Process id of the running worker, 0 if there is none. */
-extern int	braid_worker_pid(int kind, Oid dbid);
+extern int braid_worker_pid(int kind, Oid dbid);
 
 /*
  * Ends the workers of a database and keeps them away for some seconds, for
@@ -58,4 +58,4 @@ extern void braid_worker_init(void);
 extern PGDLLEXPORT void braid_launcher_main(Datum arg);
 extern PGDLLEXPORT void braid_worker_main(Datum arg);
 
-#endif							/* BRAID_WORKER_H */
+#endif /* BRAID_WORKER_H */

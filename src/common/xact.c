@@ -18,11 +18,11 @@
 #define MAX_HANDLERS 8
 
 static BraidXactHandler handlers[BRAID_XACT_NSTAGES][MAX_HANDLERS];
-static int	nhandlers[BRAID_XACT_NSTAGES];
+static int nhandlers[BRAID_XACT_NSTAGES];
 static BraidSubXactHandler subxact_handlers[MAX_HANDLERS];
-static int	nsubxact_handlers = 0;
+static int nsubxact_handlers = 0;
 static BraidLocksReleasedHandler released_handlers[MAX_HANDLERS];
-static int	nreleased_handlers = 0;
+static int nreleased_handlers = 0;
 
 static void
 run_stage(XactEvent event, void *arg)
@@ -30,25 +30,24 @@ run_stage(XactEvent event, void *arg)
 	BraidXactStage stage = (BraidXactStage) (intptr_t) arg;
 
 	for (int i = 0; i < nhandlers[stage]; i++)
-		handlers[stage][i] (event);
+		handlers[stage][i](event);
 }
 
 static void
 run_subxact(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
 	for (int i = 0; i < nsubxact_handlers; i++)
-		subxact_handlers[i] (event);
+		subxact_handlers[i](event);
 }
 
 static void
-run_locks_released(ResourceReleasePhase phase, bool is_commit,
-				   bool is_top_level, void *arg)
+run_locks_released(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
 {
 	/* Portals and subtransactions release their owners with is_top_level off. */
 	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
 		return;
 	for (int i = 0; i < nreleased_handlers; i++)
-		released_handlers[i] (is_commit);
+		released_handlers[i](is_commit);
 }
 
 void

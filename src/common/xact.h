@@ -28,9 +28,9 @@ typedef enum BraidXactStage
 	BRAID_XACT_NSTAGES
 } BraidXactStage;
 
-typedef void (*BraidXactHandler) (XactEvent event);
-typedef void (*BraidSubXactHandler) (SubXactEvent event);
-typedef void (*BraidLocksReleasedHandler) (bool is_commit);
+typedef void (*BraidXactHandler)(XactEvent event);
+typedef void (*BraidSubXactHandler)(SubXactEvent event);
+typedef void (*BraidLocksReleasedHandler)(bool is_commit);
 
 extern void braid_xact_register(BraidXactStage stage, BraidXactHandler handler);
 
@@ -50,4 +50,4 @@ extern void braid_xact_move_first(void);
 
 extern void braid_xact_init(void);
 
-#endif							/* BRAID_XACT_H */
+#endif /* BRAID_XACT_H */

@@ -37,7 +37,8 @@
 #include "view/statements.h"
 
 /* What expressions may depend on; see refusal.c. */
-static const char *const kept_settings[] = {"TimeZone", "DateStyle", "IntervalStyle", "extra_float_digits"};
+static const char *const kept_settings[] = {"TimeZone", "DateStyle", "IntervalStyle",
+											"extra_float_digits"};
 
 static char *
 settings_array(void)
@@ -54,7 +55,7 @@ settings_array(void)
 static int
 next_id(void)
 {
-	bool		isnull;
+	bool isnull;
 
 	braid_definition_run("SELECT nextval('braid_internal.view_ids')::int");
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -64,10 +65,10 @@ next_id(void)
 static void
 name_columns(Query *query, List *names)
 {
-	ListCell   *name = list_head(names);
-	ListCell   *lc;
+	ListCell *name = list_head(names);
+	ListCell *lc;
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
 
@@ -78,27 +79,25 @@ name_columns(Query *query, List *names)
 	}
 	if (name != NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("too many column names were specified")));
+				(errcode(ERRCODE_SYNTAX_ERROR), errmsg("too many column names were specified")));
 }
 
 static void
 refuse_duplicate_names(Query *query, ParseState *pstate)
 {
-	List	   *seen = NIL;
-	ListCell   *lc;
+	List *seen = NIL;
+	ListCell *lc;
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
 
 		if (tle->resjunk)
 			continue;
 		if (list_member(seen, makeString(tle->resname)))
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_COLUMN),
-					 errmsg("column \"%s\" specified more than once", tle->resname),
-					 parser_errposition(pstate, exprLocation((Node *) tle->expr))));
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
+							errmsg("column \"%s\" specified more than once", tle->resname),
+							parser_errposition(pstate, exprLocation((Node *) tle->expr))));
 		seen = lappend(seen, makeString(tle->resname));
 	}
 }
@@ -109,12 +108,10 @@ already_exists(RangeVar *name, Oid namespace, bool if_not_exists)
 	if (!OidIsValid(get_relname_relid(name->relname, namespace)))
 		return false;
 	if (!if_not_exists)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_TABLE),
-				 errmsg("relation \"%s\" already exists", name->relname)));
-	ereport(NOTICE,
-			(errcode(ERRCODE_DUPLICATE_TABLE),
-			 errmsg("relation \"%s\" already exists, skipping", name->relname)));
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+						errmsg("relation \"%s\" already exists", name->relname)));
+	ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
+					 errmsg("relation \"%s\" already exists, skipping", name->relname)));
 	return true;
 }
 
@@ -129,9 +126,9 @@ run_as_user(const char *sql)
 static void
 make_parts(int id, ViewQuery *vq, const char *query_text)
 {
-	char	   *state = braid_definition_state_name(id);
-	char	   *query = braid_definition_query_name(id);
-	char	   *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
+	char *state = braid_definition_state_name(id);
+	char *query = braid_definition_query_name(id);
+	char *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
 
 	/* Room on each page, so that groups are updated in place. */
 	braid_definition_run(psprintf("CREATE TABLE %s WITH (fillfactor = 50) AS %s WITH NO DATA",
@@ -141,8 +138,10 @@ make_parts(int id, ViewQuery *vq, const char *query_text)
 	braid_definition_run(psprintf("CREATE VIEW %s AS %s", query, query_text));
 	braid_definition_run(psprintf("ALTER TABLE %s OWNER TO %s", state, owner));
 	braid_definition_run(psprintf("ALTER VIEW %s OWNER TO %s", query, owner));
-	braid_definition_run(psprintf("COMMENT ON TABLE %s IS 'braid: state of a continuous view'", state));
-	braid_definition_run(psprintf("COMMENT ON VIEW %s IS 'braid: query of a continuous view'", query));
+	braid_definition_run(
+		psprintf("COMMENT ON TABLE %s IS 'braid: state of a continuous view'", state));
+	braid_definition_run(
+		psprintf("COMMENT ON VIEW %s IS 'braid: query of a continuous view'", query));
 }
 
 static void
@@ -152,30 +151,30 @@ make_definition(int id, Oid view, const char *options)
 
 	braid_definition_resolve(&def);
 	braid_definition_bind(&def);
-	braid_definition_run(psprintf("INSERT INTO braid_internal.views (id, view, settings, options) VALUES (%d, %u, %s, %s)",
-								  id, view, settings_array(), quote_literal_cstr(options)));
+	braid_definition_run(psprintf(
+		"INSERT INTO braid_internal.views (id, view, settings, options) VALUES (%d, %u, %s, %s)",
+		id, view, settings_array(), quote_literal_cstr(options)));
 }
 
 Oid
 braid_create(RangeVar *name, List *column_names, Query *query, const char *options,
 			 bool if_not_exists, ParseState *pstate)
 {
-	Oid			namespace = RangeVarGetAndCheckCreationNamespace(name, NoLock, NULL);
-	char	   *view_name = quote_qualified_identifier(get_namespace_name(namespace), name->relname);
-	char	   *query_text;
-	int			level;
-	int			id;
-	Oid			view;
-	ViewQuery  *vq;
+	Oid namespace = RangeVarGetAndCheckCreationNamespace(name, NoLock, NULL);
+	char *view_name = quote_qualified_identifier(get_namespace_name(namespace), name->relname);
+	char *query_text;
+	int level;
+	int id;
+	Oid view;
+	ViewQuery *vq;
 
 	if (already_exists(name, namespace, if_not_exists))
 		return InvalidOid;
 	braid_capture_require_wal();
 	if (!OidIsValid(braid_definition_catalog()))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension \"braid\" is not installed in this database"),
-				 errhint("Run: CREATE EXTENSION braid.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("extension \"braid\" is not installed in this database"),
+						errhint("Run: CREATE EXTENSION braid.")));
 	level = braid_definition_fix_search_path();
 	name_columns(query, column_names);
 	refuse_duplicate_names(query, pstate);
@@ -194,7 +193,8 @@ braid_create(RangeVar *name, List *column_names, Query *query, const char *optio
 	SPI_finish();
 	AtEOXact_GUC(false, level);
 	ereport(NOTICE,
-			(errmsg("continuous view \"%s\" is being populated once this transaction commits", name->relname),
+			(errmsg("continuous view \"%s\" is being populated once this transaction commits",
+					name->relname),
 			 errhint("SELECT braid.wait(%s) waits until it is.", quote_literal_cstr(view_name))));
 	return view;
 }
@@ -210,7 +210,7 @@ void
 braid_create_again(Oid view)
 {
 	ViewDefinition def;
-	int			level;
+	int level;
 
 	braid_definition_get(view, &def);
 	check_owner(view);
@@ -218,7 +218,8 @@ braid_create_again(Oid view)
 	if (OidIsValid(def.source))
 		braid_capture_claim(def.source);
 	SPI_connect();
-	braid_definition_run(psprintf("UPDATE braid_internal.views SET rebuilds = rebuilds + 1 WHERE id = %d", def.id));
+	braid_definition_run(
+		psprintf("UPDATE braid_internal.views SET rebuilds = rebuilds + 1 WHERE id = %d", def.id));
 	SPI_finish();
 	AtEOXact_GUC(false, level);
 }
@@ -227,19 +228,22 @@ void
 braid_create_follow_owner(Oid view)
 {
 	ViewDefinition def;
-	HeapTuple	tup;
-	char	   *owner;
-	int			level;
+	HeapTuple tup;
+	char *owner;
+	int level;
 
 	if (!braid_definition_find(view, &def))
 		return;
 	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
-	owner = pstrdup(quote_identifier(GetUserNameFromId(((Form_pg_class) GETSTRUCT(tup))->relowner, false)));
+	owner = pstrdup(
+		quote_identifier(GetUserNameFromId(((Form_pg_class) GETSTRUCT(tup))->relowner, false)));
 	ReleaseSysCache(tup);
 	level = braid_definition_fix_search_path();
 	SPI_connect();
-	braid_definition_run(psprintf("ALTER TABLE %s OWNER TO %s", braid_definition_state_name(def.id), owner));
-	braid_definition_run(psprintf("ALTER VIEW %s OWNER TO %s", braid_definition_query_name(def.id), owner));
+	braid_definition_run(
+		psprintf("ALTER TABLE %s OWNER TO %s", braid_definition_state_name(def.id), owner));
+	braid_definition_run(
+		psprintf("ALTER VIEW %s OWNER TO %s", braid_definition_query_name(def.id), owner));
 	SPI_finish();
 	AtEOXact_GUC(false, level);
 }
@@ -251,9 +255,9 @@ Datum
 braid_sql_views_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("braid_internal.views_changed() must be called as a trigger")));
-	braid_capture_request_at_commit(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("braid_internal.views_changed() must be called as a trigger")));
+	braid_capture_request_at_commit(
+		RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
 	PG_RETURN_POINTER(NULL);
 }

@@ -13,8 +13,8 @@
  * Makes a view of an analyzed query, which is scribbled on.  Names of columns
  * may be given.  Returns InvalidOid if it exists and that is no error.
  */
-extern Oid	braid_create(RangeVar *name, List *column_names, Query *query, const char *options,
-						 bool if_not_exists, ParseState *pstate);
+extern Oid braid_create(RangeVar *name, List *column_names, Query *query, const char *options,
+						bool if_not_exists, ParseState *pstate);
 
 /* Asks for the view to be populated anew; its owner may. */
 extern void braid_create_again(Oid view);
@@ -22,4 +22,4 @@ extern void braid_create_again(Oid view);
 /* Gives the parts of the view the owner that the view has. */
 extern void braid_create_follow_owner(Oid view);
 
-#endif							/* BRAID_CREATE_H */
+#endif /* BRAID_CREATE_H */

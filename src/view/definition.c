@@ -46,7 +46,7 @@
 #include "utils/snapmgr.h"
 #include "view/definition.h"
 
-#define ATTNUM_ID 1				/* of braid_internal.views */
+#define ATTNUM_ID 1 /* of braid_internal.views */
 #define ATTNUM_VIEW 2
 
 char *
@@ -64,7 +64,7 @@ braid_definition_query_name(int id)
 static Oid
 internal_relation(const char *name)
 {
-	Oid			namespace = get_namespace_oid("braid_internal", true);
+	Oid namespace = get_namespace_oid("braid_internal", true);
 
 	return OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
 }
@@ -79,7 +79,7 @@ braid_definition_catalog(void)
 static Oid
 source_of(Oid query_view)
 {
-	Query	   *query = braid_definition_query(query_view);
+	Query *query = braid_definition_query(query_view);
 	RangeTblRef *ref;
 
 	if (list_length(query->jointree->fromlist) != 1 ||
@@ -101,11 +101,11 @@ braid_definition_resolve(ViewDefinition *def)
 bool
 braid_definition_find(Oid view, ViewDefinition *def)
 {
-	Oid			catalog = braid_definition_catalog();
-	Relation	rel;
+	Oid catalog = braid_definition_catalog();
+	Relation rel;
 	SysScanDesc scan;
-	HeapTuple	tup;
-	bool		found = false;
+	HeapTuple tup;
+	bool found = false;
 
 	if (!OidIsValid(catalog))
 		return false;
@@ -113,9 +113,10 @@ braid_definition_find(Oid view, ViewDefinition *def)
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (!found && HeapTupleIsValid(tup = systable_getnext(scan)))
 	{
-		bool		isnull;
+		bool isnull;
 
-		if (DatumGetObjectId(heap_getattr(tup, ATTNUM_VIEW, RelationGetDescr(rel), &isnull)) != view)
+		if (DatumGetObjectId(heap_getattr(tup, ATTNUM_VIEW, RelationGetDescr(rel), &isnull)) !=
+			view)
 			continue;
 		def->id = DatumGetInt32(heap_getattr(tup, ATTNUM_ID, RelationGetDescr(rel), &isnull));
 		def->view = view;
@@ -132,17 +133,17 @@ void
 braid_definition_get(Oid view, ViewDefinition *def)
 {
 	if (!braid_definition_find(view, def))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a continuous view", get_rel_name(view) ? get_rel_name(view) : "?"),
-				 errhint("The view braid.views lists those that exist.")));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a continuous view",
+							   get_rel_name(view) ? get_rel_name(view) : "?"),
+						errhint("The view braid.views lists those that exist.")));
 }
 
 Query *
 braid_definition_query(Oid view)
 {
-	Relation	rel = table_open(view, AccessShareLock);
-	Query	   *query = copyObject(get_view_query(rel));
+	Relation rel = table_open(view, AccessShareLock);
+	Query *query = copyObject(get_view_query(rel));
 
 	table_close(rel, NoLock);
 	return query;
@@ -152,20 +153,22 @@ static bool
 is_bound(Oid part, Oid view)
 {
 	ScanKeyData keys[2];
-	Relation	rel = table_open(DependRelationId, AccessShareLock);
+	Relation rel = table_open(DependRelationId, AccessShareLock);
 	SysScanDesc scan;
-	HeapTuple	tup;
-	bool		bound = false;
+	HeapTuple tup;
+	bool bound = false;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(RelationRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(part));
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(part));
 	scan = systable_beginscan(rel, DependDependerIndexId, true, NULL, 2, keys);
 	while (HeapTupleIsValid(tup = systable_getnext(scan)))
 	{
 		Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tup);
 
 		bound |= d->refclassid == RelationRelationId && d->refobjid == view &&
-			d->deptype == DEPENDENCY_INTERNAL;
+				 d->deptype == DEPENDENCY_INTERNAL;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -175,7 +178,7 @@ is_bound(Oid part, Oid view)
 void
 braid_definition_bind(const ViewDefinition *def)
 {
-	Oid			parts[2] = {def->state, def->query};
+	Oid parts[2] = {def->state, def->query};
 
 	for (int i = 0; i < 2; i++)
 	{
@@ -193,8 +196,8 @@ braid_definition_bind(const ViewDefinition *def)
 void
 braid_definition_run(const char *sql)
 {
-	Oid			user;
-	int			context;
+	Oid user;
+	int context;
 
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
@@ -206,7 +209,7 @@ braid_definition_run(const char *sql)
 int
 braid_definition_fix_search_path(void)
 {
-	int			level = NewGUCNestLevel();
+	int level = NewGUCNestLevel();
 
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);

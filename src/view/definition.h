@@ -9,11 +9,11 @@
 
 typedef struct ViewDefinition
 {
-	int			id;
-	Oid			view;			/* what the user sees */
-	Oid			state;			/* table */
-	Oid			query;			/* ordinary view: what the user has defined */
-	Oid			source;			/* the table it reads; InvalidOid if it cannot be told */
+	int id;
+	Oid view;	/* what the user sees */
+	Oid state;	/* table */
+	Oid query;	/* ordinary view: what the user has defined */
+	Oid source; /* the table it reads; InvalidOid if it cannot be told */
 } ViewDefinition;
 
 /* False if the relation is not a continuous view. */
@@ -35,12 +35,12 @@ extern Query *braid_definition_query(Oid view);
 extern void braid_definition_bind(const ViewDefinition *def);
 
 /* Oid of braid_internal.views; InvalidOid if the extension is not installed. */
-extern Oid	braid_definition_catalog(void);
+extern Oid braid_definition_catalog(void);
 
 /* Runs SQL within SPI as a superuser, whoever the user is. */
 extern void braid_definition_run(const char *sql);
 
 /* search_path = pg_catalog, pg_temp until the returned level is ended by AtEOXact_GUC. */
-extern int	braid_definition_fix_search_path(void);
+extern int braid_definition_fix_search_path(void);
 
-#endif							/* BRAID_DEFINITION_H */
+#endif /* BRAID_DEFINITION_H */

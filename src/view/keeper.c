@@ -42,7 +42,7 @@
 static const char *const state_names[] = {"populating", "live", "rebuilding", "broken"};
 
 static MemoryContext views_context = NULL;
-static List *views = NIL;		/* KeptView */
+static List *views = NIL; /* KeptView */
 
 /* ---------------------------------------------------------------- trying */
 
@@ -63,9 +63,9 @@ use_settings(KeptView *v)
 static void
 act_as_owner(KeptView *v, KeeperAction action, void *arg)
 {
-	Oid			user;
-	int			context;
-	int			level = NewGUCNestLevel();
+	Oid user;
+	int context;
+	int level = NewGUCNestLevel();
 
 	use_settings(v);
 	GetUserIdAndSecContext(&user, &context);
@@ -97,7 +97,7 @@ is_views_fault(int sqlerrcode)
 static char *
 catch_message(MemoryContext context)
 {
-	ErrorData  *error;
+	ErrorData *error;
 	MemoryContext old = MemoryContextSwitchTo(context);
 
 	error = CopyErrorData();
@@ -110,7 +110,7 @@ catch_message(MemoryContext context)
 	return error->message;
 }
 
-typedef void (*Attempt) (void *arg);
+typedef void (*Attempt)(void *arg);
 
 /* Calls in a subtransaction; returns NULL or the message of an error. */
 static char *
@@ -118,7 +118,7 @@ attempt(Attempt f, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile message = NULL;
+	char *volatile message = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
@@ -140,9 +140,9 @@ attempt(Attempt f, void *arg)
 
 typedef struct OwnerAttempt
 {
-	KeptView   *view;
+	KeptView *view;
 	KeeperAction action;
-	void	   *arg;
+	void *arg;
 } OwnerAttempt;
 
 static void
@@ -168,9 +168,9 @@ static void
 store_state(KeptView *v, ViewState state, const char *error)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[4] = {INT4OID, TEXTOID, INT4OID, TEXTOID};
-	Datum		args[4];
-	char		nulls[4] = {' ', ' ', ' ', error ? ' ' : 'n'};
+	Oid types[4] = {INT4OID, TEXTOID, INT4OID, TEXTOID};
+	Datum args[4];
+	char nulls[4] = {' ', ' ', ' ', error ? ' ' : 'n'};
 
 	args[0] = Int32GetDatum(v->def.id);
 	args[1] = CStringGetTextDatum(state_names[state]);
@@ -178,10 +178,12 @@ store_state(KeptView *v, ViewState state, const char *error)
 	args[3] = error ? CStringGetTextDatum(error) : (Datum) 0;
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("INSERT INTO braid_internal.view_states "
-						   "VALUES ($1, $2, clock_timestamp(), $3, $4) "
-						   "ON CONFLICT (id) DO UPDATE SET state = excluded.state, since = excluded.since, "
-						   "rebuilds = excluded.rebuilds, error = excluded.error", 4, types);
+		plan = SPI_prepare(
+			"INSERT INTO braid_internal.view_states "
+			"VALUES ($1, $2, clock_timestamp(), $3, $4) "
+			"ON CONFLICT (id) DO UPDATE SET state = excluded.state, since = excluded.since, "
+			"rebuilds = excluded.rebuilds, error = excluded.error",
+			4, types);
 		SPI_keepplan(plan);
 	}
 	SPI_execute_plan(plan, args, nulls, false, 0);
@@ -191,18 +193,17 @@ store_state(KeptView *v, ViewState state, const char *error)
 static void
 mark_broken(KeptView *v, const char *error)
 {
-	ereport(LOG,
-			(errmsg("continuous view \"%s\" is broken: %s", get_rel_name(v->def.view), error),
-			 errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW.")));
+	ereport(LOG, (errmsg("continuous view \"%s\" is broken: %s", get_rel_name(v->def.view), error),
+				  errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW.")));
 	store_state(v, VIEW_BROKEN, error);
 }
 
 KeptView *
 braid_keeper_find(int id)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, views)
+	foreach (lc, views)
 		if (((KeptView *) lfirst(lc))->def.id == id)
 			return lfirst(lc);
 	return NULL;
@@ -230,8 +231,8 @@ forget(int id)
 static bool
 is_complete(ViewDefinition *def)
 {
-	Relation	rel;
-	bool		indexed;
+	Relation rel;
+	bool indexed;
 
 	if (!OidIsValid(def->state) || !OidIsValid(def->query))
 		return false;
@@ -245,23 +246,22 @@ is_complete(ViewDefinition *def)
 static void
 check_still_fit(KeptView *v, ViewQuery *vq)
 {
-	int			attnum = -1;
+	int attnum = -1;
 
 	if (check_enable_rls(vq->relid, v->owner, true) == RLS_ENABLED)
 		braid_refuse(NULL, -1, "tables with row security that applies to the view's owner");
 	while ((attnum = bms_next_member(vq->attnums, attnum)) >= 0)
 		if (!braid_compat_column_readable(vq->relid, attnum, v->owner))
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied for table %s", get_rel_name(vq->relid))));
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("permission denied for table %s", get_rel_name(vq->relid))));
 }
 
 static void
 prepare_view(void *arg)
 {
-	KeptView   *v = arg;
+	KeptView *v = arg;
 	MemoryContext old;
-	ViewQuery  *vq = braid_query_take_apart(braid_definition_query(v->def.query), NULL);
+	ViewQuery *vq = braid_query_take_apart(braid_definition_query(v->def.query), NULL);
 	const char *weight;
 
 	check_still_fit(v, vq);
@@ -284,10 +284,11 @@ parse_state(const char *name)
 static void
 take_settings(KeptView *v, Datum array)
 {
-	Datum	   *elements;
-	int			n;
+	Datum *elements;
+	int n;
 
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL,
+					  &n);
 	v->settings = palloc(sizeof(char *) * (n + 1));
 	for (int i = 0; i < n; i++)
 		v->settings[v->nsettings++] = TextDatumGetCString(elements[i]);
@@ -297,9 +298,9 @@ take_settings(KeptView *v, Datum array)
 static KeptView *
 read_view(HeapTuple row, TupleDesc desc)
 {
-	KeptView   *v = palloc0(sizeof(KeptView));
-	bool		isnull;
-	int			done;
+	KeptView *v = palloc0(sizeof(KeptView));
+	bool isnull;
+	int done;
 
 	v->def.id = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
 	v->def.view = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
@@ -316,7 +317,7 @@ read_view(HeapTuple row, TupleDesc desc)
 static void
 load_view(KeptView *v)
 {
-	char	   *problem;
+	char *problem;
 
 	braid_capture_watch(v->def.view);
 	braid_definition_resolve(&v->def);
@@ -339,35 +340,37 @@ load_view(KeptView *v)
 static void
 unload(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, views)
+	foreach (lc, views)
 		braid_merge_free_plans(lfirst(lc));
 	views = NIL;
 	if (views_context)
 		MemoryContextReset(views_context);
 	else
-		views_context = AllocSetContextCreate(TopMemoryContext, "braid views", ALLOCSET_DEFAULT_SIZES);
+		views_context =
+			AllocSetContextCreate(TopMemoryContext, "braid views", ALLOCSET_DEFAULT_SIZES);
 }
 
 static bool
 load(void)
 {
 	SPITupleTable *rows;
-	uint64		nrows;
-	bool		any = false;
+	uint64 nrows;
+	bool any = false;
 	MemoryContext old = CurrentMemoryContext;
 
 	unload();
 	braid_capture_watch(braid_definition_catalog());
 	SPI_execute("SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner "
 				"FROM braid_internal.views v LEFT JOIN braid_internal.view_states s ON s.id = v.id "
-				"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' ORDER BY v.id", false, 0);
+				"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' ORDER BY v.id",
+				false, 0);
 	rows = SPI_tuptable;
 	nrows = SPI_processed;
 	for (uint64 i = 0; i < nrows; i++)
 	{
-		KeptView   *v;
+		KeptView *v;
 
 		/* SPI leaves its own context behind. */
 		MemoryContextSwitchTo(views_context);
@@ -387,11 +390,11 @@ load(void)
 static void
 lost(BraidSource *source)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, views)
+	foreach (lc, views)
 	{
-		KeptView   *v = lfirst(lc);
+		KeptView *v = lfirst(lc);
 
 		if (v->def.source == source->relid && v->state == VIEW_LIVE)
 			store_state(v, VIEW_REBUILDING, NULL);
@@ -403,11 +406,11 @@ lost(BraidSource *source)
 static bool
 lock(BraidSource *source)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, views)
+	foreach (lc, views)
 	{
-		KeptView   *v = lfirst(lc);
+		KeptView *v = lfirst(lc);
 
 		if (v->def.source == source->relid && v->sql &&
 			!ConditionalLockRelationOid(v->def.state, RowExclusiveLock))
@@ -419,11 +422,11 @@ lock(BraidSource *source)
 static bool
 has_work(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, views)
+	foreach (lc, views)
 	{
-		KeptView   *v = lfirst(lc);
+		KeptView *v = lfirst(lc);
 
 		if (v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING)
 			return true;
@@ -447,10 +450,10 @@ bring_up(KeptView *v, void *arg)
 	if (needs_populating(v, source))
 		braid_merge_populate(v);
 	else if (source->delta.incomplete)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replica identity of table \"%s\" is no longer FULL", get_rel_name(source->relid)),
-				 errdetail("REFRESH MATERIALIZED VIEW sets it again")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("replica identity of table \"%s\" is no longer FULL",
+							   get_rel_name(source->relid)),
+						errdetail("REFRESH MATERIALIZED VIEW sets it again")));
 	else if (source->delta.rows)
 		braid_merge_delta(v, source);
 }
@@ -460,12 +463,12 @@ static List *
 views_to_bring_up(BraidSource *source)
 {
 	BraidDelta *d = &source->delta;
-	List	   *list = NIL;
-	ListCell   *lc;
+	List *list = NIL;
+	ListCell *lc;
 
-	foreach(lc, views)
+	foreach (lc, views)
 	{
-		KeptView   *v = lfirst(lc);
+		KeptView *v = lfirst(lc);
 
 		if (v->def.source == source->relid && v->sql && v->state != VIEW_BROKEN &&
 			(needs_populating(v, source) || d->rows || d->incomplete))
@@ -476,7 +479,7 @@ views_to_bring_up(BraidSource *source)
 
 typedef struct BringUpAll
 {
-	List	   *views;
+	List *views;
 	BraidSource *source;
 } BringUpAll;
 
@@ -484,27 +487,27 @@ static void
 bring_up_all(void *arg)
 {
 	BringUpAll *all = arg;
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, all->views)
+	foreach (lc, all->views)
 		act_as_owner(lfirst(lc), bring_up, all->source);
 }
 
 static bool
 apply(BraidSource *source)
 {
-	List	   *todo = views_to_bring_up(source);
-	BringUpAll	all = {todo, source};
-	bool		together;
-	ListCell   *lc;
+	List *todo = views_to_bring_up(source);
+	BringUpAll all = {todo, source};
+	bool together;
+	ListCell *lc;
 
 	if (todo == NIL)
 		return source->delta.rows != NULL || source->delta.recompute || !source->has_frontier;
 	together = attempt(bring_up_all, &all) == NULL;
-	foreach(lc, todo)
+	foreach (lc, todo)
 	{
-		KeptView   *v = lfirst(lc);
-		char	   *error = together ? NULL : braid_keeper_try(v, bring_up, source);
+		KeptView *v = lfirst(lc);
+		char *error = together ? NULL : braid_keeper_try(v, bring_up, source);
 
 		if (error)
 			mark_broken(v, error);
@@ -520,14 +523,12 @@ finish(void)
 	braid_verify_answer();
 }
 
-static const BraidConsumer consumer = {
-	.load = load,
-	.lost = lost,
-	.lock = lock,
-	.has_work = has_work,
-	.apply = apply,
-	.finish = finish
-};
+static const BraidConsumer consumer = {.load = load,
+									   .lost = lost,
+									   .lock = lock,
+									   .has_work = has_work,
+									   .apply = apply,
+									   .finish = finish};
 
 void
 braid_keeper_init(void)

@@ -20,14 +20,14 @@
 
 static const struct
 {
-	int64		up_to;
-	double		planned;
-}			size_classes[SIZE_CLASSES] = {{100, 10}, {20000, 2000}, {PG_INT64_MAX, 500000}};
+	int64 up_to;
+	double planned;
+} size_classes[SIZE_CLASSES] = {{100, 10}, {20000, 2000}, {PG_INT64_MAX, 500000}};
 
 static int
 size_class(int64 nrows)
 {
-	int			i = 0;
+	int i = 0;
 
 	while (nrows > size_classes[i].up_to)
 		i++;
@@ -67,7 +67,7 @@ plan_for(StatementPlans *plans, const char *sql, int class)
 static void
 run(StatementPlans *plans, const char *sql, int class)
 {
-	int			result;
+	int result;
 
 	if (sql == NULL)
 		return;
@@ -80,11 +80,11 @@ run(StatementPlans *plans, const char *sql, int class)
 static int64
 run_into(const char *name, StatementPlans *plans, const char *sql, int class)
 {
-	SPIPlanPtr	plan = plan_for(plans, sql, class);
+	SPIPlanPtr plan = plan_for(plans, sql, class);
 	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
 	SPIExecuteOptions options = {.dest = CreateDestReceiver(DestTuplestore)};
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-	int			result;
+	int result;
 
 	SetTuplestoreDestReceiverParams(options.dest, rows, CurrentMemoryContext, false, NULL, NULL);
 	result = SPI_execute_plan_extended(plan, &options);
@@ -117,8 +117,8 @@ void
 braid_merge_delta(KeptView *v, BraidSource *source)
 {
 	BraidDelta *delta = &source->delta;
-	int			class = size_class(delta->nrows);
-	int64		nredo = 0;
+	int class = size_class(delta->nrows);
+	int64 nredo = 0;
 
 	name_rows(DELTA_NAME, delta->rows, source->desc, class);
 	if (v->sql->merge == NULL)

@@ -16,4 +16,4 @@ extern void braid_merge_populate(KeptView *view);
 
 extern void braid_merge_free_plans(KeptView *view);
 
-#endif							/* BRAID_MERGE_H */
+#endif /* BRAID_MERGE_H */

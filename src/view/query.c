@@ -28,7 +28,7 @@
 #include "view/query.h"
 #include "view/refusal.h"
 
-#define MAX_KEYS 32				/* columns of an index */
+#define MAX_KEYS 32 /* columns of an index */
 
 /* ---------------------------------------------------------------- the table */
 
@@ -67,12 +67,12 @@ collect_columns(Node *node, ViewQuery *vq)
 static void
 take_keys(ViewQuery *vq, ParseState *pstate)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, vq->query->groupClause)
+	foreach (lc, vq->query->groupClause)
 	{
 		TargetEntry *tle = get_sortgroupclause_tle(lfirst(lc), vq->query->targetList);
-		Oid			type = exprType((Node *) tle->expr);
+		Oid type = exprType((Node *) tle->expr);
 		TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR);
 
 		if (!OidIsValid(entry->lt_opr) || !OidIsValid(entry->eq_opr))
@@ -90,12 +90,13 @@ static Accumulator *
 accumulate(ViewQuery *vq, AccumulatorKind kind, Expr *argument, Aggref *aggregate)
 {
 	Accumulator *a;
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, vq->accumulators)
+	foreach (lc, vq->accumulators)
 	{
 		a = lfirst(lc);
-		if (a->kind == kind && equal(a->argument, argument) && equal(a->filter, aggregate->aggfilter) &&
+		if (a->kind == kind && equal(a->argument, argument) &&
+			equal(a->filter, aggregate->aggfilter) &&
 			(kind != ACCUMULATE_OPAQUE || equal(a->aggregate, aggregate)))
 			return a;
 	}
@@ -119,7 +120,7 @@ is_exact(Oid type)
 static Accumulator *
 accumulate_sum(ViewQuery *vq, Expr *argument, Aggref *aggregate)
 {
-	Oid			type = exprType((Node *) argument);
+	Oid type = exprType((Node *) argument);
 	Accumulator *a;
 
 	if (!is_exact(type))
@@ -138,9 +139,9 @@ accumulate_sum(ViewQuery *vq, Expr *argument, Aggref *aggregate)
 static char *
 builtin_name(Oid function)
 {
-	HeapTuple	tup = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	HeapTuple tup = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(tup);
-	char	   *name = NULL;
+	char *name = NULL;
 
 	if (proc->pronamespace == PG_CATALOG_NAMESPACE)
 		name = pstrdup(NameStr(proc->proname));
@@ -151,10 +152,10 @@ builtin_name(Oid function)
 static void
 take_aggregate(ViewQuery *vq, Aggref *agg, ParseState *pstate)
 {
-	char	   *name = builtin_name(agg->aggfnoid);
-	Expr	   *argument = agg->args ? ((TargetEntry *) linitial(agg->args))->expr : NULL;
-	ViewAggregate	   *r = palloc0(sizeof(ViewAggregate));
-	bool		combine = false;
+	char *name = builtin_name(agg->aggfnoid);
+	Expr *argument = agg->args ? ((TargetEntry *) linitial(agg->args))->expr : NULL;
+	ViewAggregate *r = palloc0(sizeof(ViewAggregate));
+	bool combine = false;
 
 	braid_refuse_aggregate(pstate, agg, name);
 	r->aggregate = agg;
@@ -165,7 +166,8 @@ take_aggregate(ViewQuery *vq, Aggref *agg, ParseState *pstate)
 	}
 	else if (strcmp(name, "min") == 0 || strcmp(name, "max") == 0)
 	{
-		r->accumulator = accumulate(vq, name[1] == 'i' ? ACCUMULATE_MIN : ACCUMULATE_MAX, argument, agg);
+		r->accumulator =
+			accumulate(vq, name[1] == 'i' ? ACCUMULATE_MIN : ACCUMULATE_MAX, argument, agg);
 		combine = true;
 	}
 	else
@@ -181,7 +183,7 @@ take_aggregate(ViewQuery *vq, Aggref *agg, ParseState *pstate)
 
 typedef struct TakeContext
 {
-	ViewQuery  *vq;
+	ViewQuery *vq;
 	ParseState *pstate;
 } TakeContext;
 
@@ -189,39 +191,40 @@ typedef struct TakeContext
 static bool
 take_aggregates(Node *node, TakeContext *c)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (node == NULL)
 		return false;
-	foreach(lc, c->vq->keys)
+	foreach (lc, c->vq->keys)
 		if (equal(node, lfirst(lc)))
 			return false;
 	if (IsA(node, Aggref))
 	{
-		foreach(lc, c->vq->aggregates)
+		foreach (lc, c->vq->aggregates)
 			if (equal(node, ((ViewAggregate *) lfirst(lc))->aggregate))
 				return false;
 		take_aggregate(c->vq, (Aggref *) node, c->pstate);
 		return false;
 	}
 	if (IsA(node, Var))
-		braid_refuse(c->pstate, exprLocation(node), "a column that is neither aggregated nor in GROUP BY");
+		braid_refuse(c->pstate, exprLocation(node),
+					 "a column that is neither aggregated nor in GROUP BY");
 	return expression_tree_walker(node, take_aggregates, c);
 }
 
 ViewQuery *
 braid_query_take_apart(Query *query, ParseState *pstate)
 {
-	ViewQuery  *vq = palloc0(sizeof(ViewQuery));
+	ViewQuery *vq = palloc0(sizeof(ViewQuery));
 	TakeContext c = {vq, pstate};
-	ListCell   *lc;
+	ListCell *lc;
 
 	vq->query = query;
 	braid_compat_flatten_group_exprs(query);
 	braid_refuse_constructs(pstate, query);
 	vq->relid = find_table(query, pstate);
 	take_keys(vq, pstate);
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
 

@@ -36,19 +36,20 @@
 void
 braid_refuse(ParseState *pstate, int location, const char *what)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("continuous views do not support %s", what),
-			 errhint("A continuous view reads one table, with WHERE, GROUP BY, HAVING and the aggregates count, sum, avg, min and max; put the rest into an ordinary view over it."),
-			 parser_errposition(pstate, location)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("continuous views do not support %s", what),
+		 errhint(
+			 "A continuous view reads one table, with WHERE, GROUP BY, HAVING and the aggregates count, sum, avg, min and max; put the rest into an ordinary view over it."),
+		 parser_errposition(pstate, location)));
 }
 
 /* ---------------------------------------------------------------- locations */
 
 typedef struct FromSearch
 {
-	int			nth;			/* how many are still to be passed over */
-	int			location;
+	int nth; /* how many are still to be passed over */
+	int location;
 } FromSearch;
 
 static bool
@@ -85,12 +86,12 @@ select_of(Node *stmt)
 int
 braid_refusal_location(ParseState *pstate, int nth)
 {
-	FromSearch	search = {nth, -1};
-	ListCell   *lc;
+	FromSearch search = {nth, -1};
+	ListCell *lc;
 
 	if (pstate == NULL || pstate->p_sourcetext == NULL)
 		return -1;
-	foreach(lc, raw_parser(pstate->p_sourcetext, RAW_PARSE_DEFAULT))
+	foreach (lc, raw_parser(pstate->p_sourcetext, RAW_PARSE_DEFAULT))
 	{
 		SelectStmt *select = select_of(lfirst_node(RawStmt, lc)->stmt);
 
@@ -105,8 +106,8 @@ braid_refusal_location(ParseState *pstate, int nth)
 
 typedef struct NodeSearch
 {
-	NodeTag		tag;
-	int			location;
+	NodeTag tag;
+	int location;
 } NodeSearch;
 
 static bool
@@ -128,7 +129,7 @@ find_node(Node *node, NodeSearch *search)
 static int
 location_of(Query *query, NodeTag tag)
 {
-	NodeSearch	search = {tag, -1};
+	NodeSearch search = {tag, -1};
 
 	(void) find_node((Node *) query, &search);
 	return search.location;
@@ -146,15 +147,15 @@ first_target(Query *query)
 static bool
 depends_on_settings_only(Oid function)
 {
-	HeapTuple	tup = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	HeapTuple tup = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(tup);
 	const char *name = NameStr(proc->proname);
-	bool		zoned = proc->prorettype == TIMESTAMPTZOID || proc->prorettype == TIMETZOID;
-	bool		text_input = false;
+	bool zoned = proc->prorettype == TIMESTAMPTZOID || proc->prorettype == TIMETZOID;
+	bool text_input = false;
 
 	for (int i = 0; i < proc->pronargs; i++)
 	{
-		Oid			type = proc->proargtypes.values[i];
+		Oid type = proc->proargtypes.values[i];
 
 		zoned |= type == TIMESTAMPTZOID || type == TIMETZOID;
 		text_input |= type == CSTRINGOID;
@@ -163,9 +164,9 @@ depends_on_settings_only(Oid function)
 	/* age() of one argument reads the clock; so does input such as 'now'. */
 	zoned &= proc->pronargs > 0 && !text_input && strcmp(name, "age") != 0;
 	zoned |= strcmp(name, "date_out") == 0 || strcmp(name, "timestamp_out") == 0 ||
-		strcmp(name, "timestamptz_out") == 0 || strcmp(name, "interval_out") == 0 ||
-		strcmp(name, "to_char") == 0 || strcmp(name, "concat") == 0 ||
-		strcmp(name, "concat_ws") == 0 || strcmp(name, "format") == 0;
+			 strcmp(name, "timestamptz_out") == 0 || strcmp(name, "interval_out") == 0 ||
+			 strcmp(name, "to_char") == 0 || strcmp(name, "concat") == 0 ||
+			 strcmp(name, "concat_ws") == 0 || strcmp(name, "format") == 0;
 	zoned &= proc->pronamespace == PG_CATALOG_NAMESPACE;
 	ReleaseSysCache(tup);
 	return zoned;
@@ -174,10 +175,10 @@ depends_on_settings_only(Oid function)
 static bool
 is_unfit_function(Oid function, void *context)
 {
-	char		volatility = func_volatile(function);
+	char volatility = func_volatile(function);
 
 	return volatility == PROVOLATILE_VOLATILE ||
-		(volatility == PROVOLATILE_STABLE && !depends_on_settings_only(function));
+		   (volatility == PROVOLATILE_STABLE && !depends_on_settings_only(function));
 }
 
 static bool
@@ -185,9 +186,10 @@ refuse_functions(Node *node, ParseState *pstate)
 {
 	if (node == NULL)
 		return false;
-	if (check_functions_in_node(node, is_unfit_function, NULL) ||
-		IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
-		braid_refuse(pstate, exprLocation(node), "a function whose result can change while the rows do not");
+	if (check_functions_in_node(node, is_unfit_function, NULL) || IsA(node, SQLValueFunction) ||
+		IsA(node, NextValueExpr))
+		braid_refuse(pstate, exprLocation(node),
+					 "a function whose result can change while the rows do not");
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, refuse_functions, pstate, 0);
 	return expression_tree_walker(node, refuse_functions, pstate);
@@ -198,7 +200,8 @@ refuse_functions(Node *node, ParseState *pstate)
 static int
 location_of_sort(Query *query)
 {
-	return exprLocation((Node *) get_sortgroupclause_tle(linitial(query->sortClause), query->targetList)->expr);
+	return exprLocation(
+		(Node *) get_sortgroupclause_tle(linitial(query->sortClause), query->targetList)->expr);
 }
 
 void
@@ -207,7 +210,8 @@ braid_refuse_constructs(ParseState *pstate, Query *query)
 	if (query->commandType != CMD_SELECT || query->utilityStmt)
 		braid_refuse(pstate, -1, "anything but SELECT");
 	if (query->cteList)
-		braid_refuse(pstate, ((CommonTableExpr *) linitial(query->cteList))->location, "WITH queries");
+		braid_refuse(pstate, ((CommonTableExpr *) linitial(query->cteList))->location,
+					 "WITH queries");
 	if (query->setOperations)
 		braid_refuse(pstate, first_target(query), "UNION, INTERSECT and EXCEPT");
 	if (query->hasSubLinks)
@@ -236,21 +240,24 @@ braid_refuse_constructs(ParseState *pstate, Query *query)
 static void
 refuse_relation_kind(ParseState *pstate, Relation rel)
 {
-	char		kind = rel->rd_rel->relkind;
+	char kind = rel->rd_rel->relkind;
 
 	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("continuous views cannot read \"%s\", which is not a table", RelationGetRelationName(rel)),
-			 errhint("Only changes of ordinary and partitioned tables can be captured: name the table that it reads."),
-			 parser_errposition(pstate, braid_refusal_location(pstate, 0))));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+		 errmsg("continuous views cannot read \"%s\", which is not a table",
+				RelationGetRelationName(rel)),
+		 errhint(
+			 "Only changes of ordinary and partitioned tables can be captured: name the table that it reads."),
+		 parser_errposition(pstate, braid_refusal_location(pstate, 0))));
 }
 
 static void
 refuse_relation(ParseState *pstate, Relation rel, RangeTblEntry *rte)
 {
-	int			location = braid_refusal_location(pstate, 0);
+	int location = braid_refusal_location(pstate, 0);
 
 	refuse_relation_kind(pstate, rel);
 	if (IsCatalogRelation(rel) || RelationGetRelid(rel) < FirstNormalObjectId)
@@ -272,7 +279,7 @@ refuse_relation(ParseState *pstate, Relation rel, RangeTblEntry *rte)
 void
 braid_refuse_table(ParseState *pstate, RangeTblEntry *rte)
 {
-	Relation	rel;
+	Relation rel;
 
 	if (rte->rtekind == RTE_SUBQUERY && !OidIsValid(rte->relid))
 		braid_refuse(pstate, braid_refusal_location(pstate, 0), "subqueries");
@@ -289,7 +296,7 @@ void
 braid_refuse_aggregate(ParseState *pstate, Aggref *agg, const char *name)
 {
 	static const char *const known[] = {"count", "sum", "avg", "min", "max"};
-	bool		found = false;
+	bool found = false;
 
 	for (int i = 0; i < lengthof(known) && name; i++)
 		found |= strcmp(name, known[i]) == 0;
@@ -306,7 +313,7 @@ braid_refuse_aggregate(ParseState *pstate, Aggref *agg, const char *name)
 typedef struct ColumnCheck
 {
 	ParseState *pstate;
-	Oid			relid;
+	Oid relid;
 } ColumnCheck;
 
 static bool

@@ -41,20 +41,19 @@ static ProcessUtility_hook_type previous_hook = NULL;
 static bool
 asks_for_continuous(List *options)
 {
-	bool		continuous = false;
-	ListCell   *lc;
+	bool continuous = false;
+	ListCell *lc;
 
-	foreach(lc, options)
+	foreach (lc, options)
 	{
-		DefElem    *d = lfirst(lc);
+		DefElem *d = lfirst(lc);
 
 		if (d->defnamespace == NULL || strcmp(d->defnamespace, "braid") != 0)
 			continue;
 		if (strcmp(d->defname, "continuous") != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unrecognized parameter \"braid.%s\"", d->defname),
-					 errhint("The parameter is braid.continuous.")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("unrecognized parameter \"braid.%s\"", d->defname),
+							errhint("The parameter is braid.continuous.")));
 		continuous = d->arg == NULL || defGetBoolean(d);
 	}
 	return continuous;
@@ -63,17 +62,17 @@ asks_for_continuous(List *options)
 static void
 refuse_options(IntoClause *into, ParseState *pstate)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, into->options)
+	foreach (lc, into->options)
 	{
-		DefElem    *d = lfirst(lc);
+		DefElem *d = lfirst(lc);
 
 		if (d->defnamespace == NULL || strcmp(d->defnamespace, "braid") != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("storage parameter \"%s\" is not supported for continuous views", d->defname),
-					 parser_errposition(pstate, d->location)));
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("storage parameter \"%s\" is not supported for continuous views",
+								   d->defname),
+							parser_errposition(pstate, d->location)));
 	}
 	if (into->skipData)
 		ereport(ERROR,
@@ -81,9 +80,8 @@ refuse_options(IntoClause *into, ParseState *pstate)
 				 errmsg("continuous views do not support WITH NO DATA"),
 				 errhint("A continuous view is populated after the commit, while others write.")));
 	if (into->tableSpaceName || into->accessMethod)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("continuous views do not support TABLESPACE and USING")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("continuous views do not support TABLESPACE and USING")));
 }
 
 static bool
@@ -92,7 +90,7 @@ is_create(Node *stmt)
 	CreateTableAsStmt *ctas = (CreateTableAsStmt *) stmt;
 
 	return IsA(stmt, CreateTableAsStmt) && ctas->objtype == OBJECT_MATVIEW &&
-		asks_for_continuous(ctas->into->options);
+		   asks_for_continuous(ctas->into->options);
 }
 
 static void
@@ -112,11 +110,11 @@ run_create(CreateTableAsStmt *ctas, const char *source_text)
 static bool
 is_continuous(RangeVar *name)
 {
-	Oid			relid = name ? RangeVarGetRelid(name, NoLock, true) : InvalidOid;
+	Oid relid = name ? RangeVarGetRelid(name, NoLock, true) : InvalidOid;
 	ViewDefinition def;
 
 	return OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_VIEW &&
-		braid_definition_find(relid, &def);
+		   braid_definition_find(relid, &def);
 }
 
 /*
@@ -126,12 +124,12 @@ is_continuous(RangeVar *name)
 static DropStmt *
 split_drop(DropStmt *drop)
 {
-	DropStmt   *views = copyObject(drop);
-	ListCell   *lc;
+	DropStmt *views = copyObject(drop);
+	ListCell *lc;
 
 	views->removeType = OBJECT_VIEW;
 	views->objects = NIL;
-	foreach(lc, drop->objects)
+	foreach (lc, drop->objects)
 	{
 		if (!is_continuous(makeRangeVarFromNameList(lfirst(lc))))
 			continue;
@@ -172,7 +170,8 @@ retarget(Node *stmt)
 	{
 		CommentStmt *s = (CommentStmt *) stmt;
 
-		if (s->objtype == OBJECT_MATVIEW && is_continuous(makeRangeVarFromNameList((List *) s->object)))
+		if (s->objtype == OBJECT_MATVIEW &&
+			is_continuous(makeRangeVarFromNameList((List *) s->object)))
 			s->objtype = OBJECT_VIEW;
 	}
 }
@@ -189,12 +188,12 @@ is_of_interest(Node *stmt)
 			return true;
 		case T_RenameStmt:
 			return ((RenameStmt *) stmt)->renameType == OBJECT_MATVIEW ||
-				((RenameStmt *) stmt)->relationType == OBJECT_MATVIEW;
+				   ((RenameStmt *) stmt)->relationType == OBJECT_MATVIEW;
 		case T_AlterObjectSchemaStmt:
 			return ((AlterObjectSchemaStmt *) stmt)->objectType == OBJECT_MATVIEW;
 		case T_AlterTableStmt:
 			return ((AlterTableStmt *) stmt)->objtype == OBJECT_MATVIEW ||
-				((AlterTableStmt *) stmt)->objtype == OBJECT_VIEW;
+				   ((AlterTableStmt *) stmt)->objtype == OBJECT_VIEW;
 		case T_CommentStmt:
 			return ((CommentStmt *) stmt)->objtype == OBJECT_MATVIEW;
 		default:
@@ -205,11 +204,11 @@ is_of_interest(Node *stmt)
 static bool
 changes_owner(Node *stmt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (!IsA(stmt, AlterTableStmt))
 		return false;
-	foreach(lc, ((AlterTableStmt *) stmt)->cmds)
+	foreach (lc, ((AlterTableStmt *) stmt)->cmds)
 		if (((AlterTableCmd *) lfirst(lc))->subtype == AT_ChangeOwner)
 			return true;
 	return false;
@@ -217,8 +216,8 @@ changes_owner(Node *stmt)
 
 static void
 call_previous(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
-			  ProcessUtilityContext context, ParamListInfo params,
-			  QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+			  DestReceiver *dest, QueryCompletion *qc)
 {
 	if (previous_hook)
 		previous_hook(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
@@ -228,18 +227,19 @@ call_previous(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
 
 static void
 process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
-				ProcessUtilityContext context, ParamListInfo params,
-				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+				DestReceiver *dest, QueryCompletion *qc)
 {
-	Node	   *stmt = pstmt->utilityStmt;
-	DropStmt   *views;
+	Node *stmt = pstmt->utilityStmt;
+	DropStmt *views;
 
 	if (is_create(stmt))
 	{
 		run_create((CreateTableAsStmt *) stmt, source_text);
 		return;
 	}
-	if (IsA(stmt, TransactionStmt) && ((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+	if (IsA(stmt, TransactionStmt) &&
+		((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED)
 		braid_capture_wake_at_commit();
 	if (!is_of_interest(stmt) || IsAbortedTransactionBlockState())
 	{
@@ -248,7 +248,8 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 	}
 	if (IsA(stmt, RefreshMatViewStmt) && is_continuous(((RefreshMatViewStmt *) stmt)->relation))
 	{
-		braid_create_again(RangeVarGetRelid(((RefreshMatViewStmt *) stmt)->relation, NoLock, false));
+		braid_create_again(
+			RangeVarGetRelid(((RefreshMatViewStmt *) stmt)->relation, NoLock, false));
 		return;
 	}
 
@@ -267,7 +268,8 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 	}
 	call_previous(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
 	if (changes_owner(stmt))
-		braid_create_follow_owner(RangeVarGetRelid(((AlterTableStmt *) stmt)->relation, NoLock, false));
+		braid_create_follow_owner(
+			RangeVarGetRelid(((AlterTableStmt *) stmt)->relation, NoLock, false));
 }
 
 void
@@ -283,7 +285,7 @@ braid_statement_init(void)
 static void
 move_error_position(void *arg)
 {
-	int			position = geterrposition();
+	int position = geterrposition();
 
 	if (position > 0)
 	{
@@ -296,12 +298,11 @@ move_error_position(void *arg)
 static Query *
 analyze_text(const char *text)
 {
-	List	   *parsed = raw_parser(text, RAW_PARSE_DEFAULT);
+	List *parsed = raw_parser(text, RAW_PARSE_DEFAULT);
 
 	if (list_length(parsed) != 1 || !IsA(linitial_node(RawStmt, parsed)->stmt, SelectStmt))
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("the query of a continuous view must be one SELECT")));
+		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+						errmsg("the query of a continuous view must be one SELECT")));
 	return parse_analyze_fixedparams(linitial_node(RawStmt, parsed), text, NULL, 0, NULL);
 }
 
@@ -309,10 +310,9 @@ static void
 check_options(Jsonb *options)
 {
 	if (!JB_ROOT_IS_OBJECT(options) || JB_ROOT_COUNT(options) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no options of continuous views exist yet"),
-				 errhint("Pass an empty object, '{}'.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("no options of continuous views exist yet"),
+						errhint("Pass an empty object, '{}'.")));
 }
 
 PG_FUNCTION_INFO_V1(braid_sql_create_view);
@@ -321,11 +321,11 @@ PG_FUNCTION_INFO_V1(braid_sql_create_view);
 Datum
 braid_sql_create_view(PG_FUNCTION_ARGS)
 {
-	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	RangeVar   *name = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
+	char *query = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	RangeVar *name = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
 	ErrorContextCallback callback = {error_context_stack, move_error_position, query};
 	ParseState *pstate = make_parsestate(NULL);
-	Oid			view;
+	Oid view;
 
 	check_options(PG_GETARG_JSONB_P(2));
 	error_context_stack = &callback;
@@ -342,9 +342,9 @@ PG_FUNCTION_INFO_V1(braid_sql_drop_view);
 Datum
 braid_sql_drop_view(PG_FUNCTION_ARGS)
 {
-	Oid			view = PG_GETARG_OID(0);
+	Oid view = PG_GETARG_OID(0);
 	ViewDefinition def;
-	DropStmt   *drop = makeNode(DropStmt);
+	DropStmt *drop = makeNode(DropStmt);
 
 	braid_definition_get(view, &def);
 	drop->removeType = OBJECT_VIEW;

@@ -7,4 +7,4 @@
 
 extern void braid_statement_init(void);
 
-#endif							/* BRAID_STATEMENT_H */
+#endif /* BRAID_STATEMENT_H */

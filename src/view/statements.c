@@ -63,7 +63,7 @@ expression_text(ViewQuery *vq, Node *node)
 static char *
 condition_text(ViewQuery *vq)
 {
-	Node	   *quals = vq->query->jointree->quals;
+	Node *quals = vq->query->jointree->quals;
 
 	return quals ? expression_text(vq, quals) : pstrdup("true");
 }
@@ -133,10 +133,11 @@ group_by(ViewQuery *vq)
 static char *
 operator_name(Oid op)
 {
-	HeapTuple	tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(op));
+	HeapTuple tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(op));
 	Form_pg_operator form = (Form_pg_operator) GETSTRUCT(tup);
-	char	   *name = psprintf("OPERATOR(%s.%s)", quote_identifier(get_namespace_name(form->oprnamespace)),
-								NameStr(form->oprname));
+	char *name =
+		psprintf("OPERATOR(%s.%s)", quote_identifier(get_namespace_name(form->oprnamespace)),
+				 NameStr(form->oprname));
 
 	ReleaseSysCache(tup);
 	return name;
@@ -146,7 +147,7 @@ operator_name(Oid op)
 static char *
 equality(ViewQuery *vq, int i)
 {
-	Oid			type = vq->keys ? exprType(list_nth(vq->keys, i)) : BOOLOID;
+	Oid type = vq->keys ? exprType(list_nth(vq->keys, i)) : BOOLOID;
 
 	return operator_name(lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr);
 }
@@ -162,8 +163,8 @@ match(ViewQuery *vq, char **a, const char *b, bool nulls)
 	{
 		separate(&s, " AND ");
 		if (nulls)
-			appendStringInfo(&s, "(%s %s %s.k%d OR %s IS NULL AND %s.k%d IS NULL)",
-							 a[i], equality(vq, i), b, i + 1, a[i], b, i + 1);
+			appendStringInfo(&s, "(%s %s %s.k%d OR %s IS NULL AND %s.k%d IS NULL)", a[i],
+							 equality(vq, i), b, i + 1, a[i], b, i + 1);
 		else
 			appendStringInfo(&s, "%s %s %s.k%d", a[i], equality(vq, i), b, i + 1);
 	}
@@ -188,7 +189,7 @@ any_null(ViewQuery *vq, char **a)
 static char **
 key_columns_of(ViewQuery *vq, const char *alias)
 {
-	char	  **names = palloc(sizeof(char *) * nkeys(vq));
+	char **names = palloc(sizeof(char *) * nkeys(vq));
 
 	for (int i = 0; i < nkeys(vq); i++)
 		names[i] = psprintf("%s.k%d", alias, i + 1);
@@ -198,7 +199,7 @@ key_columns_of(ViewQuery *vq, const char *alias)
 static char **
 key_expressions(ViewQuery *vq)
 {
-	char	  **texts = palloc(sizeof(char *) * nkeys(vq));
+	char **texts = palloc(sizeof(char *) * nkeys(vq));
 
 	for (int i = 0; i < nkeys(vq); i++)
 		texts[i] = psprintf("(%s)", key_text(vq, i));
@@ -212,13 +213,14 @@ key_expressions(ViewQuery *vq)
 static char *
 keys_in(ViewQuery *vq, char **keys, const char *relation, bool nulls)
 {
-	char	  **columns = key_columns_of(vq, "r");
+	char **columns = key_columns_of(vq, "r");
 
 	if (!nulls)
-		return psprintf("EXISTS (SELECT FROM %s r WHERE %s)", relation, match(vq, keys, "r", false));
-	return psprintf("(SELECT bool_or(%s) FROM %s r) AND (%s) AND EXISTS (SELECT FROM %s r WHERE %s)",
-					any_null(vq, columns), relation, any_null(vq, keys), relation,
-					match(vq, keys, "r", true));
+		return psprintf("EXISTS (SELECT FROM %s r WHERE %s)", relation,
+						match(vq, keys, "r", false));
+	return psprintf(
+		"(SELECT bool_or(%s) FROM %s r) AND (%s) AND EXISTS (SELECT FROM %s r WHERE %s)",
+		any_null(vq, columns), relation, any_null(vq, keys), relation, match(vq, keys, "r", true));
 }
 
 /* ---------------------------------------------------------------- the state */
@@ -227,7 +229,7 @@ keys_in(ViewQuery *vq, char **keys, const char *relation, bool nulls)
 static char *
 filter_text(ViewQuery *vq, Accumulator *a, const char *more)
 {
-	char	   *own = a->filter ? expression_text(vq, (Node *) a->filter) : NULL;
+	char *own = a->filter ? expression_text(vq, (Node *) a->filter) : NULL;
 
 	if (own && more)
 		return psprintf(" FILTER (WHERE %s AND (%s))", more, own);
@@ -245,7 +247,7 @@ keeps_scale(Accumulator *a)
 static const char *
 sum_type(Accumulator *a)
 {
-	Oid			type = exprType((Node *) a->argument);
+	Oid type = exprType((Node *) a->argument);
 
 	return type == INT2OID || type == INT4OID ? "int8" : "numeric";
 }
@@ -253,8 +255,8 @@ sum_type(Accumulator *a)
 static void
 append_state_column(ViewQuery *vq, StringInfo s, Accumulator *a, bool with_scale)
 {
-	char	   *arg = a->argument ? expression_text(vq, (Node *) a->argument) : "*";
-	char	   *filter = filter_text(vq, a, NULL);
+	char *arg = a->argument ? expression_text(vq, (Node *) a->argument) : "*";
+	char *filter = filter_text(vq, a, NULL);
 
 	switch (a->kind)
 	{
@@ -262,7 +264,8 @@ append_state_column(ViewQuery *vq, StringInfo s, Accumulator *a, bool with_scale
 			appendStringInfo(s, ", count(%s)%s AS a%d", arg, filter, a->number);
 			break;
 		case ACCUMULATE_SUM:
-			appendStringInfo(s, ", coalesce(sum(%s)%s, 0)::%s AS a%d", arg, filter, sum_type(a), a->number);
+			appendStringInfo(s, ", coalesce(sum(%s)%s, 0)::%s AS a%d", arg, filter, sum_type(a),
+							 a->number);
 			break;
 		case ACCUMULATE_MIN:
 			appendStringInfo(s, ", min(%s)%s AS a%d", arg, filter, a->number);
@@ -271,12 +274,14 @@ append_state_column(ViewQuery *vq, StringInfo s, Accumulator *a, bool with_scale
 			appendStringInfo(s, ", max(%s)%s AS a%d", arg, filter, a->number);
 			break;
 		case ACCUMULATE_OPAQUE:
-			appendStringInfo(s, ", %s AS a%d", expression_text(vq, (Node *) a->aggregate), a->number);
+			appendStringInfo(s, ", %s AS a%d", expression_text(vq, (Node *) a->aggregate),
+							 a->number);
 			break;
 	}
 	if (with_scale && keeps_scale(a))
-		appendStringInfo(s, ", CASE WHEN min(scale(%s))%s = max(scale(%s))%s THEN count(%s)%s END AS m%d",
-						 arg, filter, arg, filter, arg, filter, a->number);
+		appendStringInfo(
+			s, ", CASE WHEN min(scale(%s))%s = max(scale(%s))%s THEN count(%s)%s END AS m%d", arg,
+			filter, arg, filter, arg, filter, a->number);
 }
 
 /* SELECT of the state of those rows of the table that meet a condition too. */
@@ -284,10 +289,10 @@ static char *
 state_select(ViewQuery *vq, const char *more)
 {
 	StringInfoData columns;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&columns);
-	foreach(lc, vq->accumulators)
+	foreach (lc, vq->accumulators)
 		append_state_column(vq, &columns, lfirst(lc), true);
 	return psprintf("SELECT %s, count(*) AS n%s FROM %s%s AS " TABLE_ALIAS " WHERE (%s)%s%s%s",
 					key_targets(vq), columns.data,
@@ -310,7 +315,7 @@ static char *
 result_text(ViewAggregate *r)
 {
 	Accumulator *a = r->accumulator;
-	int			count;
+	int count;
 
 	if (a == NULL)
 		return "n";
@@ -318,14 +323,15 @@ result_text(ViewAggregate *r)
 		return psprintf("a%d", a->number);
 	count = a->count->number;
 	if (r->is_average)
-		return psprintf("(CASE WHEN a%d > 0 THEN a%d::numeric / a%d::numeric END)", count, a->number, count);
+		return psprintf("(CASE WHEN a%d > 0 THEN a%d::numeric / a%d::numeric END)", count,
+						a->number, count);
 	return psprintf("(CASE WHEN a%d > 0 THEN a%d END)", count, a->number);
 }
 
 static Param *
 placeholder(Node *node, int number)
 {
-	Param	   *p = makeNode(Param);
+	Param *p = makeNode(Param);
 
 	p->paramkind = PARAM_EXTERN;
 	p->paramid = number;
@@ -343,18 +349,18 @@ placeholder(Node *node, int number)
 static Node *
 put_placeholders(Node *node, ViewQuery *vq)
 {
-	int			i = 0;
-	ListCell   *lc;
+	int i = 0;
+	ListCell *lc;
 
 	if (node == NULL)
 		return NULL;
-	foreach(lc, vq->keys)
+	foreach (lc, vq->keys)
 	{
 		i++;
 		if (equal(node, lfirst(lc)))
 			return (Node *) placeholder(node, i);
 	}
-	foreach(lc, vq->aggregates)
+	foreach (lc, vq->aggregates)
 	{
 		i++;
 		if (equal(node, ((ViewAggregate *) lfirst(lc))->aggregate))
@@ -378,8 +384,8 @@ placeholder_text(ViewQuery *vq, int number)
 static char *
 visible_text(ViewQuery *vq, Node *node)
 {
-	char	   *text = expression_text(vq, put_placeholders(node, vq));
-	char		quote = '\0';
+	char *text = expression_text(vq, put_placeholders(node, vq));
+	char quote = '\0';
 	StringInfoData s;
 
 	initStringInfo(&s);
@@ -401,20 +407,20 @@ char *
 braid_statement_visible(ViewQuery *vq, const char *state, ParseState *pstate)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, vq->query->targetList)
+	foreach (lc, vq->query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
 
 		if (tle->resjunk)
 			continue;
 		separate(&s, ", ");
-		appendStringInfo(&s, "%s AS %s", visible_text(vq, (Node *) tle->expr), quote_identifier(tle->resname));
+		appendStringInfo(&s, "%s AS %s", visible_text(vq, (Node *) tle->expr),
+						 quote_identifier(tle->resname));
 	}
-	return psprintf("SELECT %s FROM %s%s%s", s.data, state,
-					vq->query->havingQual ? " WHERE " : "",
+	return psprintf("SELECT %s FROM %s%s%s", s.data, state, vq->query->havingQual ? " WHERE " : "",
 					vq->query->havingQual ? visible_text(vq, vq->query->havingQual) : "");
 }
 
@@ -423,13 +429,14 @@ braid_statement_visible(ViewQuery *vq, const char *state, ParseState *pstate)
 static void
 append_scale_columns(ViewQuery *vq, StringInfo s, Accumulator *a, const char *arg)
 {
-	char	   *filter = filter_text(vq, a, NULL);
+	char *filter = filter_text(vq, a, NULL);
 
-	appendStringInfo(s, ", coalesce(bool_or(%s IS NOT NULL AND scale(%s) IS NULL)%s, false) AS odd%d",
+	appendStringInfo(s,
+					 ", coalesce(bool_or(%s IS NOT NULL AND scale(%s) IS NULL)%s, false) AS odd%d",
 					 arg, arg, filter, a->number);
 	if (keeps_scale(a))
-		appendStringInfo(s, ", min(scale(%s))%s AS lo%d, max(scale(%s))%s AS hi%d",
-						 arg, filter, a->number, arg, filter, a->number);
+		appendStringInfo(s, ", min(scale(%s))%s AS lo%d, max(scale(%s))%s AS hi%d", arg, filter,
+						 a->number, arg, filter, a->number);
 }
 
 /*
@@ -439,7 +446,7 @@ append_scale_columns(ViewQuery *vq, StringInfo s, Accumulator *a, const char *ar
 static void
 append_inserted_column(ViewQuery *vq, StringInfo s, Accumulator *a)
 {
-	char	   *arg = a->argument ? psprintf("(%s)", expression_text(vq, (Node *) a->argument)) : NULL;
+	char *arg = a->argument ? psprintf("(%s)", expression_text(vq, (Node *) a->argument)) : NULL;
 
 	append_state_column(vq, s, a, false);
 	if (a->kind == ACCUMULATE_SUM && a->is_numeric)
@@ -452,16 +459,17 @@ append_inserted_column(ViewQuery *vq, StringInfo s, Accumulator *a)
 static void
 append_group_column(ViewQuery *vq, StringInfo s, Accumulator *a, const char *w)
 {
-	char	   *arg = a->argument ? psprintf("(%s)", expression_text(vq, (Node *) a->argument)) : NULL;
-	char	   *came = filter_text(vq, a, psprintf("%s > 0", w));
-	char	   *went = filter_text(vq, a, psprintf("%s < 0", w));
+	char *arg = a->argument ? psprintf("(%s)", expression_text(vq, (Node *) a->argument)) : NULL;
+	char *came = filter_text(vq, a, psprintf("%s > 0", w));
+	char *went = filter_text(vq, a, psprintf("%s < 0", w));
 	const char *f = a->kind == ACCUMULATE_MIN ? "min" : "max";
 
 	switch (a->kind)
 	{
 		case ACCUMULATE_COUNT:
 			appendStringInfo(s, ", coalesce(sum(%s)%s, 0)::int8 AS a%d", w,
-							 filter_text(vq, a, arg ? psprintf("%s IS NOT NULL", arg) : NULL), a->number);
+							 filter_text(vq, a, arg ? psprintf("%s IS NOT NULL", arg) : NULL),
+							 a->number);
 			break;
 		case ACCUMULATE_SUM:
 			appendStringInfo(s, ", (coalesce(sum(%s)%s, 0) - coalesce(sum(%s)%s, 0))::%s AS a%d",
@@ -471,8 +479,8 @@ append_group_column(ViewQuery *vq, StringInfo s, Accumulator *a, const char *w)
 			break;
 		case ACCUMULATE_MIN:
 		case ACCUMULATE_MAX:
-			appendStringInfo(s, ", %s(%s)%s AS a%d, %s(%s)%s AS went%d",
-							 f, arg, came, a->number, f, arg, went, a->number);
+			appendStringInfo(s, ", %s(%s)%s AS a%d, %s(%s)%s AS went%d", f, arg, came, a->number, f,
+							 arg, went, a->number);
 			break;
 		case ACCUMULATE_OPAQUE:
 			break;
@@ -482,17 +490,18 @@ append_group_column(ViewQuery *vq, StringInfo s, Accumulator *a, const char *w)
 static char *
 groups_statement(ViewQuery *vq, const char *weight)
 {
-	char	   *w = psprintf(TABLE_ALIAS ".%s", quote_identifier(weight));
+	char *w = psprintf(TABLE_ALIAS ".%s", quote_identifier(weight));
 	StringInfoData columns;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&columns);
 	if (vq->strategy != STRATEGY_AFFECTED_KEYS)
-		foreach(lc, vq->accumulators)
+		foreach (lc, vq->accumulators)
 			append_group_column(vq, &columns, lfirst(lc), w);
-	return psprintf("SELECT %s, coalesce(sum(%s), 0)::int8 AS n, coalesce(bool_or(%s < 0), false) AS retracts%s "
-					"FROM " DELTA_NAME " AS " TABLE_ALIAS " WHERE (%s)%s",
-					key_targets(vq), w, w, columns.data, condition_text(vq), group_by(vq));
+	return psprintf(
+		"SELECT %s, coalesce(sum(%s), 0)::int8 AS n, coalesce(bool_or(%s < 0), false) AS retracts%s "
+		"FROM " DELTA_NAME " AS " TABLE_ALIAS " WHERE (%s)%s",
+		key_targets(vq), w, w, columns.data, condition_text(vq), group_by(vq));
 }
 
 /* For a delta that retracts nothing: the common case, and half the work. */
@@ -500,13 +509,14 @@ static char *
 inserted_groups_statement(ViewQuery *vq)
 {
 	StringInfoData columns;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&columns);
 	if (vq->strategy != STRATEGY_AFFECTED_KEYS)
-		foreach(lc, vq->accumulators)
+		foreach (lc, vq->accumulators)
 			append_inserted_column(vq, &columns, lfirst(lc));
-	return psprintf("SELECT %s, count(*) AS n, false AS retracts%s FROM " DELTA_NAME " AS " TABLE_ALIAS " WHERE (%s)%s",
+	return psprintf("SELECT %s, count(*) AS n, false AS retracts%s FROM " DELTA_NAME
+					" AS " TABLE_ALIAS " WHERE (%s)%s",
 					key_targets(vq), columns.data, condition_text(vq), group_by(vq));
 }
 
@@ -516,30 +526,32 @@ inserted_groups_statement(ViewQuery *vq)
 static char *
 redo_condition(Accumulator *a)
 {
-	int			i = a->number;
+	int i = a->number;
 	const char *op = a->kind == ACCUMULATE_MIN ? "<" : ">";
 
 	if (a->kind == ACCUMULATE_MIN || a->kind == ACCUMULATE_MAX)
-		return psprintf("(g.went%d %s= s.a%d AND NOT coalesce(g.a%d %s g.went%d, false))", i, op, i, i, op, i);
+		return psprintf("(g.went%d %s= s.a%d AND NOT coalesce(g.a%d %s g.went%d, false))", i, op, i,
+						i, op, i);
 	if (a->kind != ACCUMULATE_SUM || !a->is_numeric)
 		return NULL;
 	if (a->has_scale)
 		return psprintf("(g.odd%d OR scale(s.a%d) IS NULL)", i, i);
-	return psprintf("(g.odd%d OR scale(s.a%d) IS NULL OR s.a%d + g.a%d <> 0 AND g.hi%d >= scale(s.a%d) AND NOT "
-					"(g.lo%d = g.hi%d AND CASE WHEN g.hi%d > scale(s.a%d) THEN 0 ELSE coalesce(s.m%d, 1) END + g.a%d > 0))",
-					i, i, a->count->number, a->count->number, i, i, i, i, i, i, i, a->count->number);
+	return psprintf(
+		"(g.odd%d OR scale(s.a%d) IS NULL OR s.a%d + g.a%d <> 0 AND g.hi%d >= scale(s.a%d) AND NOT "
+		"(g.lo%d = g.hi%d AND CASE WHEN g.hi%d > scale(s.a%d) THEN 0 ELSE coalesce(s.m%d, 1) END + g.a%d > 0))",
+		i, i, a->count->number, a->count->number, i, i, i, i, i, i, i, a->count->number);
 }
 
 static char *
 redo_statement(ViewQuery *vq, const char *state)
 {
 	StringInfoData conditions;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&conditions);
-	foreach(lc, vq->accumulators)
+	foreach (lc, vq->accumulators)
 	{
-		char	   *c = redo_condition(lfirst(lc));
+		char *c = redo_condition(lfirst(lc));
 
 		if (c)
 			appendStringInfo(&conditions, " OR %s", c);
@@ -548,7 +560,8 @@ redo_statement(ViewQuery *vq, const char *state)
 		return NULL;
 	return psprintf("SELECT %s FROM " GROUPS_NAME " g LEFT JOIN %s s ON %s "
 					"WHERE g.retracts AND (s.n IS NULL OR s.n + g.n <> 0 AND (false%s))",
-					key_list(vq, "g."), state, match(vq, key_columns_of(vq, "g"), "s", false), conditions.data);
+					key_list(vq, "g."), state, match(vq, key_columns_of(vq, "g"), "s", false),
+					conditions.data);
 }
 
 /* ---------------------------------------------------------------- merge */
@@ -557,7 +570,7 @@ redo_statement(ViewQuery *vq, const char *state)
 static char *
 merged_value(Accumulator *a)
 {
-	int			i = a->number;
+	int i = a->number;
 
 	switch (a->kind)
 	{
@@ -567,8 +580,9 @@ merged_value(Accumulator *a)
 			return psprintf("GREATEST(s.a%d, excluded.a%d)", i, i);
 		case ACCUMULATE_SUM:
 			if (a->is_numeric)
-				return psprintf("CASE WHEN s.a%d + excluded.a%d = 0 THEN 0 ELSE s.a%d + excluded.a%d END",
-								a->count->number, a->count->number, i, i);
+				return psprintf(
+					"CASE WHEN s.a%d + excluded.a%d = 0 THEN 0 ELSE s.a%d + excluded.a%d END",
+					a->count->number, a->count->number, i, i);
 			return psprintf("s.a%d + excluded.a%d", i, i);
 		default:
 			return psprintf("s.a%d + excluded.a%d", i, i);
@@ -578,13 +592,15 @@ merged_value(Accumulator *a)
 static char *
 merged_scale_count(Accumulator *a)
 {
-	int			i = a->number;
-	int			c = a->count->number;
+	int i = a->number;
+	int c = a->count->number;
 
-	return psprintf("CASE WHEN s.a%d + excluded.a%d = 0 THEN 0 "
-					"WHEN scale(excluded.a%d) < scale(s.a%d) THEN s.m%d "
-					"WHEN scale(excluded.a%d) = scale(s.a%d) THEN coalesce(s.m%d, 1) + coalesce(excluded.m%d, 0) "
-					"ELSE excluded.m%d END", c, c, i, i, i, i, i, i, i, i);
+	return psprintf(
+		"CASE WHEN s.a%d + excluded.a%d = 0 THEN 0 "
+		"WHEN scale(excluded.a%d) < scale(s.a%d) THEN s.m%d "
+		"WHEN scale(excluded.a%d) = scale(s.a%d) THEN coalesce(s.m%d, 1) + coalesce(excluded.m%d, 0) "
+		"ELSE excluded.m%d END",
+		c, c, i, i, i, i, i, i, i, i);
 }
 
 static char *
@@ -593,12 +609,12 @@ merge_statement(ViewQuery *vq, const char *state)
 	StringInfoData columns;
 	StringInfoData values;
 	StringInfoData sets;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&columns);
 	initStringInfo(&values);
 	initStringInfo(&sets);
-	foreach(lc, vq->accumulators)
+	foreach (lc, vq->accumulators)
 	{
 		Accumulator *a = lfirst(lc);
 
@@ -608,8 +624,8 @@ merge_statement(ViewQuery *vq, const char *state)
 		if (!keeps_scale(a))
 			continue;
 		appendStringInfo(&columns, ", m%d", a->number);
-		appendStringInfo(&values, ", CASE WHEN g.lo%d = g.hi%d THEN g.a%d END",
-						 a->number, a->number, a->count->number);
+		appendStringInfo(&values, ", CASE WHEN g.lo%d = g.hi%d THEN g.a%d END", a->number,
+						 a->number, a->count->number);
 		appendStringInfo(&sets, ", m%d = %s", a->number, merged_scale_count(a));
 	}
 	return psprintf("INSERT INTO %s AS s (%s, n%s) SELECT %s, g.n%s FROM " GROUPS_NAME " g "
@@ -622,8 +638,8 @@ MergeStatements *
 braid_statement_merge(ViewQuery *vq, const char *state, const char *weight)
 {
 	MergeStatements *m = palloc0(sizeof(MergeStatements));
-	char	  **columns = key_columns_of(vq, "s");
-	char	  **expressions = key_expressions(vq);
+	char **columns = key_columns_of(vq, "s");
+	char **expressions = key_expressions(vq);
 
 	m->groups = groups_statement(vq, weight);
 	m->inserted_groups = inserted_groups_statement(vq);
@@ -639,10 +655,11 @@ braid_statement_merge(ViewQuery *vq, const char *state, const char *weight)
 		if (vq->keys && m->merge)
 			m->purge[nulls] = psprintf("DELETE FROM %s s WHERE s.n = 0 AND %s", state,
 									   keys_in(vq, columns, GROUPS_NAME, nulls));
-		m->remove[nulls] = psprintf("DELETE FROM %s s WHERE %s", state,
-									keys_in(vq, columns, REDO_NAME, nulls));
-		m->recompute[nulls] = psprintf("INSERT INTO %s %s", state,
-									   state_select(vq, keys_in(vq, expressions, REDO_NAME, nulls)));
+		m->remove[nulls] =
+			psprintf("DELETE FROM %s s WHERE %s", state, keys_in(vq, columns, REDO_NAME, nulls));
+		m->recompute[nulls] =
+			psprintf("INSERT INTO %s %s", state,
+					 state_select(vq, keys_in(vq, expressions, REDO_NAME, nulls)));
 	}
 	return m;
 }

@@ -18,16 +18,16 @@
 /* All run in this order for a delta; NULL is not needed for the view. */
 typedef struct MergeStatements
 {
-	char	   *groups;			/* from delta: what changes, by key */
-	char	   *inserted_groups;	/* the same, if nothing went */
-	char	   *redo;			/* from groups, if it retracts: keys to recompute */
-	char	   *merge;			/* groups into the state */
-	char	   *purge[2];		/* if it retracts: groups without rows */
-	char	   *remove[2];		/* state of the keys in redo */
-	char	   *recompute[2];	/* and again from the table */
+	char *groups;		   /* from delta: what changes, by key */
+	char *inserted_groups; /* the same, if nothing went */
+	char *redo;			   /* from groups, if it retracts: keys to recompute */
+	char *merge;		   /* groups into the state */
+	char *purge[2];		   /* if it retracts: groups without rows */
+	char *remove[2];	   /* state of the keys in redo */
+	char *recompute[2];	   /* and again from the table */
 
-	char	   *clear;			/* instead of all these: all of the state, */
-	char	   *populate;		/* and again from the table */
+	char *clear;	/* instead of all these: all of the state, */
+	char *populate; /* and again from the table */
 } MergeStatements;
 
 /* SELECT that makes all of the state from the table. */
@@ -42,4 +42,4 @@ extern char *braid_statement_visible(ViewQuery *vq, const char *state, ParseStat
 /* weight: name of the weight's column in the delta. */
 extern MergeStatements *braid_statement_merge(ViewQuery *vq, const char *state, const char *weight);
 
-#endif							/* BRAID_STATEMENTS_H */
+#endif /* BRAID_STATEMENTS_H */

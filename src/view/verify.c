@@ -34,19 +34,19 @@
 #include "view/verify.h"
 
 #define MAX_REQUESTS 16
-#define POPULATING_NAP_MS 20	/* between looks at a view that is not live yet */
+#define POPULATING_NAP_MS 20 /* between looks at a view that is not live yet */
 
 typedef struct VerifyRequest
 {
-	Oid			dbid;			/* InvalidOid: the slot is free */
-	int			view;			/* id */
-	int64		number;			/* random; names the answer */
-	bool		taken;			/* the worker has begun to answer */
+	Oid dbid;	  /* InvalidOid: the slot is free */
+	int view;	  /* id */
+	int64 number; /* random; names the answer */
+	bool taken;	  /* the worker has begun to answer */
 } VerifyRequest;
 
 typedef struct VerifyRequests
 {
-	LWLock		lock;			/* guards all that follows */
+	LWLock lock; /* guards all that follows */
 	VerifyRequest requests[MAX_REQUESTS];
 } VerifyRequests;
 
@@ -64,7 +64,8 @@ shared_init(void *area)
 	braid_shmem_init_lock(&((VerifyRequests *) area)->lock);
 }
 
-static const BraidShmemArea shared_area = {"braid verifications", shared_size, shared_init, (void **) &shared};
+static const BraidShmemArea shared_area = {"braid verifications", shared_size, shared_init,
+										   (void **) &shared};
 
 void
 braid_verify_init(void)
@@ -77,7 +78,7 @@ braid_verify_init(void)
 bool
 braid_verify_wanted(void)
 {
-	bool		wanted = false;
+	bool wanted = false;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	for (int i = 0; i < MAX_REQUESTS; i++)
@@ -90,7 +91,7 @@ braid_verify_wanted(void)
 static bool
 take_request(VerifyRequest *request)
 {
-	bool		found = false;
+	bool found = false;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_REQUESTS && !found; i++)
@@ -118,30 +119,32 @@ delete_old_answers(void)
 		if (OidIsValid(shared->requests[i].dbid))
 			appendStringInfo(&numbers, ", " INT64_FORMAT, shared->requests[i].number);
 	LWLockRelease(&shared->lock);
-	SPI_execute(psprintf("DELETE FROM braid_internal.differences WHERE request NOT IN (-1%s)", numbers.data), false, 0);
+	SPI_execute(psprintf("DELETE FROM braid_internal.differences WHERE request NOT IN (-1%s)",
+						 numbers.data),
+				false, 0);
 }
 
 static void
 store_answer(int64 number, const char *difference, Datum row, const char *error)
 {
-	Oid			types[4] = {INT8OID, TEXTOID, JSONBOID, TEXTOID};
-	Datum		args[4] = {Int64GetDatum(number), 0, row, 0};
-	char		nulls[4] = {' ', difference ? ' ' : 'n', difference ? ' ' : 'n', error ? ' ' : 'n'};
+	Oid types[4] = {INT8OID, TEXTOID, JSONBOID, TEXTOID};
+	Datum args[4] = {Int64GetDatum(number), 0, row, 0};
+	char nulls[4] = {' ', difference ? ' ' : 'n', difference ? ' ' : 'n', error ? ' ' : 'n'};
 
 	if (difference)
 		args[1] = CStringGetTextDatum(difference);
 	if (error)
 		args[3] = CStringGetTextDatum(error);
-	SPI_execute_with_args("INSERT INTO braid_internal.differences VALUES ($1, $2, $3, $4)",
-						  4, types, args, nulls, false, 0);
+	SPI_execute_with_args("INSERT INTO braid_internal.differences VALUES ($1, $2, $3, $4)", 4,
+						  types, args, nulls, false, 0);
 }
 
 typedef struct Differences
 {
 	MemoryContext context;
-	uint64		n;
-	bool	   *missing;
-	Datum	   *rows;
+	uint64 n;
+	bool *missing;
+	Datum *rows;
 } Differences;
 
 /* As the view's owner. */
@@ -149,25 +152,27 @@ static void
 compare(KeptView *v, void *arg)
 {
 	Differences *d = arg;
-	char	   *query = braid_definition_query_name(v->def.id);
-	char	   *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(v->def.view)),
-												  get_rel_name(v->def.view));
+	char *query = braid_definition_query_name(v->def.id);
+	char *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(v->def.view)),
+											get_rel_name(v->def.view));
 	MemoryContext old;
 
 	SPI_execute(psprintf("SELECT true, to_jsonb(d) FROM (TABLE %s EXCEPT ALL TABLE %s) d UNION ALL "
 						 "SELECT false, to_jsonb(d) FROM (TABLE %s EXCEPT ALL TABLE %s) d",
-						 query, view, view, query), false, 0);
+						 query, view, view, query),
+				false, 0);
 	old = MemoryContextSwitchTo(d->context);
 	d->n = SPI_processed;
 	d->missing = palloc(sizeof(bool) * (d->n + 1));
 	d->rows = palloc(sizeof(Datum) * (d->n + 1));
 	for (uint64 i = 0; i < d->n; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
-		d->missing[i] = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		d->missing[i] =
+			DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 		d->rows[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(
-														   SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull)));
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull)));
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -175,9 +180,9 @@ compare(KeptView *v, void *arg)
 static void
 answer(VerifyRequest *request)
 {
-	KeptView   *v = braid_keeper_find(request->view);
+	KeptView *v = braid_keeper_find(request->view);
 	Differences d = {CurrentMemoryContext};
-	char	   *error;
+	char *error;
 
 	/* Asked again; a table that is not locked may not be at S. */
 	if (v == NULL || v->state != VIEW_LIVE || !braid_capture_is_locked(v->def.source))
@@ -208,9 +213,10 @@ braid_verify_answer(void)
 static TimestampTz
 deadline_after(Interval *timeout)
 {
-	Datum		now = TimestampTzGetDatum(GetCurrentTimestamp());
+	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
 
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, now, IntervalPGetDatum(timeout)));
+	return DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, now, IntervalPGetDatum(timeout)));
 }
 
 static void
@@ -226,8 +232,8 @@ read_latest(const char *sql)
 {
 	PushActiveSnapshot(GetLatestSnapshot());
 	{
-		Oid			user;
-		int			context;
+		Oid user;
+		int context;
 
 		GetUserIdAndSecContext(&user, &context);
 		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
@@ -242,11 +248,13 @@ read_latest(const char *sql)
 static bool
 is_live(ViewDefinition *def)
 {
-	char	   *state;
+	char *state;
 
-	read_latest(psprintf("SELECT s.state, s.error FROM braid_internal.views v "
-						 "JOIN braid_internal.view_states s ON s.id = v.id AND s.rebuilds = v.rebuilds "
-						 "WHERE v.id = %d", def->id));
+	read_latest(
+		psprintf("SELECT s.state, s.error FROM braid_internal.views v "
+				 "JOIN braid_internal.view_states s ON s.id = v.id AND s.rebuilds = v.rebuilds "
+				 "WHERE v.id = %d",
+				 def->id));
 	if (SPI_processed == 0)
 		return false;
 	state = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -286,7 +294,7 @@ Datum
 braid_sql_wait(PG_FUNCTION_ARGS)
 {
 	ViewDefinition def;
-	bool		done;
+	bool done;
 
 	braid_definition_get(PG_GETARG_OID(0), &def);
 	check_readable(def.view);
@@ -302,20 +310,19 @@ braid_sql_wait(PG_FUNCTION_ARGS)
 static int
 put_request(int view, int64 number)
 {
-	int			found = -1;
+	int found = -1;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_REQUESTS && found < 0; i++)
 		if (!OidIsValid(shared->requests[i].dbid))
 			found = i;
 	if (found >= 0)
-		shared->requests[found] = (VerifyRequest) {MyDatabaseId, view, number, false};
+		shared->requests[found] = (VerifyRequest){MyDatabaseId, view, number, false};
 	LWLockRelease(&shared->lock);
 	if (found < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many continuous views are being verified"),
-				 errdetail("At most %d may be at a time.", MAX_REQUESTS)));
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many continuous views are being verified"),
+						errdetail("At most %d may be at a time.", MAX_REQUESTS)));
 	return found;
 }
 
@@ -342,11 +349,12 @@ ask(ViewDefinition *def, int slot, int64 number, TimestampTz deadline)
 	for (;;)
 	{
 		if (!wait_until_live(def, deadline))
-			ereport(ERROR,
-					(errcode(ERRCODE_QUERY_CANCELED),
-					 errmsg("continuous view \"%s\" was not verified within the timeout", get_rel_name(def->view))));
+			ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
+							errmsg("continuous view \"%s\" was not verified within the timeout",
+								   get_rel_name(def->view))));
 		read_latest(psprintf("SELECT difference, \"row\", error FROM braid_internal.differences "
-							 "WHERE request = " INT64_FORMAT " ORDER BY difference IS NULL AND error IS NULL, difference",
+							 "WHERE request = " INT64_FORMAT
+							 " ORDER BY difference IS NULL AND error IS NULL, difference",
 							 number));
 		if (SPI_processed > 0)
 			return;
@@ -359,16 +367,16 @@ return_rows(ReturnSetInfo *result)
 {
 	for (uint64 i = 0; i + 1 < SPI_processed; i++)
 	{
-		Datum		values[2];
-		bool		nulls[2];
-		char	   *error = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3);
+		Datum values[2];
+		bool nulls[2];
+		char *error = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3);
 
 		if (error)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("could not compare the view with its query: %s", error)));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("could not compare the view with its query: %s", error)));
 		for (int j = 0; j < 2; j++)
-			values[j] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, j + 1, &nulls[j]);
+			values[j] =
+				SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, j + 1, &nulls[j]);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 }
@@ -381,17 +389,16 @@ braid_sql_verify(PG_FUNCTION_ARGS)
 {
 	ViewDefinition def;
 	TimestampTz deadline = deadline_after(PG_GETARG_INTERVAL_P(1));
-	uint64		random;
-	int64		number;
-	int			slot;
+	uint64 random;
+	int64 number;
+	int slot;
 
 	InitMaterializedSRF(fcinfo, 0);
 	braid_definition_get(PG_GETARG_OID(0), &def);
 	check_readable(def.view);
 	if (!pg_strong_random(&random, sizeof(random)))
 		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate a random number")));
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
 	number = (int64) (random >> 1);
 	SPI_connect();
 	slot = put_request(def.id, number);

@@ -11,4 +11,4 @@ extern void braid_verify_answer(void);
 
 extern void braid_verify_init(void);
 
-#endif							/* BRAID_VERIFY_H */
+#endif /* BRAID_VERIFY_H */

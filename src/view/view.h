@@ -7,4 +7,4 @@
 
 extern void braid_view_init(void);
 
-#endif							/* BRAID_VIEW_H */
+#endif /* BRAID_VIEW_H */

@@ -41,10 +41,10 @@ static bool enlisting = false;
 /* What the session knows of a server's way to be enlisted. */
 typedef struct EnlistMethod
 {
-	Oid			serverid;		/* key */
-	SPIPlanPtr	plan;			/* of the enlisting statement */
-	bool		tags_arrive;	/* seen */
-	bool		tags_lost;		/* seen */
+	Oid serverid;	  /* key */
+	SPIPlanPtr plan;  /* of the enlisting statement */
+	bool tags_arrive; /* seen */
+	bool tags_lost;	  /* seen */
 } EnlistMethod;
 
 static HTAB *enlist_methods = NULL;
@@ -72,11 +72,11 @@ braid_xa_branch_enlisting(void)
 static XaBranch *
 find_branch(Oid serverid, Oid userid, Oid umid)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, branches)
+	foreach (lc, branches)
 	{
-		XaBranch   *b = lfirst(lc);
+		XaBranch *b = lfirst(lc);
 
 		if (b->umid == umid || (b->serverid == serverid && b->userid == userid))
 			return b;
@@ -88,8 +88,8 @@ XaBranch *
 braid_xa_branch_note_write(Oid serverid, Oid userid)
 {
 	MemoryContext old;
-	XaBranch   *b;
-	Oid			umid;
+	XaBranch *b;
+	Oid umid;
 
 	if (enlisting)
 		return NULL;
@@ -123,11 +123,11 @@ static EnlistMethod *
 enlist_method(Oid serverid)
 {
 	EnlistMethod *method;
-	bool		found;
+	bool found;
 
 	if (!enlist_methods)
 	{
-		HASHCTL		ctl = {0};
+		HASHCTL ctl = {0};
 
 		ctl.keysize = sizeof(Oid);
 		ctl.entrysize = sizeof(EnlistMethod);
@@ -158,10 +158,10 @@ braid_xa_branch_is_enlisted(const XaBranch *branch)
 static void
 prepare_plan(EnlistMethod *method)
 {
-	Oid			types[1] = {TEXTOID};
-	char	   *sql = psprintf("UPDATE %s SET gid = $1 RETURNING gid",
-							   braid_xa_server_enlist_table(method->serverid));
-	SPIPlanPtr	plan = SPI_prepare(sql, 1, types);
+	Oid types[1] = {TEXTOID};
+	char *sql = psprintf("UPDATE %s SET gid = $1 RETURNING gid",
+						 braid_xa_server_enlist_table(method->serverid));
+	SPIPlanPtr plan = SPI_prepare(sql, 1, types);
 
 	if (!plan)
 		elog(ERROR, "SPI_prepare returned %s for \"%s\"", SPI_result_code_string(SPI_result), sql);
@@ -186,10 +186,10 @@ void
 braid_xa_branch_enlist(const XaBranch *branch, const char *gid)
 {
 	EnlistMethod *method = enlist_method(branch->serverid);
-	Oid			userid;
-	int			sec_context;
-	Datum		args[1];
-	int			rc;
+	Oid userid;
+	int sec_context;
+	Datum args[1];
+	int rc;
 
 	/* As the user whose mapping the branch has: it finds that connection. */
 	GetUserIdAndSecContext(&userid, &sec_context);
@@ -202,10 +202,9 @@ braid_xa_branch_enlist(const XaBranch *branch, const char *gid)
 	args[0] = CStringGetTextDatum(gid);
 	rc = SPI_execute_plan(method->plan, args, NULL, false, 0);
 	if (rc != SPI_OK_UPDATE_RETURNING || SPI_processed != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_ERROR),
-				 errmsg("could not enlist branch \"%s\" on server \"%s\"",
-						gid, GetForeignServer(branch->serverid)->servername)));
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("could not enlist branch \"%s\" on server \"%s\"", gid,
+							   GetForeignServer(branch->serverid)->servername)));
 	if (branch->tagged)
 		note_arrival(method, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) != NULL);
 	SPI_finish();

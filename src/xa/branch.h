@@ -9,11 +9,11 @@
 
 typedef struct XaBranch
 {
-	Oid			umid;			/* user mapping: one connection, one branch */
-	Oid			serverid;
-	Oid			userid;			/* a local user with that mapping */
-	int			number;			/* in the order of first writes, from 0 */
-	bool		tagged;			/* a statement with its tag has been executed */
+	Oid umid; /* user mapping: one connection, one branch */
+	Oid serverid;
+	Oid userid;	 /* a local user with that mapping */
+	int number;	 /* in the order of first writes, from 0 */
+	bool tagged; /* a statement with its tag has been executed */
 } XaBranch;
 
 /*
@@ -47,4 +47,4 @@ extern bool braid_xa_branch_is_enlisted(const XaBranch *branch);
 /* Are we within braid_xa_branch_enlist()? */
 extern bool braid_xa_branch_enlisting(void);
 
-#endif							/* BRAID_XA_BRANCH_H */
+#endif /* BRAID_XA_BRANCH_H */

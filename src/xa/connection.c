@@ -26,11 +26,10 @@
 static List *
 resolver_mapping_options(Oid serverid)
 {
-	Oid			role = get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
+	Oid role = get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
 
-	if (!OidIsValid(role) ||
-		!SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
-							   ObjectIdGetDatum(serverid)))
+	if (!OidIsValid(role) || !SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
+													ObjectIdGetDatum(serverid)))
 		return NIL;
 	return GetUserMapping(role, serverid)->options;
 }
@@ -61,11 +60,11 @@ XaConnectionOptions
 braid_xa_connection_options(Oid serverid, uint64 coordinator)
 {
 	ForeignServer *server = GetForeignServer(serverid);
-	List	   *given = list_concat_copy(server->options, resolver_mapping_options(serverid));
+	List *given = list_concat_copy(server->options, resolver_mapping_options(serverid));
 	PQconninfoOption *known = PQconndefaults();
 	XaConnectionOptions o = {0};
-	Size		room = sizeof(char *) * (list_length(given) + 8);
-	ListCell   *lc;
+	Size room = sizeof(char *) * (list_length(given) + 8);
+	ListCell *lc;
 
 	o.keywords = palloc(room);
 	o.values = palloc(room);
@@ -75,9 +74,9 @@ braid_xa_connection_options(Oid serverid, uint64 coordinator)
 	add_option(&o, "keepalives_idle", "10");
 	add_option(&o, "keepalives_interval", "5");
 	add_option(&o, "keepalives_count", "3");
-	foreach(lc, given)
+	foreach (lc, given)
 	{
-		DefElem    *def = lfirst(lc);
+		DefElem *def = lfirst(lc);
 
 		if (strcmp(def->defname, "password") == 0 && defGetString(def)[0] != '\0')
 			o.has_password = true;
@@ -86,7 +85,8 @@ braid_xa_connection_options(Oid serverid, uint64 coordinator)
 	}
 	add_option(&o, "application_name",
 			   psprintf("braid resolver %016llx", (unsigned long long) coordinator));
-	add_option(&o, "options", "-c search_path=pg_catalog -c statement_timeout=0 "
+	add_option(&o, "options",
+			   "-c search_path=pg_catalog -c statement_timeout=0 "
 			   "-c lock_timeout=0 -c idle_session_timeout=0");
 	PQconninfoFree(known);
 	o.needs_password = !superuser_arg(server->owner);
@@ -141,7 +141,7 @@ braid_xa_connection_close(XaConnection *c)
 static bool
 flush(XaConnection *c)
 {
-	int			rest = PQflush(c->pg);
+	int rest = PQflush(c->pg);
 
 	c->wanted = WL_SOCKET_READABLE | (rest > 0 ? WL_SOCKET_WRITEABLE : 0);
 	return rest >= 0;
@@ -185,11 +185,11 @@ advance_command(XaConnection *c)
 		return XA_OUTCOME_FAILED;
 	while (!PQisBusy(c->pg))
 	{
-		PGresult   *r = PQgetResult(c->pg);
+		PGresult *r = PQgetResult(c->pg);
 
 		if (!r)
-			return PQstatus(c->pg) == CONNECTION_OK && c->result ?
-				XA_OUTCOME_RESULT : XA_OUTCOME_FAILED;
+			return PQstatus(c->pg) == CONNECTION_OK && c->result ? XA_OUTCOME_RESULT
+																 : XA_OUTCOME_FAILED;
 		PQclear(c->result);
 		c->result = r;
 	}
@@ -213,7 +213,7 @@ braid_xa_connection_advance(XaConnection *c)
 PGresult *
 braid_xa_connection_take_result(XaConnection *c)
 {
-	PGresult   *r = c->result;
+	PGresult *r = c->result;
 
 	Assert(c->state == XA_CONNECTION_BUSY);
 	c->result = NULL;

@@ -13,36 +13,36 @@ typedef enum XaConnectionState
 	XA_CONNECTION_CLOSED,
 	XA_CONNECTION_CONNECTING,
 	XA_CONNECTION_IDLE,
-	XA_CONNECTION_BUSY			/* a command is under way */
+	XA_CONNECTION_BUSY /* a command is under way */
 } XaConnectionState;
 
 typedef struct XaConnection
 {
 	XaConnectionState state;
-	PGconn	   *pg;
-	uint32		serial;			/* of the opening: no two have the same */
-	PGresult   *result;			/* of the command under way, as far as it came */
-	uint32		wanted;			/* WL_SOCKET_*: what to wait for */
-	TimestampTz began;			/* connecting or command */
-	void	   *job;			/* the caller's */
+	PGconn *pg;
+	uint32 serial;	   /* of the opening: no two have the same */
+	PGresult *result;  /* of the command under way, as far as it came */
+	uint32 wanted;	   /* WL_SOCKET_*: what to wait for */
+	TimestampTz began; /* connecting or command */
+	void *job;		   /* the caller's */
 } XaConnection;
 
 typedef enum XaConnectionOutcome
 {
-	XA_OUTCOME_NONE,			/* nothing new */
+	XA_OUTCOME_NONE, /* nothing new */
 	XA_OUTCOME_CONNECTED,
-	XA_OUTCOME_RESULT,			/* the command has ended; take the result */
-	XA_OUTCOME_FAILED			/* close it; PQerrorMessage() says why */
+	XA_OUTCOME_RESULT, /* the command has ended; take the result */
+	XA_OUTCOME_FAILED  /* close it; PQerrorMessage() says why */
 } XaConnectionOutcome;
 
 /* Where to connect to, and as whom: arrays for PQconnectStartParams(). */
 typedef struct XaConnectionOptions
 {
-	int			n;
+	int n;
 	const char **keywords;
 	const char **values;
-	bool		needs_password; /* see braid_xa_connection_options() */
-	bool		has_password;
+	bool needs_password; /* see braid_xa_connection_options() */
+	bool has_password;
 } XaConnectionOptions;
 
 /*
@@ -56,8 +56,8 @@ typedef struct XaConnectionOptions
 extern XaConnectionOptions braid_xa_connection_options(Oid serverid, uint64 coordinator);
 
 /* false if it could not even begin; the reason is in *error (static). */
-extern bool braid_xa_connection_open(XaConnection *c, const XaConnectionOptions *options,
-									 const char **error);
+extern bool
+braid_xa_connection_open(XaConnection *c, const XaConnectionOptions *options, const char **error);
 extern void braid_xa_connection_close(XaConnection *c);
 
 /* Sends a command on an idle connection; false if it failed. */
@@ -69,4 +69,4 @@ extern XaConnectionOutcome braid_xa_connection_advance(XaConnection *c);
 /* Makes the connection idle and returns the result; the caller clears it. */
 extern PGresult *braid_xa_connection_take_result(XaConnection *c);
 
-#endif							/* BRAID_XA_CONNECTION_H */
+#endif /* BRAID_XA_CONNECTION_H */

@@ -38,17 +38,17 @@
 
 typedef enum CommitPhase
 {
-	PHASE_NONE,					/* no global transaction, or one phase will do */
-	PHASE_REGISTERED,			/* known in shared memory; branches may be tagged */
-	PHASE_PREPARING,			/* branches may be prepared */
-	PHASE_COMMITTED				/* handed over to the resolver */
+	PHASE_NONE,		  /* no global transaction, or one phase will do */
+	PHASE_REGISTERED, /* known in shared memory; branches may be tagged */
+	PHASE_PREPARING,  /* branches may be prepared */
+	PHASE_COMMITTED	  /* handed over to the resolver */
 } CommitPhase;
 
 static CommitPhase phase = PHASE_NONE;
 
 /* Our transaction, unless PHASE_NONE: its name and place in shared memory. */
 static BraidGid transaction;
-static int	slot = -1;
+static int slot = -1;
 
 /*
  * A guess for the session's next transaction from its last one that wrote to a
@@ -62,13 +62,12 @@ static bool expect_two_phases = false;
 static void
 register_transaction(void)
 {
-	XaIdentity	identity;
+	XaIdentity identity;
 
 	/* A server was ready, so the resolver has published the identity. */
 	if (!braid_xa_identity_get(&identity))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the resolver of this database has not started yet")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the resolver of this database has not started yet")));
 	transaction.coordinator = identity.coordinator;
 	transaction.incarnation = identity.incarnation;
 	transaction.fxid = U64FromFullTransactionId(GetTopFullTransactionId());
@@ -80,7 +79,7 @@ register_transaction(void)
 static char *
 branch_gid(const XaBranch *branch, char *text)
 {
-	BraidGid	gid = transaction;
+	BraidGid gid = transaction;
 
 	gid.branch = branch->number;
 	return braid_gid_format(&gid, text);
@@ -107,16 +106,16 @@ static bool
 one_phase_suffices(List *branches)
 {
 	return list_length(branches) == 1 && phase == PHASE_NONE &&
-		!TransactionIdIsValid(GetTopTransactionIdIfAny());
+		   !TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
 /* Before postgres_fdw commits the remote transactions. */
 static void
 before_remote_commit(void)
 {
-	List	   *branches = braid_xa_branches();
-	Oid			serverids[BRAID_XA_MAX_BRANCHES];
-	ListCell   *lc;
+	List *branches = braid_xa_branches();
+	Oid serverids[BRAID_XA_MAX_BRANCHES];
+	ListCell *lc;
 
 	if (branches == NIL)
 		return;
@@ -130,10 +129,10 @@ before_remote_commit(void)
 	expect_two_phases = list_length(branches) > 1 || XactLastRecEnd != InvalidXLogRecPtr;
 	if (phase == PHASE_NONE)
 		register_transaction();
-	foreach(lc, branches)
+	foreach (lc, branches)
 	{
-		XaBranch   *branch = lfirst(lc);
-		char		gid[BRAID_GID_LEN];
+		XaBranch *branch = lfirst(lc);
+		char gid[BRAID_GID_LEN];
 
 		serverids[branch->number] = branch->serverid;
 		if (!braid_xa_branch_is_enlisted(branch))
@@ -159,7 +158,7 @@ after_commit(void)
 static void
 after_abort(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	/*
 	 * First let recovery have the branches, then ask for it: a sweep that
@@ -168,7 +167,7 @@ after_abort(void)
 	braid_xa_transaction_abort(slot);
 	if (phase != PHASE_PREPARING)
 		return;
-	foreach(lc, braid_xa_branches())
+	foreach (lc, braid_xa_branches())
 		(void) braid_xa_node_request_sweep(MyDatabaseId, ((XaBranch *) lfirst(lc))->serverid);
 }
 

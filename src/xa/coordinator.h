@@ -15,4 +15,4 @@ extern bool braid_xa_coordinator_tag(const XaBranch *branch, char *gid);
 
 extern void braid_xa_coordinator_init(void);
 
-#endif							/* BRAID_XA_COORDINATOR_H */
+#endif /* BRAID_XA_COORDINATOR_H */

@@ -38,13 +38,13 @@ creates_our_server(CreateForeignServerStmt *stmt)
 static void
 default_parallel_commit(CreateForeignServerStmt *stmt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, stmt->options)
+	foreach (lc, stmt->options)
 		if (strcmp(lfirst_node(DefElem, lc)->defname, "parallel_commit") == 0)
 			return;
-	stmt->options = lappend(stmt->options,
-							makeDefElem("parallel_commit", (Node *) makeString("true"), -1));
+	stmt->options =
+		lappend(stmt->options, makeDefElem("parallel_commit", (Node *) makeString("true"), -1));
 }
 
 /*
@@ -55,16 +55,16 @@ static void
 replace_parallel_commit(AlterForeignServerStmt *stmt)
 {
 	ForeignServer *server = GetForeignServerByName(stmt->servername, true);
-	bool		is_set = false;
-	ListCell   *lc;
+	bool is_set = false;
+	ListCell *lc;
 
 	if (!server || !braid_xa_wrapper_is_ours(server->fdwid))
 		return;
-	foreach(lc, server->options)
+	foreach (lc, server->options)
 		is_set |= strcmp(lfirst_node(DefElem, lc)->defname, "parallel_commit") == 0;
-	foreach(lc, stmt->options)
+	foreach (lc, stmt->options)
 	{
-		DefElem    *def = lfirst_node(DefElem, lc);
+		DefElem *def = lfirst_node(DefElem, lc);
 
 		if (is_set && strcmp(def->defname, "parallel_commit") == 0 &&
 			(def->defaction == DEFELEM_ADD || def->defaction == DEFELEM_UNSPEC))
@@ -76,10 +76,10 @@ replace_parallel_commit(AlterForeignServerStmt *stmt)
 static List *
 dropped_servers(DropStmt *stmt)
 {
-	List	   *servers = NIL;
-	ListCell   *lc;
+	List *servers = NIL;
+	ListCell *lc;
 
-	foreach(lc, stmt->objects)
+	foreach (lc, stmt->objects)
 	{
 		if (stmt->removeType == OBJECT_FOREIGN_SERVER)
 		{
@@ -102,12 +102,12 @@ dropped_servers(DropStmt *stmt)
 static List *
 servers_of_roles(List *roles)
 {
-	List	   *servers = NIL;
-	ListCell   *lc;
+	List *servers = NIL;
+	ListCell *lc;
 
-	foreach(lc, roles)
+	foreach (lc, roles)
 	{
-		Oid			roleid = get_rolespec_oid(lfirst(lc), true);
+		Oid roleid = get_rolespec_oid(lfirst(lc), true);
 
 		if (OidIsValid(roleid) && has_privs_of_role(GetUserId(), roleid))
 			servers = list_concat(servers, braid_xa_server_list(InvalidOid, roleid));
@@ -119,21 +119,23 @@ servers_of_roles(List *roles)
 static void
 release_servers(List *servers)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, servers)
+	foreach (lc, servers)
 	{
-		Oid			serverid = lfirst_oid(lc);
+		Oid serverid = lfirst_oid(lc);
 
 		/* Whoever may not drop it gets the command's own error. */
 		if (!braid_compat_owns(ForeignServerRelationId, serverid))
 			continue;
 		if (braid_xa_transaction_uses_server(MyDatabaseId, serverid))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("cannot drop server \"%s\" because a global transaction has an unfinished branch on it",
-							GetForeignServer(serverid)->servername),
-					 errhint("See braid.transactions.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg(
+					 "cannot drop server \"%s\" because a global transaction has an unfinished branch on it",
+					 GetForeignServer(serverid)->servername),
+				 errhint("See braid.transactions.")));
 		braid_xa_server_drop_enlist_table(serverid);
 	}
 	if (servers != NIL)
@@ -194,8 +196,8 @@ prepare_command(Node *stmt)
 
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
-				ProcessUtilityContext context, ParamListInfo params,
-				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+				DestReceiver *dest, QueryCompletion *qc)
 {
 	if (concerns_us(pstmt->utilityStmt))
 	{
@@ -204,8 +206,8 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			pstmt = copyObject(pstmt);
 		prepare_command(pstmt->utilityStmt);
 	}
-	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
-		(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
+		pstmt, query, read_only_tree, context, params, env, dest, qc);
 }
 
 void

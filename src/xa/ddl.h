@@ -7,4 +7,4 @@
 
 extern void braid_xa_ddl_init(void);
 
-#endif							/* BRAID_XA_DDL_H */
+#endif /* BRAID_XA_DDL_H */

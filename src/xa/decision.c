@@ -51,7 +51,7 @@
 #include "xa/decision.h"
 #include "xa/settings.h"
 
-#define ROTATE_SWEEPS 6			/* recovery intervals between two rotations */
+#define ROTATE_SWEEPS 6 /* recovery intervals between two rotations */
 
 #define NHINTS 256
 
@@ -61,7 +61,7 @@
  */
 typedef struct DecisionShared
 {
-	pg_atomic_uint32 current[NHINTS];	/* 0 or 1 */
+	pg_atomic_uint32 current[NHINTS]; /* 0 or 1 */
 } DecisionShared;
 
 static DecisionShared *shared = NULL;
@@ -85,7 +85,8 @@ shared_init(void *area)
 		pg_atomic_init_u32(&((DecisionShared *) area)->current[i], 0);
 }
 
-static const BraidShmemArea area = {"braid xa decisions", shared_size, shared_init, (void **) &shared};
+static const BraidShmemArea area = {"braid xa decisions", shared_size, shared_init,
+									(void **) &shared};
 
 static pg_atomic_uint32 *
 current_table(void)
@@ -96,33 +97,32 @@ current_table(void)
 static Oid
 decision_table(uint32 number)
 {
-	Oid			nspid = get_namespace_oid("braid_internal", false);
-	Oid			relid = get_relname_relid(number == 0 ? "decisions_0" : "decisions_1", nspid);
+	Oid nspid = get_namespace_oid("braid_internal", false);
+	Oid relid = get_relname_relid(number == 0 ? "decisions_0" : "decisions_1", nspid);
 
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"braid_internal.decisions_%u\" does not exist", number),
-				 errhint("Run CREATE EXTENSION braid in this database.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("table \"braid_internal.decisions_%u\" does not exist", number),
+						errhint("Run CREATE EXTENSION braid in this database.")));
 	return relid;
 }
 
 void
 braid_xa_decision_insert(const BraidGid *gid, int nservers, const Oid *serverids)
 {
-	Relation	rel = table_open(decision_table(pg_atomic_read_u32(current_table())),
-								 RowExclusiveLock);
-	char		text[BRAID_GID_LEN];
-	Datum	   *oids = palloc(sizeof(Datum) * nservers);
-	Datum		values[3];
-	bool		nulls[3] = {false, false, false};
-	HeapTuple	tuple;
+	Relation rel =
+		table_open(decision_table(pg_atomic_read_u32(current_table())), RowExclusiveLock);
+	char text[BRAID_GID_LEN];
+	Datum *oids = palloc(sizeof(Datum) * nservers);
+	Datum values[3];
+	bool nulls[3] = {false, false, false};
+	HeapTuple tuple;
 
 	for (int i = 0; i < nservers; i++)
 		oids[i] = ObjectIdGetDatum(serverids[i]);
 	values[0] = CStringGetTextDatum(braid_gid_format_transaction(gid, text));
-	values[1] = PointerGetDatum(construct_array(oids, nservers, OIDOID, sizeof(Oid), true,
-												TYPALIGN_INT));
+	values[1] =
+		PointerGetDatum(construct_array(oids, nservers, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	heap_insert(rel, tuple, GetCurrentCommandId(true), 0, NULL);
@@ -135,7 +135,7 @@ braid_xa_decision_insert(const BraidGid *gid, int nservers, const Oid *serverids
 static void
 execute(const char *sql, int expected)
 {
-	int			rc = SPI_execute(sql, false, 0);
+	int rc = SPI_execute(sql, false, 0);
 
 	if (rc != expected)
 		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
@@ -144,11 +144,11 @@ execute(const char *sql, int expected)
 void
 braid_xa_decision_look_up(int nasked, const BraidGid *asked, bool *committed)
 {
-	Oid			types[1] = {TEXTARRAYOID};
-	Datum	   *texts = palloc(sizeof(Datum) * nasked);
-	Datum		args[1];
-	char		text[BRAID_GID_LEN];
-	int			rc;
+	Oid types[1] = {TEXTARRAYOID};
+	Datum *texts = palloc(sizeof(Datum) * nasked);
+	Datum args[1];
+	char text[BRAID_GID_LEN];
+	int rc;
 
 	for (int i = 0; i < nasked; i++)
 		texts[i] = CStringGetTextDatum(braid_gid_format_transaction(&asked[i], text));
@@ -163,10 +163,10 @@ braid_xa_decision_look_up(int nasked, const BraidGid *asked, bool *committed)
 		elog(ERROR, "could not read the decisions: %s", SPI_result_code_string(rc));
 	for (int i = 0; i < nasked; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
-		committed[i] = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-												  1, &isnull));
+		committed[i] =
+			DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 	SPI_finish();
 	PopActiveSnapshot();
@@ -183,7 +183,7 @@ braid_xa_decision_forget_all(void)
 static int64
 fetch_int64(const char *sql)
 {
-	bool		isnull;
+	bool isnull;
 
 	execute(sql, SPI_OK_SELECT);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -193,16 +193,18 @@ static List *
 fetch_servers(uint32 number)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	List	   *servers = NIL;
+	List *servers = NIL;
 
-	execute(psprintf("SELECT DISTINCT s FROM braid_internal.decisions_%u, pg_catalog.unnest(servers) s "
-					 "WHERE s IN (SELECT oid FROM pg_catalog.pg_foreign_server)", number),
-			SPI_OK_SELECT);
+	execute(
+		psprintf("SELECT DISTINCT s FROM braid_internal.decisions_%u, pg_catalog.unnest(servers) s "
+				 "WHERE s IN (SELECT oid FROM pg_catalog.pg_foreign_server)",
+				 number),
+		SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		bool		isnull;
-		Oid			serverid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-															  SPI_tuptable->tupdesc, 1, &isnull));
+		bool isnull;
+		Oid serverid = DatumGetObjectId(
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
 		servers = lappend_oid(servers, serverid);
@@ -216,11 +218,11 @@ bool
 braid_xa_decision_rotation_begin(List **serverids, TimestampTz *decided_before)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	uint32		current = pg_atomic_read_u32(current_table());
-	bool		begun = false;
+	uint32 current = pg_atomic_read_u32(current_table());
+	bool begun = false;
 
-	if (rotating || !TimestampDifferenceExceeds(last_rotation, now,
-												ROTATE_SWEEPS * braid_xa_recovery_interval))
+	if (rotating ||
+		!TimestampDifferenceExceeds(last_rotation, now, ROTATE_SWEEPS * braid_xa_recovery_interval))
 		return false;
 	last_rotation = now;
 	*serverids = NIL;
@@ -232,16 +234,18 @@ braid_xa_decision_rotation_begin(List **serverids, TimestampTz *decided_before)
 	if (ConditionalLockRelationOid(decision_table(rotating_table), AccessExclusiveLock))
 	{
 		PushActiveSnapshot(GetLatestSnapshot());
-		rotating_rows = fetch_int64(psprintf("SELECT count(*) FROM braid_internal.decisions_%u",
-											 rotating_table));
+		rotating_rows = fetch_int64(
+			psprintf("SELECT count(*) FROM braid_internal.decisions_%u", rotating_table));
 		if (rotating_rows > 0)
 		{
 			*serverids = fetch_servers(rotating_table);
 			*decided_before = GetCurrentTimestamp();
 			begun = true;
 		}
-		else if (fetch_int64(psprintf("SELECT count(*) FROM (SELECT FROM braid_internal.decisions_%u "
-									  "LIMIT 1) AS d", current)) > 0)
+		else if (fetch_int64(
+					 psprintf("SELECT count(*) FROM (SELECT FROM braid_internal.decisions_%u "
+							  "LIMIT 1) AS d",
+							  current)) > 0)
 		{
 			/* This one is empty, the other one is not: let this one take over. */
 			pg_atomic_write_u32(current_table(), rotating_table);
@@ -259,12 +263,12 @@ void
 braid_xa_decision_rotation_end(List *clean_serverids)
 {
 	StringInfoData clean;
-	ListCell   *lc;
-	uint32		other = 1 - rotating_table;
+	ListCell *lc;
+	uint32 other = 1 - rotating_table;
 
 	rotating = false;
 	initStringInfo(&clean);
-	foreach(lc, clean_serverids)
+	foreach (lc, clean_serverids)
 		appendStringInfo(&clean, "%s%u", clean.len ? "," : "", lfirst_oid(lc));
 
 	StartTransactionCommand();
@@ -276,11 +280,13 @@ braid_xa_decision_rotation_end(List *clean_serverids)
 		if (fetch_int64(psprintf("SELECT count(*) FROM braid_internal.decisions_%u",
 								 rotating_table)) == rotating_rows)
 		{
-			execute(psprintf("INSERT INTO braid_internal.decisions_%u "
-							 "SELECT * FROM braid_internal.decisions_%u d WHERE EXISTS ("
-							 "SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid = ANY (d.servers) "
-							 "AND s.oid <> ALL ('{%s}'::oid[]))",
-							 other, rotating_table, clean.data), SPI_OK_INSERT);
+			execute(
+				psprintf("INSERT INTO braid_internal.decisions_%u "
+						 "SELECT * FROM braid_internal.decisions_%u d WHERE EXISTS ("
+						 "SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid = ANY (d.servers) "
+						 "AND s.oid <> ALL ('{%s}'::oid[]))",
+						 other, rotating_table, clean.data),
+				SPI_OK_INSERT);
 			execute(psprintf("TRUNCATE braid_internal.decisions_%u", rotating_table),
 					SPI_OK_UTILITY);
 		}

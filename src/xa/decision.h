@@ -41,4 +41,4 @@ extern void braid_xa_decision_rotation_end(List *clean_serverids);
 
 extern void braid_xa_decision_init(void);
 
-#endif							/* BRAID_XA_DECISION_H */
+#endif /* BRAID_XA_DECISION_H */

@@ -67,10 +67,10 @@ server_of(Relation rel)
 static bool
 scan_locks_rows(ForeignScanState *node)
 {
-	EState	   *estate = node->ss.ps.state;
+	EState *estate = node->ss.ps.state;
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
-	Bitmapset  *relids = plan->fs_relids;
-	int			rti = -1;
+	Bitmapset *relids = plan->fs_relids;
+	int rti = -1;
 
 	if (!estate->es_rowmarks)
 		return false;
@@ -105,8 +105,8 @@ begin_scan(ForeignScanState *node, int eflags)
 static List *
 tag_statement(List *fdw_private, const XaBranch *branch)
 {
-	char		gid[BRAID_GID_LEN];
-	List	   *tagged;
+	char gid[BRAID_GID_LEN];
+	List *tagged;
 
 	if (!branch || fdw_private == NIL || !IsA(linitial(fdw_private), String) ||
 		!braid_xa_coordinator_tag(branch, gid))
@@ -119,8 +119,8 @@ tag_statement(List *fdw_private, const XaBranch *branch)
 /* Tagged statements that were not executed yet; in TopTransactionContext. */
 typedef struct PendingTag
 {
-	void	   *state;			/* ForeignScanState or ResultRelInfo */
-	XaBranch   *branch;
+	void *state; /* ForeignScanState or ResultRelInfo */
+	XaBranch *branch;
 } PendingTag;
 
 static List *pending_tags = NIL;
@@ -141,9 +141,9 @@ add_pending_tag(void *state, XaBranch *branch)
 static void
 settle_pending_tag(void *state, bool executed)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pending_tags)
+	foreach (lc, pending_tags)
 	{
 		PendingTag *tag = lfirst(lc);
 
@@ -160,7 +160,7 @@ begin_direct_modify(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	ForeignScan *copy;
-	XaBranch   *branch;
+	XaBranch *branch;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 	{
@@ -199,14 +199,14 @@ end_direct_modify(ForeignScanState *node)
 }
 
 static void
-begin_modify(ModifyTableState *mtstate, ResultRelInfo *rri, List *fdw_private,
-			 int subplan_index, int eflags)
+begin_modify(ModifyTableState *mtstate, ResultRelInfo *rri, List *fdw_private, int subplan_index,
+			 int eflags)
 {
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 	{
-		XaBranch   *branch = braid_xa_branch_note_write(server_of(rri->ri_RelationDesc),
-														braid_compat_modify_user(mtstate->ps.state, rri));
-		List	   *tagged = tag_statement(fdw_private, branch);
+		XaBranch *branch = braid_xa_branch_note_write(
+			server_of(rri->ri_RelationDesc), braid_compat_modify_user(mtstate->ps.state, rri));
+		List *tagged = tag_statement(fdw_private, branch);
 
 		if (tagged != fdw_private)
 			add_pending_tag(rri, branch);
@@ -290,9 +290,9 @@ begin_insert(ModifyTableState *mtstate, ResultRelInfo *rri)
 static void
 truncate_tables(List *rels, DropBehavior behavior, bool restart_seqs)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, rels)
+	foreach (lc, rels)
 		(void) braid_xa_branch_note_write(server_of(lfirst(lc)), GetUserId());
 	original->ExecForeignTruncate(rels, behavior, restart_seqs);
 	move_in_front();
@@ -311,9 +311,10 @@ original_routine(void)
 	FdwRoutine *routine;
 
 	InitFunctionCallInfoData(*fci, NULL, 0, InvalidOid, NULL, NULL);
-	routine = (FdwRoutine *) DatumGetPointer(postgres_fdw_function("postgres_fdw_handler") (fci));
+	routine = (FdwRoutine *) DatumGetPointer(postgres_fdw_function("postgres_fdw_handler")(fci));
 	Assert(IsA(routine, FdwRoutine));
-	return memcpy(MemoryContextAlloc(TopMemoryContext, sizeof(FdwRoutine)), routine, sizeof(FdwRoutine));
+	return memcpy(MemoryContextAlloc(TopMemoryContext, sizeof(FdwRoutine)), routine,
+				  sizeof(FdwRoutine));
 }
 
 Datum
@@ -343,8 +344,8 @@ Datum
 braid_sql_fdw_validator(PG_FUNCTION_ARGS)
 {
 	/* All options are postgres_fdw's. */
-	return DirectFunctionCall2(postgres_fdw_function("postgres_fdw_validator"),
-							   PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
+	return DirectFunctionCall2(postgres_fdw_function("postgres_fdw_validator"), PG_GETARG_DATUM(0),
+							   PG_GETARG_DATUM(1));
 }
 
 void

@@ -7,4 +7,4 @@
 
 extern void braid_xa_fdw_init(void);
 
-#endif							/* BRAID_XA_FDW_H */
+#endif /* BRAID_XA_FDW_H */

@@ -21,18 +21,16 @@ braid_gid_prefix(uint64 coordinator, char *buf)
 char *
 braid_gid_format_transaction(const BraidGid *gid, char *buf)
 {
-	snprintf(buf, BRAID_GID_LEN, "braid:%016llx:%u:%llu",
-			 (unsigned long long) gid->coordinator, gid->incarnation,
-			 (unsigned long long) gid->fxid);
+	snprintf(buf, BRAID_GID_LEN, "braid:%016llx:%u:%llu", (unsigned long long) gid->coordinator,
+			 gid->incarnation, (unsigned long long) gid->fxid);
 	return buf;
 }
 
 char *
 braid_gid_format(const BraidGid *gid, char *buf)
 {
-	snprintf(buf, BRAID_GID_LEN, "braid:%016llx:%u:%llu:%u",
-			 (unsigned long long) gid->coordinator, gid->incarnation,
-			 (unsigned long long) gid->fxid, gid->branch);
+	snprintf(buf, BRAID_GID_LEN, "braid:%016llx:%u:%llu:%u", (unsigned long long) gid->coordinator,
+			 gid->incarnation, (unsigned long long) gid->fxid, gid->branch);
 	return buf;
 }
 
@@ -41,10 +39,10 @@ braid_gid_parse(const char *text, BraidGid *gid)
 {
 	unsigned long long coordinator;
 	unsigned long long fxid;
-	char		canonical[BRAID_GID_LEN];
+	char canonical[BRAID_GID_LEN];
 
-	if (sscanf(text, "braid:%16llx:%u:%llu:%u",
-			   &coordinator, &gid->incarnation, &fxid, &gid->branch) != 4)
+	if (sscanf(text, "braid:%16llx:%u:%llu:%u", &coordinator, &gid->incarnation, &fxid,
+			   &gid->branch) != 4)
 		return false;
 	gid->coordinator = coordinator;
 	gid->fxid = fxid;
@@ -57,5 +55,5 @@ bool
 braid_gid_same_transaction(const BraidGid *a, const BraidGid *b)
 {
 	return a->coordinator == b->coordinator && a->incarnation == b->incarnation &&
-		a->fxid == b->fxid;
+		   a->fxid == b->fxid;
 }

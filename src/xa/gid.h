@@ -15,10 +15,10 @@
  */
 typedef struct BraidGid
 {
-	uint64		coordinator;
-	uint64		fxid;
-	uint32		incarnation;
-	uint32		branch;
+	uint64 coordinator;
+	uint64 fxid;
+	uint32 incarnation;
+	uint32 branch;
 } BraidGid;
 
 /* Long enough for both texts; PostgreSQL's limit is GIDSIZE (200). */
@@ -38,4 +38,4 @@ extern bool braid_gid_parse(const char *text, BraidGid *gid);
 
 extern bool braid_gid_same_transaction(const BraidGid *a, const BraidGid *b);
 
-#endif							/* BRAID_XA_GID_H */
+#endif /* BRAID_XA_GID_H */

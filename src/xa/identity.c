@@ -27,18 +27,18 @@
 #include "xa/decision.h"
 #include "xa/identity.h"
 
-#define MAX_IDENTITIES 1024	/* databases, over the life of the server */
+#define MAX_IDENTITIES 1024 /* databases, over the life of the server */
 
 typedef struct PublishedIdentity
 {
-	Oid			dbid;
-	XaIdentity	identity;
+	Oid dbid;
+	XaIdentity identity;
 } PublishedIdentity;
 
 typedef struct IdentityTable
 {
-	slock_t		mutex;			/* guards all */
-	int			n;
+	slock_t mutex; /* guards all */
+	int n;
 	PublishedIdentity entries[MAX_IDENTITIES];
 } IdentityTable;
 
@@ -56,12 +56,13 @@ table_init(void *area)
 	SpinLockInit(&((IdentityTable *) area)->mutex);
 }
 
-static const BraidShmemArea area = {"braid xa identities", table_size, table_init, (void **) &table};
+static const BraidShmemArea area = {"braid xa identities", table_size, table_init,
+									(void **) &table};
 
 static bool
 publish(XaIdentity identity)
 {
-	bool		done = false;
+	bool done = false;
 
 	SpinLockAcquire(&table->mutex);
 	for (int i = 0; i < MAX_IDENTITIES && !done; i++)
@@ -82,7 +83,7 @@ publish(XaIdentity identity)
 static void
 run(const char *sql, int expected)
 {
-	int			rc = SPI_execute(sql, false, 0);
+	int rc = SPI_execute(sql, false, 0);
 
 	if (rc != expected)
 		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
@@ -92,9 +93,9 @@ run(const char *sql, int expected)
 static void
 leave_template(void)
 {
-	char	   *sql = psprintf("UPDATE braid_internal.coordinator SET dbid = %u, "
-							   "id = braid_internal.random_id() WHERE dbid <> %u",
-							   MyDatabaseId, MyDatabaseId);
+	char *sql = psprintf("UPDATE braid_internal.coordinator SET dbid = %u, "
+						 "id = braid_internal.random_id() WHERE dbid <> %u",
+						 MyDatabaseId, MyDatabaseId);
 
 	run(sql, SPI_OK_UPDATE);
 	if (SPI_processed > 0)
@@ -104,24 +105,24 @@ leave_template(void)
 XaIdentity
 braid_xa_identity_begin(void)
 {
-	XaIdentity	identity;
-	bool		isnull;
+	XaIdentity identity;
+	bool isnull;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	leave_template();
 	run("UPDATE braid_internal.coordinator SET incarnation = incarnation + 1 "
-		"RETURNING id, incarnation", SPI_OK_UPDATE_RETURNING);
+		"RETURNING id, incarnation",
+		SPI_OK_UPDATE_RETURNING);
 	if (SPI_processed != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table \"%s\" must have one row, not %llu", "braid_internal.coordinator",
-						(unsigned long long) SPI_processed)));
-	identity.coordinator = (uint64)
-		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	identity.incarnation = (uint32)
-		DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("table \"%s\" must have one row, not %llu",
+							   "braid_internal.coordinator", (unsigned long long) SPI_processed)));
+	identity.coordinator = (uint64) DatumGetInt64(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	identity.incarnation = (uint32) DatumGetInt32(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	SPI_finish();
 	PopActiveSnapshot();
 
@@ -140,7 +141,7 @@ braid_xa_identity_begin(void)
 bool
 braid_xa_identity_get(XaIdentity *identity)
 {
-	bool		found = false;
+	bool found = false;
 
 	SpinLockAcquire(&table->mutex);
 	for (int i = 0; i < table->n; i++)

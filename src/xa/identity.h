@@ -7,8 +7,8 @@
 
 typedef struct XaIdentity
 {
-	uint64		coordinator;
-	uint32		incarnation;
+	uint64 coordinator;
+	uint32 incarnation;
 } XaIdentity;
 
 /*
@@ -23,4 +23,4 @@ extern bool braid_xa_identity_get(XaIdentity *identity);
 
 extern void braid_xa_identity_init(void);
 
-#endif							/* BRAID_XA_IDENTITY_H */
+#endif /* BRAID_XA_IDENTITY_H */

@@ -19,12 +19,12 @@
 #include "xa/transaction.h"
 #include "xa/xa.h"
 
-int			braid_xa_ready_timeout = 5000;
-int			braid_xa_finish_timeout = 10000;
-int			braid_xa_recovery_interval = 10000;
-int			braid_xa_resolver_connections = 8;
-int			braid_xa_max_servers = 128;
-int			braid_xa_resolver_kind = -1;
+int braid_xa_ready_timeout = 5000;
+int braid_xa_finish_timeout = 10000;
+int braid_xa_recovery_interval = 10000;
+int braid_xa_resolver_connections = 8;
+int braid_xa_max_servers = 128;
+int braid_xa_resolver_kind = -1;
 
 static char *protocol = NULL;
 
@@ -33,37 +33,40 @@ static const BraidWorkerKind resolver = {"braid resolver", braid_xa_resolver_mai
 static void
 define_settings(void)
 {
-	DefineCustomIntVariable("braid.xa_ready_timeout",
-							"Sets how long a write waits for its server to be ready for two-phase commit.",
-							"0 fails at once if the server is not ready now.",
-							&braid_xa_ready_timeout, 5000, 0, INT_MAX,
-							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("braid.xa_finish_timeout",
-							"Sets how long COMMIT waits until a committed transaction is visible on all servers.",
-							"After that, COMMIT succeeds with a warning, and the resolver goes on.  "
-							"The resolver gives up a command to a server after the same time, and starts anew.",
-							&braid_xa_finish_timeout, 10000, 1, INT_MAX,
-							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("braid.xa_recovery_interval",
-							"Sets the time between two looks for prepared transactions that nobody finishes.",
-							"There are also such looks after each failure, whatever the interval is.  "
-							"Settled decisions are removed every six intervals.",
-							&braid_xa_recovery_interval, 10000, 100, INT_MAX / 10,
-							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("braid.xa_resolver_connections",
-							"Sets how many connections a resolver opens to each server at most.",
-							"With 1, committed transactions are finished one after the other on each server.",
-							&braid_xa_resolver_connections, 8, 1, BRAID_XA_MAX_CONNECTIONS,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("braid.xa_max_servers",
-							"Sets how many foreign servers of braid all databases together may have.",
-							"Writes to servers beyond this fail.",
-							&braid_xa_max_servers, 128, 1, 10000,
-							PGC_POSTMASTER, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("braid.xa_protocol",
-							   "Shows the version of the protocol between coordinators and participants.",
-							   NULL, &protocol, BRAID_XA_PROTOCOL, PGC_INTERNAL,
-							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"braid.xa_ready_timeout",
+		"Sets how long a write waits for its server to be ready for two-phase commit.",
+		"0 fails at once if the server is not ready now.", &braid_xa_ready_timeout, 5000, 0,
+		INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"braid.xa_finish_timeout",
+		"Sets how long COMMIT waits until a committed transaction is visible on all servers.",
+		"After that, COMMIT succeeds with a warning, and the resolver goes on.  "
+		"The resolver gives up a command to a server after the same time, and starts anew.",
+		&braid_xa_finish_timeout, 10000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"braid.xa_recovery_interval",
+		"Sets the time between two looks for prepared transactions that nobody finishes.",
+		"There are also such looks after each failure, whatever the interval is.  "
+		"Settled decisions are removed every six intervals.",
+		&braid_xa_recovery_interval, 10000, 100, INT_MAX / 10, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable(
+		"braid.xa_resolver_connections",
+		"Sets how many connections a resolver opens to each server at most.",
+		"With 1, committed transactions are finished one after the other on each server.",
+		&braid_xa_resolver_connections, 8, 1, BRAID_XA_MAX_CONNECTIONS, PGC_SIGHUP, 0, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable(
+		"braid.xa_max_servers",
+		"Sets how many foreign servers of braid all databases together may have.",
+		"Writes to servers beyond this fail.", &braid_xa_max_servers, 128, 1, 10000, PGC_POSTMASTER,
+		0, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"braid.xa_protocol",
+		"Shows the version of the protocol between coordinators and participants.", NULL, &protocol,
+		BRAID_XA_PROTOCOL, PGC_INTERNAL, GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL,
+		NULL);
 }
 
 void

@@ -26,11 +26,11 @@
 
 typedef struct XaNodeTable
 {
-	LWLock		lock;			/* guards all but the condition variable */
+	LWLock lock; /* guards all but the condition variable */
 	ConditionVariable changed;
-	int			nnodes;
-	XaFinding	findings[MAX_FINDINGS];
-	XaNode		nodes[FLEXIBLE_ARRAY_MEMBER];
+	int nnodes;
+	XaFinding findings[MAX_FINDINGS];
+	XaNode nodes[FLEXIBLE_ARRAY_MEMBER];
 } XaNodeTable;
 
 static XaNodeTable *table = NULL;
@@ -68,7 +68,7 @@ find_node(Oid dbid, Oid serverid)
 bool
 braid_xa_node_add(Oid serverid)
 {
-	XaNode	   *node;
+	XaNode *node;
 
 	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	node = find_node(MyDatabaseId, serverid);
@@ -91,7 +91,7 @@ braid_xa_node_add(Oid serverid)
 void
 braid_xa_node_remove(Oid serverid)
 {
-	XaNode	   *node;
+	XaNode *node;
 
 	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	node = find_node(MyDatabaseId, serverid);
@@ -105,7 +105,7 @@ braid_xa_node_remove(Oid serverid)
 void
 braid_xa_node_set_ready(Oid serverid, const char *version)
 {
-	XaNode	   *node;
+	XaNode *node;
 
 	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	node = find_node(MyDatabaseId, serverid);
@@ -135,7 +135,7 @@ make_unready(XaNode *node, const char *reason, const char *hint)
 void
 braid_xa_node_set_unready(Oid serverid, const char *reason, const char *hint)
 {
-	XaNode	   *node;
+	XaNode *node;
 
 	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	node = find_node(MyDatabaseId, serverid);
@@ -159,8 +159,8 @@ braid_xa_node_remove_all(Oid dbid, const char *reason)
 uint64
 braid_xa_node_sweeps_requested(Oid serverid)
 {
-	XaNode	   *node;
-	uint64		requests = 0;
+	XaNode *node;
+	uint64 requests = 0;
 
 	LWLockAcquire(&table->lock, LW_SHARED);
 	node = find_node(MyDatabaseId, serverid);
@@ -174,7 +174,7 @@ void
 braid_xa_node_sweep_done(Oid serverid, uint64 requests, TimestampTz clean_before,
 						 int64 round_trip_us)
 {
-	XaNode	   *node;
+	XaNode *node;
 
 	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	node = find_node(MyDatabaseId, serverid);
@@ -222,10 +222,10 @@ braid_xa_node_settle_finding(Oid serverid, const BraidGid *gid, XaFindingState s
 	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_FINDINGS; i++)
 	{
-		XaFinding  *f = &table->findings[i];
+		XaFinding *f = &table->findings[i];
 
-		if (f->dbid == MyDatabaseId && f->serverid == serverid &&
-			f->gid.branch == gid->branch && braid_gid_same_transaction(&f->gid, gid))
+		if (f->dbid == MyDatabaseId && f->serverid == serverid && f->gid.branch == gid->branch &&
+			braid_gid_same_transaction(&f->gid, gid))
 		{
 			f->state = state;
 			strlcpy(f->error, error ? error : "", sizeof(f->error));
@@ -239,7 +239,7 @@ braid_xa_node_settle_finding(Oid serverid, const BraidGid *gid, XaFindingState s
 static bool
 is_ready(Oid serverid, XaNode *copy)
 {
-	XaNode	   *node;
+	XaNode *node;
 
 	memset(copy, 0, sizeof(*copy));
 	LWLockAcquire(&table->lock, LW_SHARED);
@@ -254,7 +254,8 @@ static void
 raise_not_ready(Oid serverid, const XaNode *node)
 {
 	const char *reason = "the resolver of this database has not looked at it yet";
-	const char *hint = "A server can be written to once the transaction that created it has committed.  "
+	const char *hint =
+		"A server can be written to once the transaction that created it has committed.  "
 		"If that was long ago, see the server log for messages of \"braid resolver\".";
 
 	if (OidIsValid(node->dbid))
@@ -262,19 +263,18 @@ raise_not_ready(Oid serverid, const XaNode *node)
 		reason = node->reason;
 		hint = node->hint;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("server \"%s\" is not ready for atomic transactions",
-					GetForeignServer(serverid)->servername),
-			 errdetail("Reading works.  Writing does not: %s.", reason),
-			 hint[0] ? errhint("%s", hint) : errhint("See braid.participants.")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("server \"%s\" is not ready for atomic transactions",
+						   GetForeignServer(serverid)->servername),
+					errdetail("Reading works.  Writing does not: %s.", reason),
+					hint[0] ? errhint("%s", hint) : errhint("See braid.participants.")));
 }
 
 /* Sleeps until something changed or the deadline; false if it has passed. */
 static bool
 sleep_until(TimestampTz deadline, const char *wait_event)
 {
-	long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+	long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 
 	if (left <= 0)
 		return false;
@@ -285,9 +285,9 @@ sleep_until(TimestampTz deadline, const char *wait_event)
 void
 braid_xa_node_wait_ready(Oid serverid)
 {
-	XaNode		node;
+	XaNode node;
 	TimestampTz deadline;
-	bool		ready;
+	bool ready;
 
 	if (is_ready(serverid, &node))
 		return;
@@ -305,8 +305,8 @@ braid_xa_node_wait_ready(Oid serverid)
 uint64
 braid_xa_node_request_sweep(Oid dbid, Oid serverid)
 {
-	XaNode	   *node;
-	uint64		request = 0;
+	XaNode *node;
+	uint64 request = 0;
 
 	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	node = find_node(dbid, serverid);
@@ -321,8 +321,8 @@ bool
 braid_xa_node_wait_sweep(Oid serverid, uint64 request, int timeout_ms)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
-	XaNode		node;
-	bool		ready;
+	XaNode node;
+	bool ready;
 
 	ConditionVariablePrepareToSleep(&table->changed);
 	while ((ready = is_ready(serverid, &node)) && node.sweeps_done < request)

@@ -12,40 +12,38 @@
 
 typedef struct XaNode
 {
-	Oid			dbid;			/* InvalidOid: free entry */
-	Oid			serverid;
-	bool		ready;
-	bool		clean;			/* the last sweep since it is ready settled all */
-	TimestampTz clean_before;	/* what was decided before is finished there */
-	char		reason[256];	/* why it is not ready */
-	char		hint[256];		/* what to do about it */
-	char		version[32];	/* of braid there */
-	TimestampTz since;			/* ready or not ready since */
-	int64		round_trip_us;	/* of the last sweep */
-	uint64		sweeps_requested;
-	uint64		sweeps_done;	/* requests that a finished sweep has covered */
+	Oid dbid; /* InvalidOid: free entry */
+	Oid serverid;
+	bool ready;
+	bool clean;				  /* the last sweep since it is ready settled all */
+	TimestampTz clean_before; /* what was decided before is finished there */
+	char reason[256];		  /* why it is not ready */
+	char hint[256];			  /* what to do about it */
+	char version[32];		  /* of braid there */
+	TimestampTz since;		  /* ready or not ready since */
+	int64 round_trip_us;	  /* of the last sweep */
+	uint64 sweeps_requested;
+	uint64 sweeps_done; /* requests that a finished sweep has covered */
 	TimestampTz last_sweep;
 } XaNode;
 
 /* What a sweep did with a prepared transaction. */
 typedef enum XaFindingState
 {
-	XA_FINDING_ACTIVE,			/* not decided yet, or being finished */
+	XA_FINDING_ACTIVE, /* not decided yet, or being finished */
 	XA_FINDING_COMMITTED,
 	XA_FINDING_ROLLED_BACK,
-	XA_FINDING_FAILED			/* should be one of these, but see error */
+	XA_FINDING_FAILED /* should be one of these, but see error */
 } XaFindingState;
 
 typedef struct XaFinding
 {
-	Oid			dbid;			/* InvalidOid: free entry */
-	Oid			serverid;
-	BraidGid	gid;
+	Oid dbid; /* InvalidOid: free entry */
+	Oid serverid;
+	BraidGid gid;
 	TimestampTz prepared;
-	uint64		sweep;			/* sweeps_done of the node after that sweep */
 	XaFindingState state;
-	bool		commit;			/* the decision; not for ACTIVE */
-	char		error[128];
+	char error[128];
 } XaFinding;
 
 /* ---- for the resolver of a database */
@@ -69,8 +67,8 @@ extern void braid_xa_node_sweep_done(Oid serverid, uint64 requests, TimestampTz 
 /* Replaces the findings of earlier sweeps of the server. */
 extern void braid_xa_node_forget_findings(Oid serverid);
 extern void braid_xa_node_add_finding(const XaFinding *finding);
-extern void braid_xa_node_settle_finding(Oid serverid, const BraidGid *gid,
-										 XaFindingState state, const char *error);
+extern void braid_xa_node_settle_finding(Oid serverid, const BraidGid *gid, XaFindingState state,
+										 const char *error);
 
 /* ---- for backends */
 
@@ -92,4 +90,4 @@ extern bool braid_xa_node_read_finding(int i, XaFinding *copy);
 
 extern void braid_xa_node_init(void);
 
-#endif							/* BRAID_XA_NODE_H */
+#endif /* BRAID_XA_NODE_H */

@@ -59,20 +59,22 @@ static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
 static void
 enlist(const char *text)
 {
-	BraidGid	gid;
+	BraidGid gid;
 
 	if (!braid_gid_parse(text, &gid))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" is not the name of a branch of a global transaction", text)));
 	if (!IsTransactionBlock())
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
-				 errmsg("a branch of a global transaction can only be enlisted in a transaction block")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
+			 errmsg(
+				 "a branch of a global transaction can only be enlisted in a transaction block")));
 	if (enlisted_gid[0] != '\0' && strcmp(enlisted_gid, text) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("transaction is already branch \"%s\" of a global transaction", enlisted_gid)));
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("transaction is already branch \"%s\" of a global transaction",
+							   enlisted_gid)));
 	strlcpy(enlisted_gid, text, sizeof(enlisted_gid));
 }
 
@@ -84,19 +86,17 @@ Datum
 braid_sql_enlist(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	Datum		gid;
-	bool		isnull;
-	bool		known_before;
+	Datum gid;
+	bool isnull;
+	bool known_before;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" must be called as an UPDATE trigger", "enlist")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"%s\" must be called as an UPDATE trigger", "enlist")));
 	gid = heap_getattr(trigger->tg_newtuple, 1, RelationGetDescr(trigger->tg_relation), &isnull);
 	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("name of a branch must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("name of a branch must not be null")));
 	known_before = enlisted_gid[0] != '\0';
 	enlist(TextDatumGetCString(gid));
 	if (known_before)
@@ -108,7 +108,7 @@ braid_sql_enlist(PG_FUNCTION_ARGS)
 static void
 post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate)
 {
-	char		gid[BRAID_GID_LEN];
+	char gid[BRAID_GID_LEN];
 
 	if (prev_post_parse_analyze)
 		prev_post_parse_analyze(pstate, query, jstate);
@@ -156,21 +156,21 @@ process_commit(PlannedStmt *pstmt)
 static bool
 finishes_as_resolver(TransactionStmt *stmt)
 {
-	BraidGid	gid;
+	BraidGid gid;
 
 	if (stmt->kind != TRANS_STMT_COMMIT_PREPARED && stmt->kind != TRANS_STMT_ROLLBACK_PREPARED)
 		return false;
 	return braid_gid_parse(stmt->gid, &gid) && !superuser() &&
-		GetUserId() == get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
+		   GetUserId() == get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
 }
 
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
-				ProcessUtilityContext context, ParamListInfo params,
-				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+				DestReceiver *dest, QueryCompletion *qc)
 {
-	Oid			userid = InvalidOid;
-	int			sec_context = 0;
+	Oid userid = InvalidOid;
+	int sec_context = 0;
 
 	if (IsA(pstmt->utilityStmt, TransactionStmt))
 	{
@@ -192,8 +192,8 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 								   sec_context | SECURITY_LOCAL_USERID_CHANGE);
 		}
 	}
-	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
-		(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
+		pstmt, query, read_only_tree, context, params, env, dest, qc);
 	if (OidIsValid(userid))
 		SetUserIdAndSecContext(userid, sec_context);
 }

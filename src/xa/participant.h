@@ -7,4 +7,4 @@
 
 extern void braid_xa_participant_init(void);
 
-#endif							/* BRAID_XA_PARTICIPANT_H */
+#endif /* BRAID_XA_PARTICIPANT_H */

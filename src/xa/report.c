@@ -38,13 +38,13 @@ Datum
 braid_sql_xa_nodes(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsi = (ReturnSetInfo *) fcinfo->resultinfo;
-	XaNode		node;
+	XaNode node;
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; braid_xa_node_read(i, &node); i++)
 	{
-		Datum		v[9];
-		bool		n[9] = {false};
+		Datum v[9];
+		bool n[9] = {false};
 
 		if (node.dbid != MyDatabaseId)
 			continue;
@@ -104,11 +104,11 @@ braid_sql_xa_transactions(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; braid_xa_transaction_read(i, t); i++)
 	{
-		Datum		servers[BRAID_XA_MAX_BRANCHES];
-		Datum		states[BRAID_XA_MAX_BRANCHES];
-		char		gid[BRAID_GID_LEN];
-		Datum		v[9];
-		bool		n[9] = {false};
+		Datum servers[BRAID_XA_MAX_BRANCHES];
+		Datum states[BRAID_XA_MAX_BRANCHES];
+		char gid[BRAID_GID_LEN];
+		Datum v[9];
+		bool n[9] = {false};
 
 		if (t->state == XA_FREE || t->dbid != MyDatabaseId)
 			continue;
@@ -122,10 +122,10 @@ braid_sql_xa_transactions(PG_FUNCTION_ARGS)
 		v[2] = Int32GetDatum(t->pid);
 		v[3] = time_or_null(t->started, &n[3]);
 		v[4] = time_or_null(t->decided, &n[4]);
-		v[5] = PointerGetDatum(construct_array(servers, t->nbranches, OIDOID, sizeof(Oid), true,
-											   TYPALIGN_INT));
-		v[6] = PointerGetDatum(construct_array(states, t->nbranches, TEXTOID, -1, false,
-											   TYPALIGN_INT));
+		v[5] = PointerGetDatum(
+			construct_array(servers, t->nbranches, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+		v[6] = PointerGetDatum(
+			construct_array(states, t->nbranches, TEXTOID, -1, false, TYPALIGN_INT));
 		v[7] = Int32GetDatum(t->attempts);
 		v[8] = text_or_null(t->last_error, &n[8]);
 		tuplestore_putvalues(rsi->setResult, rsi->setDesc, v, n);
@@ -155,14 +155,14 @@ Datum
 braid_sql_xa_findings(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsi = (ReturnSetInfo *) fcinfo->resultinfo;
-	XaFinding	f;
+	XaFinding f;
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; braid_xa_node_read_finding(i, &f); i++)
 	{
-		char		gid[BRAID_GID_LEN];
-		Datum		v[5];
-		bool		n[5] = {false};
+		char gid[BRAID_GID_LEN];
+		Datum v[5];
+		bool n[5] = {false};
 
 		if (f.dbid != MyDatabaseId)
 			continue;
@@ -180,9 +180,9 @@ braid_sql_xa_findings(PG_FUNCTION_ARGS)
 Datum
 braid_sql_xa_sweep(PG_FUNCTION_ARGS)
 {
-	Oid			serverid = PG_GETARG_OID(0);
-	int			timeout_ms = PG_GETARG_INT32(1);
-	uint64		request = braid_xa_node_request_sweep(MyDatabaseId, serverid);
+	Oid serverid = PG_GETARG_OID(0);
+	int timeout_ms = PG_GETARG_INT32(1);
+	uint64 request = braid_xa_node_request_sweep(MyDatabaseId, serverid);
 
 	if (request == 0)
 		PG_RETURN_BOOL(false);

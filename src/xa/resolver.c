@@ -39,7 +39,7 @@
 #define MAX_NAP_MS 10000
 
 static XaIdentity identity;
-static List *sessions = NIL;	/* of XaSession */
+static List *sessions = NIL; /* of XaSession */
 static bool servers_changed = true;
 
 static WaitEventSet *wait_set = NULL;
@@ -61,9 +61,9 @@ note_change(Datum arg, int cacheid, uint32 hashvalue)
 static XaSession *
 find_session(Oid serverid)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, sessions)
+	foreach (lc, sessions)
 		if (((XaSession *) lfirst(lc))->serverid == serverid)
 			return lfirst(lc);
 	return NULL;
@@ -94,7 +94,7 @@ static void
 follow_server(Oid serverid, MemoryContext lasting)
 {
 	XaConnectionOptions options;
-	XaSession  *s = find_session(serverid);
+	XaSession *s = find_session(serverid);
 	MemoryContext old;
 
 	braid_xa_server_create_enlist_table(serverid);
@@ -108,15 +108,14 @@ follow_server(Oid serverid, MemoryContext lasting)
 	if (s && strcmp(s->name, GetForeignServer(serverid)->servername) != 0)
 		s->name = pstrdup(GetForeignServer(serverid)->servername);
 	if (!s && braid_xa_node_add(serverid))
-		sessions = lappend(sessions, braid_xa_session_create(serverid,
-															 GetForeignServer(serverid)->servername,
-															 identity.coordinator, &options));
+		sessions = lappend(sessions,
+						   braid_xa_session_create(serverid, GetForeignServer(serverid)->servername,
+												   identity.coordinator, &options));
 	else if (!s)
-		ereport(LOG,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("server \"%s\" cannot be written to: there are too many servers",
-						GetForeignServer(serverid)->servername),
-				 errhint("Raise \"braid.xa_max_servers\" and restart the server.")));
+		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					  errmsg("server \"%s\" cannot be written to: there are too many servers",
+							 GetForeignServer(serverid)->servername),
+					  errhint("Raise \"braid.xa_max_servers\" and restart the server.")));
 	MemoryContextSwitchTo(old);
 }
 
@@ -124,22 +123,22 @@ follow_server(Oid serverid, MemoryContext lasting)
 static void
 follow_servers(void)
 {
-	List	   *servers;
-	List	   *gone = NIL;
-	ListCell   *lc;
+	List *servers;
+	List *gone = NIL;
+	ListCell *lc;
 
 	servers_changed = false;
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	servers = braid_xa_server_list(InvalidOid, InvalidOid);
-	foreach(lc, servers)
+	foreach (lc, servers)
 		follow_server(lfirst_oid(lc), TopMemoryContext);
-	foreach(lc, sessions)
+	foreach (lc, sessions)
 		if (!list_member_oid(servers, ((XaSession *) lfirst(lc))->serverid))
 			gone = lappend(gone, lfirst(lc));
-	foreach(lc, gone)
+	foreach (lc, gone)
 	{
-		XaSession  *s = lfirst(lc);
+		XaSession *s = lfirst(lc);
 
 		forget_session(s, "it was dropped");
 		braid_xa_node_remove(s->serverid);
@@ -154,17 +153,17 @@ follow_servers(void)
 static void
 take_queue(void)
 {
-	int			slot;
+	int slot;
 
 	while ((slot = braid_xa_transaction_dequeue(MyDatabaseId)) >= 0)
 	{
 		XaTransaction *t = braid_xa_transaction_slot(slot);
-		int			nbranches = t->nbranches;
+		int nbranches = t->nbranches;
 
 		/* When the last branch has ended, the slot is another's. */
 		for (int i = 0; i < nbranches; i++)
 		{
-			XaSession  *s;
+			XaSession *s;
 
 			if (t->branches[i].state != XA_BRANCH_QUEUED)
 				continue;
@@ -183,8 +182,8 @@ take_queue(void)
 static List *
 clean_servers(bool *waiting)
 {
-	List	   *clean = NIL;
-	XaNode		node;
+	List *clean = NIL;
+	XaNode node;
 
 	*waiting = false;
 	for (int i = 0; braid_xa_node_read(i, &node); i++)
@@ -202,15 +201,15 @@ clean_servers(bool *waiting)
 static void
 tend_rotation(void)
 {
-	List	   *clean;
-	bool		waiting;
-	ListCell   *lc;
+	List *clean;
+	bool waiting;
+	ListCell *lc;
 
 	if (!rotation_waits)
 	{
 		if (!braid_xa_decision_rotation_begin(&rotation_servers, &rotation_decided_before))
 			return;
-		foreach(lc, rotation_servers)
+		foreach (lc, rotation_servers)
 			(void) braid_xa_node_request_sweep(MyDatabaseId, lfirst_oid(lc));
 		rotation_deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 30000);
 		rotation_waits = true;
@@ -231,19 +230,19 @@ tend_rotation(void)
 static void
 rebuild_wait_set(void)
 {
-	int			n = 2;
-	ListCell   *lc;
+	int n = 2;
+	ListCell *lc;
 
 	if (wait_set)
 		FreeWaitEventSet(wait_set);
-	foreach(lc, sessions)
+	foreach (lc, sessions)
 		n += BRAID_XA_MAX_CONNECTIONS;
 	wait_set = braid_compat_create_wait_event_set(n);
 	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	foreach(lc, sessions)
+	foreach (lc, sessions)
 	{
-		XaSession  *s = lfirst(lc);
+		XaSession *s = lfirst(lc);
 
 		for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
 		{
@@ -259,12 +258,12 @@ rebuild_wait_set(void)
 static uint64
 wait_set_fingerprint(void)
 {
-	uint64		sum = 17;
-	ListCell   *lc;
+	uint64 sum = 17;
+	ListCell *lc;
 
-	foreach(lc, sessions)
+	foreach (lc, sessions)
 	{
-		XaSession  *s = lfirst(lc);
+		XaSession *s = lfirst(lc);
 
 		for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
 		{
@@ -281,11 +280,11 @@ wait_set_fingerprint(void)
 static void
 advance_connection(XaConnection *c)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, sessions)
+	foreach (lc, sessions)
 	{
-		XaSession  *s = lfirst(lc);
+		XaSession *s = lfirst(lc);
 
 		if (c >= s->connections && c < s->connections + BRAID_XA_MAX_CONNECTIONS)
 			braid_xa_session_advance(s, c);
@@ -297,9 +296,9 @@ wait_for_events(long nap)
 {
 	static uint64 fingerprint = 0;
 	static uint32 wait_event = 0;
-	WaitEvent	events[64];
-	uint64		now = wait_set_fingerprint();
-	int			n;
+	WaitEvent events[64];
+	uint64 now = wait_set_fingerprint();
+	int n;
 
 	if (wait_event == 0)
 		wait_event = braid_compat_wait_event("BraidResolverMain");
@@ -343,14 +342,14 @@ begin(void)
 void
 braid_xa_resolver_main(void)
 {
-	MemoryContext turn = AllocSetContextCreate(TopMemoryContext, "braid resolver turn",
-											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext turn =
+		AllocSetContextCreate(TopMemoryContext, "braid resolver turn", ALLOCSET_DEFAULT_SIZES);
 
 	begin();
 	for (;;)
 	{
-		long		nap = MAX_NAP_MS;
-		ListCell   *lc;
+		long nap = MAX_NAP_MS;
+		ListCell *lc;
 
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -368,7 +367,7 @@ braid_xa_resolver_main(void)
 		take_queue();
 		if (sessions == NIL)
 			return;
-		foreach(lc, sessions)
+		foreach (lc, sessions)
 			nap = Min(nap, braid_xa_session_tend(lfirst(lc)));
 		tend_rotation();
 		MemoryContextSwitchTo(turn);

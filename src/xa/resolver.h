@@ -7,4 +7,4 @@
 
 extern void braid_xa_resolver_main(void);
 
-#endif							/* BRAID_XA_RESOLVER_H */
+#endif /* BRAID_XA_RESOLVER_H */

@@ -39,8 +39,8 @@
 bool
 braid_xa_wrapper_is_ours(Oid fdwid)
 {
-	List	   *name = list_make2(makeString("braid"), makeString("braid_fdw_handler"));
-	Oid			handler;
+	List *name = list_make2(makeString("braid"), makeString("braid_fdw_handler"));
+	Oid handler;
 
 	if (!OidIsValid(get_namespace_oid("braid", true)))
 		return false;
@@ -57,10 +57,10 @@ braid_xa_server_is_ours(Oid serverid)
 List *
 braid_xa_server_list(Oid fdwid, Oid owner)
 {
-	List	   *servers = NIL;
-	Relation	rel = table_open(ForeignServerRelationId, AccessShareLock);
+	List *servers = NIL;
+	Relation rel = table_open(ForeignServerRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple	tup;
+	HeapTuple tup;
 
 	while (HeapTupleIsValid(tup = systable_getnext(scan)))
 	{
@@ -85,7 +85,7 @@ braid_xa_server_enlist_table(Oid serverid)
 static bool
 enlist_table_exists(Oid serverid)
 {
-	Oid			nspid = get_namespace_oid("braid_internal", false);
+	Oid nspid = get_namespace_oid("braid_internal", false);
 
 	return OidIsValid(get_relname_relid(psprintf("enlist_%u", serverid), nspid));
 }
@@ -94,13 +94,12 @@ enlist_table_exists(Oid serverid)
 static void
 run_as_superuser(const char *sql)
 {
-	Oid			userid;
-	int			sec_context;
-	int			rc;
+	Oid userid;
+	int sec_context;
+	int rc;
 
 	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
-						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
 	rc = SPI_execute(sql, false, 0);
 	if (rc != SPI_OK_UTILITY)
@@ -112,7 +111,7 @@ run_as_superuser(const char *sql)
 void
 braid_xa_server_create_enlist_table(Oid serverid)
 {
-	char	   *table = braid_xa_server_enlist_table(serverid);
+	char *table = braid_xa_server_enlist_table(serverid);
 	const char *server;
 
 	LockDatabaseObject(ForeignServerRelationId, serverid, 0, ShareLock);
@@ -122,7 +121,8 @@ braid_xa_server_create_enlist_table(Oid serverid)
 	server = quote_identifier(GetForeignServer(serverid)->servername);
 	run_as_superuser(psprintf("CREATE FOREIGN TABLE %s (gid pg_catalog.text) SERVER %s "
 							  "OPTIONS (schema_name 'braid_internal', table_name 'enlist', "
-							  "use_remote_estimate 'false')", table, server));
+							  "use_remote_estimate 'false')",
+							  table, server));
 
 	/* In this order: pg_dump dumps what is granted on a member later. */
 	run_as_superuser(psprintf("GRANT SELECT, UPDATE ON %s TO PUBLIC", table));
@@ -132,7 +132,7 @@ braid_xa_server_create_enlist_table(Oid serverid)
 void
 braid_xa_server_drop_enlist_table(Oid serverid)
 {
-	char	   *table = braid_xa_server_enlist_table(serverid);
+	char *table = braid_xa_server_enlist_table(serverid);
 
 	LockDatabaseObject(ForeignServerRelationId, serverid, 0, AccessExclusiveLock);
 	if (!enlist_table_exists(serverid))

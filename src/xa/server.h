@@ -29,4 +29,4 @@ extern void braid_xa_server_drop_enlist_table(Oid serverid);
 /* The table's qualified and quoted name. */
 extern char *braid_xa_server_enlist_table(Oid serverid);
 
-#endif							/* BRAID_XA_SERVER_H */
+#endif /* BRAID_XA_SERVER_H */

@@ -57,18 +57,18 @@ typedef enum JobKind
 {
 	JOB_VERIFY,
 	JOB_SWEEP,
-	JOB_FINISH,					/* commit a branch of a transaction under way */
-	JOB_RECOVER					/* commit or roll back what a sweep has found */
+	JOB_FINISH, /* commit a branch of a transaction under way */
+	JOB_RECOVER /* commit or roll back what a sweep has found */
 } JobKind;
 
 typedef struct Job
 {
-	dlist_node	node;			/* in XaSession.jobs */
-	JobKind		kind;
-	BraidGid	gid;			/* FINISH, RECOVER */
-	int			slot;			/* FINISH */
-	bool		commit;			/* RECOVER */
-	int			attempts;
+	dlist_node node; /* in XaSession.jobs */
+	JobKind kind;
+	BraidGid gid; /* FINISH, RECOVER */
+	int slot;	  /* FINISH */
+	bool commit;  /* RECOVER */
+	int attempts;
 } Job;
 
 static void fail_connection(XaSession *s, XaConnection *c, const char *reason);
@@ -83,7 +83,7 @@ XaSession *
 braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
 						const XaConnectionOptions *options)
 {
-	XaSession  *s = palloc0(sizeof(XaSession));
+	XaSession *s = palloc0(sizeof(XaSession));
 
 	s->serverid = serverid;
 	s->name = pstrdup(name);
@@ -100,7 +100,7 @@ braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
 static Job *
 make_job(JobKind kind)
 {
-	Job		   *job = MemoryContextAllocZero(TopMemoryContext, sizeof(Job));
+	Job *job = MemoryContextAllocZero(TopMemoryContext, sizeof(Job));
 
 	job->kind = kind;
 	return job;
@@ -137,8 +137,8 @@ give_up_job(XaSession *s, Job *job, const char *reason)
 static void
 send_job(XaSession *s, XaConnection *c, Job *job)
 {
-	char		gid[BRAID_GID_LEN];
-	char		sql[BRAID_GID_LEN + 64];
+	char gid[BRAID_GID_LEN];
+	char sql[BRAID_GID_LEN + 64];
 
 	/* A gid consists of letters, digits and colons: nothing to quote. */
 	snprintf(sql, sizeof(sql), "%s PREPARED '%s'",
@@ -160,7 +160,7 @@ send_job(XaSession *s, XaConnection *c, Job *job)
 static void
 dispatch(XaSession *s, TimestampTz now)
 {
-	int			opening = 0;
+	int opening = 0;
 
 	for (int i = 0; i < braid_xa_resolver_connections && s->njobs > 0 && s->ready; i++)
 	{
@@ -168,15 +168,14 @@ dispatch(XaSession *s, TimestampTz now)
 
 		if (c->state == XA_CONNECTION_IDLE)
 		{
-			Job		   *job = dlist_container(Job, node, dlist_pop_head_node(&s->jobs));
+			Job *job = dlist_container(Job, node, dlist_pop_head_node(&s->jobs));
 
 			s->njobs--;
 			send_job(s, c, job);
 		}
 		else if (c->state == XA_CONNECTION_CONNECTING)
 			opening++;
-		else if (c->state == XA_CONNECTION_CLOSED && opening < s->njobs &&
-				 s->more_at <= now)
+		else if (c->state == XA_CONNECTION_CLOSED && opening < s->njobs && s->more_at <= now)
 		{
 			const char *error;
 
@@ -190,7 +189,7 @@ dispatch(XaSession *s, TimestampTz now)
 void
 braid_xa_session_finish(XaSession *s, int slot, int branch)
 {
-	Job		   *job = make_job(JOB_FINISH);
+	Job *job = make_job(JOB_FINISH);
 
 	job->slot = slot;
 	job->gid = braid_xa_transaction_slot(slot)->gid;
@@ -232,7 +231,7 @@ braid_xa_session_close(XaSession *s, const char *reason, const char *hint)
 static char *
 one_line(const char *message)
 {
-	char	   *copy = pstrdup(message);
+	char *copy = pstrdup(message);
 
 	for (char *p = copy; *p; p++)
 		if (*p == '\n' || *p == '\t')
@@ -253,14 +252,13 @@ close_unreachable(XaSession *s, const char *error)
 static void
 fail_connection(XaSession *s, XaConnection *c, const char *reason)
 {
-	char	   *line = one_line(reason);
-	Job		   *job = c->job;
+	char *line = one_line(reason);
+	Job *job = c->job;
 
 	if (c == control(s))
 	{
 		if (s->ready)
-			ereport(LOG,
-					(errmsg("lost the connection to server \"%s\": %s", s->name, line)));
+			ereport(LOG, (errmsg("lost the connection to server \"%s\": %s", s->name, line)));
 		close_unreachable(s, line);
 		return;
 	}
@@ -289,9 +287,10 @@ fence_key(XaSession *s)
 static void
 refuse_without_password(XaSession *s)
 {
-	braid_xa_session_close(s, "its owner is not a superuser, and the resolver's connection does not use a password",
-						   "Give the password in the user mapping for role \"" BRAID_XA_RESOLVER_ROLE "\", "
-						   "or let a superuser own the server.");
+	braid_xa_session_close(
+		s, "its owner is not a superuser, and the resolver's connection does not use a password",
+		"Give the password in the user mapping for role \"" BRAID_XA_RESOLVER_ROLE "\", "
+		"or let a superuser own the server.");
 }
 
 /*
@@ -303,12 +302,13 @@ static void
 begin_verify(XaSession *s)
 {
 	XaConnection *c = control(s);
-	char	   *sql = psprintf("SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'braid'), "
-							   "pg_catalog.current_setting('braid.xa_protocol', true), "
-							   "pg_catalog.current_setting('max_prepared_transactions'), "
-							   "pg_catalog.pg_is_in_recovery(), "
-							   "pg_catalog.pg_try_advisory_lock(%lld)",
-							   (long long) fence_key(s));
+	char *sql =
+		psprintf("SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'braid'), "
+				 "pg_catalog.current_setting('braid.xa_protocol', true), "
+				 "pg_catalog.current_setting('max_prepared_transactions'), "
+				 "pg_catalog.pg_is_in_recovery(), "
+				 "pg_catalog.pg_try_advisory_lock(%lld)",
+				 (long long) fence_key(s));
 
 	if (s->options.needs_password && !PQconnectionUsedPassword(c->pg))
 	{
@@ -348,7 +348,8 @@ find_fault(PGresult *r, const char **hint)
 	}
 	if (strcmp(PQgetvalue(r, 0, 2), "0") == 0)
 	{
-		*hint = "Set \"max_prepared_transactions\" in its postgresql.conf to at least its \"max_connections\" and restart it.";
+		*hint =
+			"Set \"max_prepared_transactions\" in its postgresql.conf to at least its \"max_connections\" and restart it.";
 		return "prepared transactions are disabled there";
 	}
 	if (strcmp(PQgetvalue(r, 0, 3), "t") == 0)
@@ -358,7 +359,8 @@ find_fault(PGresult *r, const char **hint)
 	}
 	if (strcmp(PQgetvalue(r, 0, 4), "t") != 0)
 	{
-		*hint = "Stop the other one, or give this database an identity of its own with braid_internal.new_identity().";
+		*hint =
+			"Stop the other one, or give this database an identity of its own with braid_internal.new_identity().";
 		return "another server with the identity of this one, a clone or an old primary, is connected to it";
 	}
 	return NULL;
@@ -388,12 +390,12 @@ static void
 begin_sweep(XaSession *s)
 {
 	XaConnection *c = control(s);
-	char		prefix[BRAID_GID_LEN];
-	char	   *sql = psprintf("SELECT gid, pg_catalog.extract('epoch', prepared) "
-							   "FROM pg_catalog.pg_prepared_xacts "
-							   "WHERE database = pg_catalog.current_database() "
-							   "AND pg_catalog.starts_with(gid, '%s')",
-							   braid_gid_prefix(s->coordinator, prefix));
+	char prefix[BRAID_GID_LEN];
+	char *sql = psprintf("SELECT gid, pg_catalog.extract('epoch', prepared) "
+						 "FROM pg_catalog.pg_prepared_xacts "
+						 "WHERE database = pg_catalog.current_database() "
+						 "AND pg_catalog.starts_with(gid, '%s')",
+						 braid_gid_prefix(s->coordinator, prefix));
 
 	s->sweeping = true;
 	s->sweep_failed = false;
@@ -425,11 +427,11 @@ end_sweep_if_complete(XaSession *s)
 static int
 sift_prepared(XaSession *s, PGresult *p, BraidGid *found)
 {
-	int			nfound = 0;
+	int nfound = 0;
 
 	for (int i = 0; i < PQntuples(p); i++)
 	{
-		XaFinding	f = {0};
+		XaFinding f = {0};
 		TimestampTz decided;
 
 		if (!braid_gid_parse(PQgetvalue(p, i, 0), &f.gid) || f.gid.coordinator != s->coordinator)
@@ -437,7 +439,6 @@ sift_prepared(XaSession *s, PGresult *p, BraidGid *found)
 		f.dbid = MyDatabaseId;
 		f.serverid = s->serverid;
 		f.prepared = time_t_to_timestamptz((pg_time_t) atof(PQgetvalue(p, i, 1)));
-		f.sweep = s->sweep_requests;
 		if (braid_xa_transaction_is_live(&f.gid, &decided))
 		{
 			f.state = XA_FINDING_ACTIVE;
@@ -457,9 +458,9 @@ sift_prepared(XaSession *s, PGresult *p, BraidGid *found)
 static void
 settle_prepared(XaSession *s, PGresult *p)
 {
-	BraidGid   *found = palloc(sizeof(BraidGid) * (PQntuples(p) + 1));
-	bool	   *committed = palloc(sizeof(bool) * (PQntuples(p) + 1));
-	int			nfound;
+	BraidGid *found = palloc(sizeof(BraidGid) * (PQntuples(p) + 1));
+	bool *committed = palloc(sizeof(bool) * (PQntuples(p) + 1));
+	int nfound;
 
 	braid_xa_node_forget_findings(s->serverid);
 	nfound = sift_prepared(s, p, found);
@@ -475,7 +476,7 @@ settle_prepared(XaSession *s, PGresult *p)
 	}
 	for (int i = 0; i < nfound; i++)
 	{
-		Job		   *job = make_job(JOB_RECOVER);
+		Job *job = make_job(JOB_RECOVER);
 
 		job->gid = found[i];
 		job->commit = committed[i];
@@ -494,9 +495,8 @@ end_sweep_query(XaSession *s, PGresult *r)
 		settle_prepared(s, r);
 	else
 	{
-		ereport(LOG,
-				(errmsg("could not list the prepared transactions of server \"%s\": %s",
-						s->name, one_line(PQresultErrorMessage(r)))));
+		ereport(LOG, (errmsg("could not list the prepared transactions of server \"%s\": %s",
+							 s->name, one_line(PQresultErrorMessage(r)))));
 		s->sweep_failed = true;
 	}
 }
@@ -536,22 +536,20 @@ static void
 end_recover(XaSession *s, Job *job, PGresult *r)
 {
 	const char *error = finish_error(r);
-	char		gid[BRAID_GID_LEN];
+	char gid[BRAID_GID_LEN];
 
 	braid_gid_format(&job->gid, gid);
 	s->recovering--;
 	if (error)
 	{
 		s->sweep_failed = true;
-		ereport(LOG,
-				(errmsg("could not finish prepared transaction \"%s\" on server \"%s\": %s",
-						gid, s->name, error)));
+		ereport(LOG, (errmsg("could not finish prepared transaction \"%s\" on server \"%s\": %s",
+							 gid, s->name, error)));
 		braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, error);
 		return;
 	}
-	ereport(LOG,
-			(errmsg("recovery has %s prepared transaction \"%s\" on server \"%s\"",
-					job->commit ? "committed" : "rolled back", gid, s->name)));
+	ereport(LOG, (errmsg("recovery has %s prepared transaction \"%s\" on server \"%s\"",
+						 job->commit ? "committed" : "rolled back", gid, s->name)));
 	braid_xa_node_settle_finding(s->serverid, &job->gid,
 								 job->commit ? XA_FINDING_COMMITTED : XA_FINDING_ROLLED_BACK, NULL);
 }
@@ -559,8 +557,8 @@ end_recover(XaSession *s, Job *job, PGresult *r)
 static void
 process_result(XaSession *s, XaConnection *c)
 {
-	PGresult   *r = braid_xa_connection_take_result(c);
-	Job		   *job = c->job;
+	PGresult *r = braid_xa_connection_take_result(c);
+	Job *job = c->job;
 
 	c->job = NULL;
 	switch (job->kind)
@@ -609,7 +607,7 @@ braid_xa_session_advance(XaSession *s, XaConnection *c)
 static long
 check_time_outs(XaSession *s, TimestampTz now)
 {
-	long		nap = LONG_MAX;
+	long nap = LONG_MAX;
 
 	for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
 	{
@@ -652,7 +650,7 @@ tend_control(XaSession *s, TimestampTz now)
 static long
 tend_sweep(XaSession *s, TimestampTz now)
 {
-	uint64		requests = braid_xa_node_sweeps_requested(s->serverid);
+	uint64 requests = braid_xa_node_sweeps_requested(s->serverid);
 
 	if (!s->ready || s->sweeping)
 		return LONG_MAX;
@@ -675,7 +673,7 @@ long
 braid_xa_session_tend(XaSession *s)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	long		nap = check_time_outs(s, now);
+	long nap = check_time_outs(s, now);
 
 	nap = Min(nap, tend_control(s, now));
 	nap = Min(nap, tend_sweep(s, now));

@@ -11,34 +11,34 @@
 
 typedef struct XaSession
 {
-	Oid			serverid;
-	char	   *name;			/* of the server */
-	uint64		coordinator;	/* our identity */
+	Oid serverid;
+	char *name;			/* of the server */
+	uint64 coordinator; /* our identity */
 	XaConnectionOptions options;
 
 	/* connections[0] verifies, holds the fence and sweeps; all finish branches */
 	XaConnection connections[BRAID_XA_MAX_CONNECTIONS];
-	bool		ready;
-	bool		tried;			/* has failed at least once */
-	TimestampTz more_at;		/* no further connection before */
-	TimestampTz retry_at;		/* no connection attempt before */
-	int			retry_ms;
+	bool ready;
+	bool tried;			  /* has failed at least once */
+	TimestampTz more_at;  /* no further connection before */
+	TimestampTz retry_at; /* no connection attempt before */
+	int retry_ms;
 
-	dlist_head	jobs;			/* that no connection has taken yet */
-	int			njobs;
+	dlist_head jobs; /* that no connection has taken yet */
+	int njobs;
 
 	/* The sweep under way, see session.c. */
-	bool		sweeping;
-	bool		sweep_failed;
-	int			recovering;		/* its commands that have not ended */
-	uint64		sweep_requests; /* that it answers */
+	bool sweeping;
+	bool sweep_failed;
+	int recovering;		   /* its commands that have not ended */
+	uint64 sweep_requests; /* that it answers */
 	TimestampTz sweep_began;
 	TimestampTz sweep_clean_before;
-	int64		sweep_us;
+	int64 sweep_us;
 
 	TimestampTz next_sweep;
-	int			sweep_delay_ms;
-	uint64		requests_seen;
+	int sweep_delay_ms;
+	uint64 requests_seen;
 } XaSession;
 
 /* Allocates in the current context, which must live as long as the session. */
@@ -60,4 +60,4 @@ extern void braid_xa_session_advance(XaSession *s, XaConnection *c);
  */
 extern long braid_xa_session_tend(XaSession *s);
 
-#endif							/* BRAID_XA_SESSION_H */
+#endif /* BRAID_XA_SESSION_H */

@@ -5,14 +5,14 @@
 #ifndef BRAID_XA_SETTINGS_H
 #define BRAID_XA_SETTINGS_H
 
-extern int	braid_xa_ready_timeout; /* ms */
-extern int	braid_xa_finish_timeout;	/* ms */
-extern int	braid_xa_recovery_interval; /* ms */
-extern int	braid_xa_resolver_connections;
-extern int	braid_xa_max_servers;
+extern int braid_xa_ready_timeout;	   /* ms */
+extern int braid_xa_finish_timeout;	   /* ms */
+extern int braid_xa_recovery_interval; /* ms */
+extern int braid_xa_resolver_connections;
+extern int braid_xa_max_servers;
 
 /* Kind of the resolver among the background workers; see common/worker.h. */
-extern int	braid_xa_resolver_kind;
+extern int braid_xa_resolver_kind;
 
 /* The protocol between coordinators and participants; changes with its meaning. */
 #define BRAID_XA_PROTOCOL "1"
@@ -20,4 +20,4 @@ extern int	braid_xa_resolver_kind;
 /* Role as which a resolver connects to a participant. */
 #define BRAID_XA_RESOLVER_ROLE "braid_resolver"
 
-#endif							/* BRAID_XA_SETTINGS_H */
+#endif /* BRAID_XA_SETTINGS_H */

@@ -24,9 +24,9 @@ braid_xa_tag_append(const char *sql, const char *gid)
 bool
 braid_xa_tag_find(const char *sql, char *gid)
 {
-	size_t		end = strlen(sql);
-	size_t		begin;
-	size_t		len;
+	size_t end = strlen(sql);
+	size_t begin;
+	size_t len;
 
 	if (end < strlen(TAG_BEGIN) + strlen(TAG_END) || sql[end - 1] != '/' || sql[end - 2] != '*')
 		return false;

@@ -11,4 +11,4 @@ extern char *braid_xa_tag_append(const char *sql, const char *gid);
 /* The gid in the tag of a statement, into a buffer of BRAID_GID_LEN; false: none. */
 extern bool braid_xa_tag_find(const char *sql, char *gid);
 
-#endif							/* BRAID_XA_TAG_H */
+#endif /* BRAID_XA_TAG_H */

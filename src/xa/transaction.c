@@ -31,24 +31,24 @@
 #include "xa/settings.h"
 #include "xa/transaction.h"
 
-#define SPARE_SLOTS 256			/* beyond one per backend: unfinished ones */
-#define MAX_QUEUES 1024		/* as many as identities */
+#define SPARE_SLOTS 256 /* beyond one per backend: unfinished ones */
+#define MAX_QUEUES 1024 /* as many as identities */
 
 /* Transactions of one database that its resolver has yet to take. */
 typedef struct XaQueue
 {
-	Oid			dbid;
-	int			head;			/* -1: empty */
-	int			tail;
+	Oid dbid;
+	int head; /* -1: empty */
+	int tail;
 } XaQueue;
 
 typedef struct XaPool
 {
-	LWLock		lock;			/* guards all that follows */
-	int			nslots;
-	int			last_taken;		/* where to look for a free slot */
-	int			nqueues;
-	XaQueue		queues[MAX_QUEUES];
+	LWLock lock; /* guards all that follows */
+	int nslots;
+	int last_taken; /* where to look for a free slot */
+	int nqueues;
+	XaQueue queues[MAX_QUEUES];
 	XaTransaction slots[FLEXIBLE_ARRAY_MEMBER];
 } XaPool;
 
@@ -69,13 +69,14 @@ pool_size(void)
 static void
 pool_init(void *area)
 {
-	XaPool	   *p = area;
+	XaPool *p = area;
 
 	braid_shmem_init_lock(&p->lock);
 	p->nslots = pool_slots();
 }
 
-static const BraidShmemArea pool_area = {"braid xa transactions", pool_size, pool_init, (void **) &pool};
+static const BraidShmemArea pool_area = {"braid xa transactions", pool_size, pool_init,
+										 (void **) &pool};
 
 XaTransaction *
 braid_xa_transaction_slot(int slot)
@@ -90,7 +91,7 @@ braid_xa_transaction_slot(int slot)
 static XaQueue *
 queue_of(Oid dbid)
 {
-	XaQueue    *q;
+	XaQueue *q;
 
 	for (int i = 0; i < pool->nqueues; i++)
 		if (pool->queues[i].dbid == dbid)
@@ -107,7 +108,7 @@ queue_of(Oid dbid)
 static void
 enqueue(int slot)
 {
-	XaQueue    *q = queue_of(pool->slots[slot].dbid);
+	XaQueue *q = queue_of(pool->slots[slot].dbid);
 
 	/* braid_xa_identity_begin() refuses a database too many before this. */
 	Assert(q != NULL);
@@ -122,8 +123,8 @@ enqueue(int slot)
 int
 braid_xa_transaction_dequeue(Oid dbid)
 {
-	XaQueue    *q;
-	int			slot;
+	XaQueue *q;
+	int slot;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	q = queue_of(dbid);
@@ -137,7 +138,7 @@ braid_xa_transaction_dequeue(Oid dbid)
 void
 braid_xa_transaction_requeue(Oid dbid)
 {
-	XaQueue    *q;
+	XaQueue *q;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	q = queue_of(dbid);
@@ -156,7 +157,7 @@ find_slot(XaState state)
 {
 	for (int n = 0; n < pool->nslots; n++)
 	{
-		int			i = (pool->last_taken + 1 + n) % pool->nslots;
+		int i = (pool->last_taken + 1 + n) % pool->nslots;
 
 		if (pool->slots[i].state == state)
 		{
@@ -170,7 +171,7 @@ find_slot(XaState state)
 int
 braid_xa_transaction_begin(const BraidGid *gid)
 {
-	int			slot;
+	int slot;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	slot = find_slot(XA_FREE);
@@ -189,10 +190,9 @@ braid_xa_transaction_begin(const BraidGid *gid)
 	}
 	LWLockRelease(&pool->lock);
 	if (slot < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many global transactions are waiting to be finished"),
-				 errhint("See braid.transactions for what they wait for.")));
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many global transactions are waiting to be finished"),
+						errhint("See braid.transactions for what they wait for.")));
 	return slot;
 }
 
@@ -257,7 +257,7 @@ interruption(TimestampTz deadline)
 static bool
 stop_waiting(XaTransaction *t, char *error, Size error_size)
 {
-	bool		complete = true;
+	bool complete = true;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < t->nbranches; i++)
@@ -273,27 +273,27 @@ stop_waiting(XaTransaction *t, char *error, Size error_size)
 static void
 warn_unfinished(const char *gid, const char *why)
 {
-	ereport(WARNING,
-			(errcode(ERRCODE_WARNING),
-			 errmsg("transaction \"%s\" is committed, but not yet on all servers", gid),
-			 why[0] ? errdetail("It will be finished in the background: %s.", why) :
-			 errdetail("It will be finished in the background."),
-			 errhint("See braid.transactions.")));
+	ereport(WARNING, (errcode(ERRCODE_WARNING),
+					  errmsg("transaction \"%s\" is committed, but not yet on all servers", gid),
+					  why[0] ? errdetail("It will be finished in the background: %s.", why)
+							 : errdetail("It will be finished in the background."),
+					  errhint("See braid.transactions.")));
 }
 
 void
 braid_xa_transaction_wait(int slot)
 {
 	XaTransaction *t = &pool->slots[slot];
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), braid_xa_finish_timeout);
+	TimestampTz deadline =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), braid_xa_finish_timeout);
 	const char *why = NULL;
-	char		error[sizeof(t->last_error)];
-	char		gid[BRAID_GID_LEN];
+	char error[sizeof(t->last_error)];
+	char gid[BRAID_GID_LEN];
 
 	braid_gid_format_transaction(&t->gid, gid);
 	for (;;)
 	{
-		int			rc;
+		int rc;
 
 		ResetLatch(MyLatch);
 		pg_memory_barrier();
@@ -327,7 +327,7 @@ braid_xa_transaction_wait(int slot)
 static void
 finish_if_complete(XaTransaction *t)
 {
-	bool		left = false;
+	bool left = false;
 
 	for (int i = 0; i < t->nbranches; i++)
 	{
@@ -366,13 +366,13 @@ branch_is_live(const XaTransaction *t, uint32 branch)
 	if (t->state == XA_ACTIVE)
 		return true;
 	return t->state == XA_COMMITTING && branch < t->nbranches &&
-		t->branches[branch].state == XA_BRANCH_QUEUED;
+		   t->branches[branch].state == XA_BRANCH_QUEUED;
 }
 
 bool
 braid_xa_transaction_is_live(const BraidGid *gid, TimestampTz *decided)
 {
-	bool		live = false;
+	bool live = false;
 
 	LWLockAcquire(&pool->lock, LW_SHARED);
 	for (int i = 0; i < pool->nslots && !live; i++)
@@ -380,7 +380,7 @@ braid_xa_transaction_is_live(const BraidGid *gid, TimestampTz *decided)
 		XaTransaction *t = &pool->slots[i];
 
 		live = t->state != XA_FREE && braid_gid_same_transaction(&t->gid, gid) &&
-			branch_is_live(t, gid->branch);
+			   branch_is_live(t, gid->branch);
 		*decided = t->state == XA_ACTIVE ? DT_NOEND : t->decided;
 	}
 	LWLockRelease(&pool->lock);
@@ -394,7 +394,7 @@ braid_xa_transaction_server_clean(Oid dbid, Oid serverid)
 	for (int i = 0; i < pool->nslots; i++)
 	{
 		XaTransaction *t = &pool->slots[i];
-		bool		left = false;
+		bool left = false;
 
 		if (t->state == XA_FREE || t->state == XA_ACTIVE || t->dbid != dbid)
 			continue;
@@ -426,7 +426,7 @@ braid_xa_transaction_read(int slot, XaTransaction *copy)
 bool
 braid_xa_transaction_uses_server(Oid dbid, Oid serverid)
 {
-	bool		found = false;
+	bool found = false;
 
 	LWLockAcquire(&pool->lock, LW_SHARED);
 	for (int i = 0; i < pool->nslots && !found; i++)
@@ -436,8 +436,7 @@ braid_xa_transaction_uses_server(Oid dbid, Oid serverid)
 		if (t->state == XA_FREE || t->dbid != dbid)
 			continue;
 		for (int j = 0; j < t->nbranches; j++)
-			found |= t->branches[j].serverid == serverid &&
-				t->branches[j].state != XA_BRANCH_DONE;
+			found |= t->branches[j].serverid == serverid && t->branches[j].state != XA_BRANCH_DONE;
 	}
 	LWLockRelease(&pool->lock);
 	return found;

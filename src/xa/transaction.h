@@ -25,39 +25,39 @@
 typedef enum XaState
 {
 	XA_FREE,
-	XA_ACTIVE,					/* not decided: branches may get prepared */
-	XA_COMMITTING,				/* decided; the resolver finishes the branches */
-	XA_FINISHED,				/* waits for its backend to take notice */
-	XA_LEFT						/* a branch is left to recovery; for display */
+	XA_ACTIVE,	   /* not decided: branches may get prepared */
+	XA_COMMITTING, /* decided; the resolver finishes the branches */
+	XA_FINISHED,   /* waits for its backend to take notice */
+	XA_LEFT		   /* a branch is left to recovery; for display */
 } XaState;
 
 typedef enum XaBranchState
 {
-	XA_BRANCH_OPEN,				/* not decided */
-	XA_BRANCH_QUEUED,			/* decided; the resolver's business */
+	XA_BRANCH_OPEN,	  /* not decided */
+	XA_BRANCH_QUEUED, /* decided; the resolver's business */
 	XA_BRANCH_DONE,
-	XA_BRANCH_LEFT				/* the next sweep of its server finds it */
+	XA_BRANCH_LEFT /* the next sweep of its server finds it */
 } XaBranchState;
 
 typedef struct XaBranchEntry
 {
-	Oid			serverid;
+	Oid serverid;
 	XaBranchState state;
 } XaBranchEntry;
 
 typedef struct XaTransaction
 {
-	XaState		state;
-	Oid			dbid;
-	BraidGid	gid;			/* the branch number is the index in branches */
-	int			pid;			/* of the backend */
-	Latch	   *waiter;			/* set when finished; NULL: nobody waits */
+	XaState state;
+	Oid dbid;
+	BraidGid gid;  /* the branch number is the index in branches */
+	int pid;	   /* of the backend */
+	Latch *waiter; /* set when finished; NULL: nobody waits */
 	TimestampTz started;
 	TimestampTz decided;
-	int			attempts;
-	int			next;			/* in its database's queue; -1: last */
-	char		last_error[128];
-	int			nbranches;
+	int attempts;
+	int next; /* in its database's queue; -1: last */
+	char last_error[128];
+	int nbranches;
 	XaBranchEntry branches[BRAID_XA_MAX_BRANCHES];
 } XaTransaction;
 
@@ -68,7 +68,7 @@ typedef struct XaTransaction
  * branches.  Before the first branch hears of its gid.  Throws 53400 when too
  * many are under way.
  */
-extern int	braid_xa_transaction_begin(const BraidGid *gid);
+extern int braid_xa_transaction_begin(const BraidGid *gid);
 
 /* Says which servers the branches are on, before the transaction commits. */
 extern void braid_xa_transaction_set_branches(int slot, int nbranches, const Oid *serverids);
@@ -92,7 +92,7 @@ extern void braid_xa_transaction_wait(int slot);
 /* ---- for the resolver of a database */
 
 /* Takes the next transaction from the queue, -1 if it is empty. */
-extern int	braid_xa_transaction_dequeue(Oid dbid);
+extern int braid_xa_transaction_dequeue(Oid dbid);
 
 /* Queues what a dead predecessor has taken and not finished. */
 extern void braid_xa_transaction_requeue(Oid dbid);
@@ -122,4 +122,4 @@ extern bool braid_xa_transaction_uses_server(Oid dbid, Oid serverid);
 
 extern void braid_xa_transaction_init(void);
 
-#endif							/* BRAID_XA_TRANSACTION_H */
+#endif /* BRAID_XA_TRANSACTION_H */

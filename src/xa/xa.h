@@ -7,4 +7,4 @@
 
 extern void braid_xa_init(void);
 
-#endif							/* BRAID_XA_H */
+#endif /* BRAID_XA_H */
