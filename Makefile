@@ -5,7 +5,7 @@
 #   make lint      rules of the code   make bench    measure
 #   make format    the look of the code, by clang-format
 #
-# Variables: PG_CONFIG, FAILPOINTS=1 (fault injection, for tests only).
+# Variables: PG_CONFIG, FAILPOINTS=1 (fault injection and assertions, for tests only).
 
 PG_CONFIG ?= pg_config
 EXTENSION = braid
@@ -21,7 +21,7 @@ DATA = $(wildcard src/upgrade/braid--*--*.sql)
 # Server headers are written for -Wall alone; the exceptions name what -Wextra
 # says of their macros and of the server's callback signatures.
 PG_CPPFLAGS = -Isrc -I$(shell $(PG_CONFIG) --includedir) -DBRAID_VERSION='"$(BRAID_VERSION)"' \
-	$(if $(FAILPOINTS),-DBRAID_FAILPOINTS)
+	$(if $(FAILPOINTS),-DBRAID_FAILPOINTS -DUSE_ASSERT_CHECKING)
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-clobbered
 SHLIB_LINK = -lpq
