@@ -85,37 +85,56 @@ forget_session(XaSession *s, const char *reason)
 {
 	braid_xa_session_close(s, reason, NULL);
 	sessions = list_delete_ptr(sessions, s);
+	MemoryContextDelete(s->context);
+}
 
-	/* Its memory is small and stays: options share no context of their own. */
+/* false if there is no room for it. */
+static bool
+add_session(Oid serverid, const char *name, const XaConnectionOptions *options)
+{
+	MemoryContext old;
+
+	if (!braid_xa_node_add(serverid))
+	{
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("server \"%s\" cannot be written to: there are too many servers", name),
+				 errhint("Raise \"braid.xa_max_servers\" and restart the server.")));
+		return false;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	sessions = lappend(sessions, NULL);
+	MemoryContextSwitchTo(old);
+	llast(sessions) = braid_xa_session_create(serverid, name, identity.coordinator, options);
+	return true;
 }
 
 /* Opens a session to a server that is new or has other options now. */
 static void
-follow_server(Oid serverid, MemoryContext lasting)
+follow_server(Oid serverid)
 {
-	XaConnectionOptions options;
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "braid session", ALLOCSET_SMALL_SIZES);
 	XaSession *s = find_session(serverid);
+	XaConnectionOptions options;
 	MemoryContext old;
+	const char *name;
 
 	braid_xa_server_create_enlist_table(serverid);
-	old = MemoryContextSwitchTo(lasting);
+	name = GetForeignServer(serverid)->servername;
+	old = MemoryContextSwitchTo(context);
 	options = braid_xa_connection_options(serverid, identity.coordinator);
-	if (s && !same_options(&s->options, &options))
+	if (s && (strcmp(s->name, name) != 0 || !same_options(&s->options, &options)))
 	{
 		forget_session(s, "its options have changed");
 		s = NULL;
 	}
-	if (s && strcmp(s->name, GetForeignServer(serverid)->servername) != 0)
-		s->name = pstrdup(GetForeignServer(serverid)->servername);
-	if (!s && braid_xa_node_add(serverid))
-		sessions = lappend(sessions,
-						   braid_xa_session_create(serverid, GetForeignServer(serverid)->servername,
-												   identity.coordinator, &options));
-	else if (!s)
-		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					  errmsg("server \"%s\" cannot be written to: there are too many servers",
-							 GetForeignServer(serverid)->servername),
-					  errhint("Raise \"braid.xa_max_servers\" and restart the server.")));
+	if (s || !add_session(serverid, name, &options))
+	{
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(context);
+		return;
+	}
 	MemoryContextSwitchTo(old);
 }
 
@@ -132,7 +151,7 @@ follow_servers(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	servers = braid_xa_server_list(InvalidOid, InvalidOid);
 	foreach (lc, servers)
-		follow_server(lfirst_oid(lc), TopMemoryContext);
+		follow_server(lfirst_oid(lc));
 	foreach (lc, sessions)
 		if (!list_member_oid(servers, ((XaSession *) lfirst(lc))->serverid))
 			gone = lappend(gone, lfirst(lc));
@@ -140,8 +159,8 @@ follow_servers(void)
 	{
 		XaSession *s = lfirst(lc);
 
-		forget_session(s, "it was dropped");
 		braid_xa_node_remove(s->serverid);
+		forget_session(s, "it was dropped");
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();

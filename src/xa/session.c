@@ -85,6 +85,7 @@ braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
 {
 	XaSession *s = palloc0(sizeof(XaSession));
 
+	s->context = CurrentMemoryContext;
 	s->serverid = serverid;
 	s->name = pstrdup(name);
 	s->coordinator = coordinator;
@@ -245,8 +246,9 @@ static void
 close_unreachable(XaSession *s, const char *error)
 {
 	braid_xa_session_close(s, psprintf("could not connect to it: %s", error),
-						   "Check that the server is up, its address, and the user mapping for "
-						   "role \"" BRAID_XA_RESOLVER_ROLE "\".");
+						   "Check its address, that it is up, that CREATE EXTENSION braid "
+						   "was run there, and the user mapping for role \"" BRAID_XA_RESOLVER_ROLE
+						   "\".");
 }
 
 static void

@@ -11,6 +11,7 @@
 
 typedef struct XaSession
 {
+	MemoryContext context; /* that it and its options are in */
 	Oid serverid;
 	char *name;			/* of the server */
 	uint64 coordinator; /* our identity */
@@ -41,7 +42,10 @@ typedef struct XaSession
 	uint64 requests_seen;
 } XaSession;
 
-/* Allocates in the current context, which must live as long as the session. */
+/*
+ * Allocates in the current context, which is the session's own from then on,
+ * and which the options are in.
+ */
 extern XaSession *braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
 										  const XaConnectionOptions *options);
 

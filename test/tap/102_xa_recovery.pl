@@ -128,7 +128,7 @@ SQL
 	$cluster->failpoint('hub', 'xa-committed', 'off');
 	like($cluster->finish_sql($psql), qr/WARNING:.*is committed, but not yet on all servers\nDETAIL:.*server "b"/, 'the client is told which server lags');
 	is($cluster->sql('hub', 'SELECT state, servers, branch_states FROM braid.transactions'), 'in doubt|{a,b}|{committed,"in doubt"}', 'the transaction is in doubt');
-	like($cluster->sql('hub', 'SELECT advice FROM braid.transactions'), qr/^Server "b" is not ready: could not connect to it.*Check that the server is up/, 'with advice');
+	like($cluster->sql('hub', 'SELECT advice FROM braid.transactions'), qr/^Server "b" is not ready: could not connect to it.*Check its address, that it is up/, 'with advice');
 	is($cluster->sql('hub', "SELECT in_doubt FROM braid.participants WHERE server = 'b'"), '1', 'and counted');
 	my (undef, undef, $err) = $cluster->try_sql('hub', 'DROP SERVER b CASCADE');
 	like($err, qr/cannot drop server "b" because a global transaction has an unfinished branch on it/, 'its server cannot be dropped');
@@ -155,6 +155,7 @@ SQL
 	is($rc, 0, 'a write waits for a server that comes back');
 
 	my %faults = (
+		bare => ["shared_preload_libraries = ''", 0, qr/role "braid_resolver" does not exist.*\nHINT:.*CREATE EXTENSION braid/],
 		unloaded => ["shared_preload_libraries = ''", 0, qr/braid is not loaded there.*\nHINT:.*shared_preload_libraries/],
 		uncreated => ['', 0, qr/extension braid is not installed.*\nHINT:.*CREATE EXTENSION braid/],
 		unprepared => ['max_prepared_transactions = 0', 1, qr/prepared transactions are disabled there.*\nHINT:.*max_prepared_transactions/],
@@ -164,8 +165,8 @@ SQL
 		my ($conf, $create, $message) = @{ $faults{$name} };
 		$cluster->{nodes}{$name} = Braid::Cluster->start_node($name, "$conf\n");
 		$cluster->sql($name, 'CREATE EXTENSION braid') if $create;
-		$cluster->sql($name, 'CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 5); CREATE ROLE braid_resolver LOGIN') if !$create;
-		$cluster->sql($name, 'CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 5)') if $create;
+		$cluster->sql($name, 'CREATE ROLE braid_resolver LOGIN') if !$create && $name ne 'bare';
+		$cluster->sql($name, 'CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 5)');
 		$cluster->connect_server('hub', $name);
 		$cluster->sql('hub', "CREATE FOREIGN TABLE t_$name (id int, v int) SERVER $name OPTIONS (table_name 't')");
 		$cluster->wait_for('hub', "SELECT reason IS NOT NULL AND reason !~ 'yet' FROM braid.participants WHERE server = '$name'");
