@@ -146,12 +146,15 @@ braid_xa_node_set_unready(Oid serverid, const char *reason, const char *hint)
 }
 
 void
-braid_xa_node_remove_all(Oid dbid, const char *reason)
+braid_xa_node_remove_all(Oid dbid)
 {
 	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < table->nnodes; i++)
 		if (table->nodes[i].dbid == dbid)
-			make_unready(&table->nodes[i], reason, NULL);
+			memset(&table->nodes[i], 0, sizeof(XaNode));
+	for (int i = 0; i < MAX_FINDINGS; i++)
+		if (table->findings[i].dbid == dbid)
+			table->findings[i].dbid = InvalidOid;
 	LWLockRelease(&table->lock);
 	ConditionVariableBroadcast(&table->changed);
 }
@@ -253,7 +256,7 @@ is_ready(Oid serverid, XaNode *copy)
 static void
 raise_not_ready(Oid serverid, const XaNode *node)
 {
-	const char *reason = "the resolver of this database has not looked at it yet";
+	const char *reason = "the resolver of this database does not run, or has not looked at it yet";
 	const char *hint =
 		"A server can be written to once the transaction that created it has committed.  "
 		"If that was long ago, see the server log for messages of \"braid resolver\".";

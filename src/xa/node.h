@@ -54,8 +54,8 @@ extern void braid_xa_node_remove(Oid serverid);
 extern void braid_xa_node_set_ready(Oid serverid, const char *version);
 extern void braid_xa_node_set_unready(Oid serverid, const char *reason, const char *hint);
 
-/* Removes this database's nodes from view when their resolver ends. */
-extern void braid_xa_node_remove_all(Oid dbid, const char *reason);
+/* Removes all servers of a database when its resolver ends; the next one enters them anew. */
+extern void braid_xa_node_remove_all(Oid dbid);
 
 /* Requests counted so far, for the sweep that begins now. */
 extern uint64 braid_xa_node_sweeps_requested(Oid serverid);

@@ -341,7 +341,7 @@ wait_for_events(long nap)
 static void
 resolver_exit(int code, Datum arg)
 {
-	braid_xa_node_remove_all(MyDatabaseId, "the resolver of this database does not run");
+	braid_xa_node_remove_all(MyDatabaseId);
 }
 
 static void

@@ -127,7 +127,7 @@ COMMENT ON FUNCTION braid_internal.xa_sweep(oid, int) IS
 CREATE VIEW braid.participants AS
 	SELECT s.srvname AS server,
 		coalesce(n.ready, false) AS ready,
-		CASE WHEN n.server IS NULL THEN 'the resolver of this database has not looked at it yet'
+		CASE WHEN n.server IS NULL THEN 'the resolver of this database does not run, or has not looked at it yet'
 			ELSE n.reason END AS reason,
 		n.hint AS advice,
 		n.version,
