@@ -525,6 +525,7 @@ end_finish(XaSession *s, Job *job, PGresult *r)
 
 	braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 									error ? psprintf("server \"%s\": %s", s->name, error) : NULL);
+	BRAID_FAILPOINT("xa-branch-finished");
 	if (error)
 	{
 		/* Recovery has it now; do not make it wait for its turn. */

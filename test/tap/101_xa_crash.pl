@@ -73,10 +73,21 @@ sub crash_at
 
 for my $round (1 .. $rounds)
 {
-	for my $point ('xa-enlisted', 'xa-before-prepare', 'xa-prepared', 'xa-committed', 'xa-finish')
+	for my $point ('xa-enlisted', 'xa-before-prepare', 'xa-prepared', 'xa-committed', 'xa-finish', 'xa-branch-finished')
 	{
 		under_load("coordinator crashes at $point", sub { crash_at('hub', $point) });
 	}
+	under_load('a backend of the coordinator is killed while a participant prepares', sub {
+		$cluster->failpoint('a', 'xa-participant-prepare', 'wait');
+		$cluster->wait_for('a', "SELECT braid_internal.failpoint_waiting('xa-participant-prepare') > 0");
+		my $pid = $cluster->sql('hub', "SELECT pid FROM braid.transactions WHERE state = 'active' AND cardinality(servers) = 2 LIMIT 1");
+		ok($pid, 'there is a backend in its COMMIT');
+		my $log = $cluster->node('hub')->logfile;
+		my $offset = -s $log;
+		$cluster->kill_process($pid);
+		$cluster->node('hub')->wait_for_log(qr/database system is ready to accept connections/, $offset);
+		$cluster->failpoint('a', 'xa-participant-prepare', 'off');
+	});
 	under_load('participant crashes at PREPARE', sub { crash_at('a', 'xa-participant-prepare') });
 	under_load('resolver crashes in a sweep', sub {
 		$cluster->failpoint('hub', 'xa-sweep', 'crash');
