@@ -163,6 +163,32 @@ is($cluster->sql('hub', 'SELECT count(*) FROM braid_internal.decisions'), $decis
 $cluster->sql('hub', 'BEGIN; UPDATE t_b SET v = v WHERE id = -1; UPDATE t_a SET v = v WHERE id = -1; COMMIT');
 nothing_prepared('writes of no row');
 
+# What reaches a participant, counted from its log: the first transaction of a
+# session is enlisted by a statement, the second by a tag and by a statement that
+# sees it arrive, the others by their tags alone.
+{
+	my $log = $cluster->node('a')->logfile;
+	$cluster->sql('a', 'ALTER SYSTEM SET log_statement = $$all$$; SELECT pg_reload_conf()');
+	$cluster->wait_for('a', q{SELECT current_setting('log_statement') = 'all'});
+	my $count = sub {
+		my ($sql) = @_;
+		my $offset = -s $log;
+		$cluster->sql('hub', $sql);
+		my @lines = grep { / postgres_fdw / } split /\n/, PostgreSQL::Test::Utils::slurp_file($log, $offset);
+		my $number = sub { my ($pattern) = @_; return scalar grep { /$pattern/ } @lines; };
+		return join ' ', map { $number->($_) } 'START TRANSACTION', 'UPDATE public', 'braid_branch', 'UPDATE braid_internal.enlist', 'COMMIT TRANSACTION';
+	};
+	my $two = 'BEGIN; UPDATE t_a SET v = v WHERE id = 1; UPDATE t_b SET v = v WHERE id = 1; COMMIT;';
+	my $one = 'UPDATE t_a SET v = v WHERE id = 1;';
+	is($count->($two), '1 1 0 1 1', 'first transaction: enlisted by a statement');
+	is($count->("$two $two"), '2 2 1 2 2', 'second transaction: by a tag, which a statement sees arrive');
+	is($count->("$two $two $two $two"), '4 4 3 2 4', 'from then on: by tags alone');
+	is($count->("$one $one"), '2 2 0 0 2', 'one branch, no local write: as with postgres_fdw');
+	is($count->("$two $two $one $one"), '4 4 2 2 4', 'a wrong guess: one tag too many, and none after it');
+	is($count->('BEGIN; SELECT * FROM t_a; UPDATE t_b SET v = v WHERE id = 1; COMMIT'), '1 0 0 0 1', 'a branch that only reads is left alone');
+	$cluster->sql('a', 'ALTER SYSTEM RESET log_statement; SELECT pg_reload_conf()');
+}
+
 # What two-phase commit cannot do is refused as a whole.
 reset_data();
 (undef, undef, $err) = $cluster->try_sql('hub', "BEGIN; UPDATE t_a SET v = 100 WHERE id = 1; PREPARE TRANSACTION 'p'");
