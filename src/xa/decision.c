@@ -16,8 +16,8 @@
  *	  The argument for the truncation of table T:
  *	  1. Rows go into the other table from now on.  A backend that chose T
  *		 before may still insert into it.
- *	  2. begin: T is locked against writers (conditionally: nobody ever waits
- *		 for rotation, nor it for anybody), so every row's transaction has
+ *	  2. begin: T is locked against writers (conditionally: rotation never waits,
+ *		 it tries again soon), so every row's transaction has
  *		 ended.  The servers of the rows are noted, the lock is released.
  *	  3. Each of these servers is swept after that.  A branch of a row was
  *		 prepared before the row's transaction committed, so a sweep that finds
@@ -52,6 +52,7 @@
 #include "xa/settings.h"
 
 #define ROTATE_SWEEPS 6 /* recovery intervals between two rotations */
+#define RETRY_MS 500	/* when a table is in use */
 
 #define NHINTS 256
 
@@ -70,7 +71,7 @@ static DecisionShared *shared = NULL;
 static bool rotating = false;
 static uint32 rotating_table;
 static int64 rotating_rows;
-static TimestampTz last_rotation = 0;
+static TimestampTz next_rotation = 0;
 
 static Size
 shared_size(void)
@@ -214,87 +215,113 @@ fetch_servers(uint32 number)
 	return servers;
 }
 
+/*
+ * Looks at the table that takes no new rows now.  The caller has locked it
+ * against writers.
+ */
+static bool
+examine_table(List **serverids, TimestampTz *decided_before)
+{
+	uint32 current = 1 - rotating_table;
+
+	rotating_rows =
+		fetch_int64(psprintf("SELECT count(*) FROM braid_internal.decisions_%u", rotating_table));
+	if (rotating_rows > 0)
+	{
+		*serverids = fetch_servers(rotating_table);
+		*decided_before = GetCurrentTimestamp();
+		return true;
+	}
+	if (fetch_int64(psprintf("SELECT count(*) FROM (SELECT FROM braid_internal.decisions_%u "
+							 "LIMIT 1) AS d",
+							 current)) > 0)
+	{
+		/* This one is empty, the other one is not: let this one take over. */
+		pg_atomic_write_u32(current_table(), rotating_table);
+		next_rotation = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+	}
+	return false;
+}
+
+static void
+begin_look(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+}
+
+static void
+end_look(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
 bool
 braid_xa_decision_rotation_begin(List **serverids, TimestampTz *decided_before)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	uint32 current = pg_atomic_read_u32(current_table());
 	bool begun = false;
 
-	if (rotating ||
-		!TimestampDifferenceExceeds(last_rotation, now, ROTATE_SWEEPS * braid_xa_recovery_interval))
+	if (rotating || now < next_rotation)
 		return false;
-	last_rotation = now;
+	next_rotation = TimestampTzPlusMilliseconds(now, ROTATE_SWEEPS * braid_xa_recovery_interval);
+	rotating_table = 1 - pg_atomic_read_u32(current_table());
 	*serverids = NIL;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-	rotating_table = 1 - current;
-	if (ConditionalLockRelationOid(decision_table(rotating_table), AccessExclusiveLock))
+	begin_look();
+	if (ConditionalLockRelationOid(decision_table(rotating_table), ShareLock))
 	{
 		PushActiveSnapshot(GetLatestSnapshot());
-		rotating_rows = fetch_int64(
-			psprintf("SELECT count(*) FROM braid_internal.decisions_%u", rotating_table));
-		if (rotating_rows > 0)
-		{
-			*serverids = fetch_servers(rotating_table);
-			*decided_before = GetCurrentTimestamp();
-			begun = true;
-		}
-		else if (fetch_int64(
-					 psprintf("SELECT count(*) FROM (SELECT FROM braid_internal.decisions_%u "
-							  "LIMIT 1) AS d",
-							  current)) > 0)
-		{
-			/* This one is empty, the other one is not: let this one take over. */
-			pg_atomic_write_u32(current_table(), rotating_table);
-		}
+		begun = examine_table(serverids, decided_before);
 		PopActiveSnapshot();
 	}
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	else
+		next_rotation = TimestampTzPlusMilliseconds(now, RETRY_MS);
+	end_look();
 	rotating = begun;
 	return begun;
 }
 
-void
+/* The caller has locked the table. */
+static void
+clear_table(const char *clean)
+{
+	execute(psprintf("INSERT INTO braid_internal.decisions_%u "
+					 "SELECT * FROM braid_internal.decisions_%u d WHERE EXISTS ("
+					 "SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid = ANY (d.servers) "
+					 "AND s.oid <> ALL ('{%s}'::oid[]))",
+					 1 - rotating_table, rotating_table, clean),
+			SPI_OK_INSERT);
+	execute(psprintf("TRUNCATE braid_internal.decisions_%u", rotating_table), SPI_OK_UTILITY);
+}
+
+bool
 braid_xa_decision_rotation_end(List *clean_serverids)
 {
 	StringInfoData clean;
 	ListCell *lc;
-	uint32 other = 1 - rotating_table;
+	bool locked;
 
-	rotating = false;
 	initStringInfo(&clean);
 	foreach (lc, clean_serverids)
 		appendStringInfo(&clean, "%s%u", clean.len ? "," : "", lfirst_oid(lc));
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-	if (ConditionalLockRelationOid(decision_table(rotating_table), AccessExclusiveLock))
+	begin_look();
+	locked = ConditionalLockRelationOid(decision_table(rotating_table), AccessExclusiveLock);
+	if (locked)
 	{
 		PushActiveSnapshot(GetLatestSnapshot());
 		if (fetch_int64(psprintf("SELECT count(*) FROM braid_internal.decisions_%u",
 								 rotating_table)) == rotating_rows)
-		{
-			execute(
-				psprintf("INSERT INTO braid_internal.decisions_%u "
-						 "SELECT * FROM braid_internal.decisions_%u d WHERE EXISTS ("
-						 "SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid = ANY (d.servers) "
-						 "AND s.oid <> ALL ('{%s}'::oid[]))",
-						 other, rotating_table, clean.data),
-				SPI_OK_INSERT);
-			execute(psprintf("TRUNCATE braid_internal.decisions_%u", rotating_table),
-					SPI_OK_UTILITY);
-		}
+			clear_table(clean.data);
 		PopActiveSnapshot();
+		rotating = false;
 	}
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	end_look();
+	return locked;
 }
 
 void

@@ -35,9 +35,10 @@ extern bool braid_xa_decision_rotation_begin(List **serverids, TimestampTz *deci
 
 /*
  * Ends it once those servers were swept: drops the rows whose servers are all
- * in the list of clean ones, or gone.
+ * in the list of clean ones, or gone.  false if the table is in use: to be
+ * called again.
  */
-extern void braid_xa_decision_rotation_end(List *clean_serverids);
+extern bool braid_xa_decision_rotation_end(List *clean_serverids);
 
 extern void braid_xa_decision_init(void);
 

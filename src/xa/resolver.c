@@ -36,7 +36,9 @@
 #include "xa/settings.h"
 #include "xa/transaction.h"
 
-#define MAX_NAP_MS 10000
+#define MAX_NAP_MS 1000
+#define ROTATION_LIMIT_MS 30000 /* how long a rotation waits for sweeps */
+#define ROTATION_RETRY_MS 200	/* pause when a table is in use */
 
 static XaIdentity identity;
 static List *sessions = NIL; /* of XaSession */
@@ -49,6 +51,7 @@ static bool rotation_waits = false;
 static List *rotation_servers = NIL;
 static TimestampTz rotation_decided_before;
 static TimestampTz rotation_deadline;
+static TimestampTz rotation_retry_at = 0;
 
 /* ---------------------------------------------------------------- servers */
 
@@ -220,8 +223,10 @@ clean_servers(bool *waiting)
 static void
 tend_rotation(void)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	List *clean;
 	bool waiting;
+	bool ended;
 	ListCell *lc;
 
 	if (!rotation_waits)
@@ -230,14 +235,21 @@ tend_rotation(void)
 			return;
 		foreach (lc, rotation_servers)
 			(void) braid_xa_node_request_sweep(MyDatabaseId, lfirst_oid(lc));
-		rotation_deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 30000);
+		rotation_deadline = TimestampTzPlusMilliseconds(now, ROTATION_LIMIT_MS);
 		rotation_waits = true;
 	}
-	clean = clean_servers(&waiting);
-	if (waiting && GetCurrentTimestamp() < rotation_deadline)
+	if (now < rotation_retry_at)
 		return;
-	braid_xa_decision_rotation_end(clean);
+	clean = clean_servers(&waiting);
+	if (waiting && now < rotation_deadline)
+		return;
+	ended = braid_xa_decision_rotation_end(clean);
 	list_free(clean);
+	if (!ended)
+	{
+		rotation_retry_at = TimestampTzPlusMilliseconds(now, ROTATION_RETRY_MS);
+		return;
+	}
 	list_free(rotation_servers);
 	rotation_servers = NIL;
 	rotation_waits = false;

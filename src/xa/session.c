@@ -232,13 +232,19 @@ braid_xa_session_close(XaSession *s, const char *reason, const char *hint)
 static char *
 one_line(const char *message)
 {
-	char *copy = pstrdup(message);
+	char *copy = palloc(strlen(message) + 1);
+	char *to = copy;
 
-	for (char *p = copy; *p; p++)
-		if (*p == '\n' || *p == '\t')
-			*p = ' ';
-	for (char *p = copy + strlen(copy); p > copy && p[-1] == ' '; p--)
-		p[-1] = '\0';
+	for (const char *from = message; *from; from++)
+	{
+		char c = *from == '\n' || *from == '\t' ? ' ' : *from;
+
+		if (c != ' ' || (to > copy && to[-1] != ' '))
+			*to++ = c;
+	}
+	while (to > copy && to[-1] == ' ')
+		to--;
+	*to = '\0';
 	return copy;
 }
 
@@ -505,15 +511,20 @@ end_sweep_query(XaSession *s, PGresult *r)
 
 /* ---------------------------------------------------------------- results */
 
+/* There is no prepared transaction of that name. */
+static bool
+is_unknown_gid(PGresult *r)
+{
+	const char *sqlstate = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+
+	return sqlstate && strcmp(sqlstate, "42704") == 0;
+}
+
 /* NULL if the command did its work, or had none. */
 static const char *
 finish_error(PGresult *r)
 {
-	const char *sqlstate = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-
-	if (PQresultStatus(r) == PGRES_COMMAND_OK)
-		return NULL;
-	if (sqlstate && strcmp(sqlstate, "42704") == 0)
+	if (PQresultStatus(r) == PGRES_COMMAND_OK || is_unknown_gid(r))
 		return NULL;
 	return one_line(PQresultErrorMessage(r));
 }
@@ -551,8 +562,11 @@ end_recover(XaSession *s, Job *job, PGresult *r)
 		braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, error);
 		return;
 	}
-	ereport(LOG, (errmsg("recovery has %s prepared transaction \"%s\" on server \"%s\"",
-						 job->commit ? "committed" : "rolled back", gid, s->name)));
+
+	/* Whoever was to finish it was faster than we: between P and A. */
+	if (!is_unknown_gid(r))
+		ereport(LOG, (errmsg("recovery has %s prepared transaction \"%s\" on server \"%s\"",
+							 job->commit ? "committed" : "rolled back", gid, s->name)));
 	braid_xa_node_settle_finding(s->serverid, &job->gid,
 								 job->commit ? XA_FINDING_COMMITTED : XA_FINDING_ROLLED_BACK, NULL);
 }

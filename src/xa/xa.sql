@@ -104,14 +104,14 @@ COMMENT ON FUNCTION braid_internal.new_identity() IS
 CREATE FUNCTION braid_internal.xa_nodes(
 	OUT server oid, OUT ready bool, OUT reason text, OUT hint text, OUT version text,
 	OUT since timestamptz, OUT round_trip_us bigint, OUT last_sweep timestamptz, OUT clean_before timestamptz)
-RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_xa_nodes' LANGUAGE C VOLATILE STRICT;
+RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_xa_nodes' LANGUAGE C VOLATILE STRICT ROWS 10;
 CREATE FUNCTION braid_internal.xa_transactions(
 	OUT gid text, OUT state text, OUT pid int, OUT started timestamptz, OUT decided timestamptz,
 	OUT servers oid[], OUT branch_states text[], OUT attempts int, OUT last_error text)
-RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_xa_transactions' LANGUAGE C VOLATILE STRICT;
+RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_xa_transactions' LANGUAGE C VOLATILE STRICT ROWS 10;
 CREATE FUNCTION braid_internal.xa_findings(
 	OUT gid text, OUT server oid, OUT prepared timestamptz, OUT state text, OUT error text)
-RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_xa_findings' LANGUAGE C VOLATILE STRICT;
+RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_xa_findings' LANGUAGE C VOLATILE STRICT ROWS 10;
 CREATE FUNCTION braid_internal.xa_sweep(server oid, timeout_ms int) RETURNS bool
 AS 'MODULE_PATHNAME', 'braid_sql_xa_sweep' LANGUAGE C VOLATILE STRICT;
 REVOKE ALL ON FUNCTION braid_internal.xa_nodes(), braid_internal.xa_transactions(),
@@ -123,6 +123,19 @@ COMMENT ON FUNCTION braid_internal.xa_transactions() IS 'Global transactions of 
 COMMENT ON FUNCTION braid_internal.xa_findings() IS 'Prepared branches that the last look at each server has found';
 COMMENT ON FUNCTION braid_internal.xa_sweep(oid, int) IS
 'Looks for prepared branches on a server and settles them; false if that took longer than the milliseconds given, or the server is not ready';
+
+CREATE FUNCTION braid_internal.xa_unchecked_servers() RETURNS oid[]
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(array_agg(s.oid), '{}')
+	FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw
+	LEFT JOIN braid_internal.xa_nodes() n ON n.server = s.oid
+	WHERE w.fdwhandler = 'braid.braid_fdw_handler()'::regprocedure AND n.clean_before IS NULL
+$$;
+REVOKE ALL ON FUNCTION braid_internal.xa_unchecked_servers() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION braid_internal.xa_unchecked_servers() TO pg_monitor;
+COMMENT ON FUNCTION braid_internal.xa_unchecked_servers() IS
+'Servers that the resolver has not looked at completely since this server started';
 
 CREATE VIEW braid.participants AS
 	SELECT s.srvname AS server,
@@ -147,6 +160,8 @@ COMMENT ON VIEW braid.participants IS
 
 -- Beside what is under way in shared memory: transactions decided before the
 -- server started, for servers that were not looked at completely since then.
+-- While there are no such servers the decisions, of which there can be very
+-- many, are not read.
 CREATE VIEW braid.transactions AS
 	WITH known AS (
 		SELECT gid, state, pid, started, servers, branch_states, attempts, last_error
@@ -158,12 +173,10 @@ CREATE VIEW braid.transactions AS
 				LEFT JOIN braid_internal.xa_nodes() n ON n.server = u.server ORDER BY i) AS branch_states,
 			0 AS attempts, NULL::text AS last_error
 		FROM braid_internal.decisions d
-		WHERE d.decided < pg_catalog.pg_postmaster_start_time()
-			AND NOT EXISTS (SELECT FROM known k WHERE k.gid = d.gid)
-			AND EXISTS (SELECT FROM unnest(d.servers) u(server)
-				JOIN pg_catalog.pg_foreign_server s ON s.oid = u.server
-				LEFT JOIN braid_internal.xa_nodes() n ON n.server = u.server
-				WHERE n.clean_before IS NULL)
+		WHERE (SELECT braid_internal.xa_unchecked_servers()) <> '{}'
+			AND d.servers && (SELECT braid_internal.xa_unchecked_servers())
+			AND d.decided < (SELECT pg_catalog.pg_postmaster_start_time())
+			AND d.gid <> ALL (ARRAY(SELECT k.gid FROM known k))
 	)
 	SELECT t.gid, t.state, t.pid, t.started, pg_catalog.clock_timestamp() - t.started AS age,
 		ARRAY(SELECT coalesce(s.srvname::text, '(dropped)') FROM unnest(t.servers) WITH ORDINALITY u(server, i)
