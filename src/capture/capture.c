@@ -51,6 +51,8 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 
 #define CONFIRM_INTERVAL_MS 300
@@ -71,6 +73,7 @@ static bool definitions_changed = false;
 
 static char *slot_name = NULL;
 static bool any_held_back = false;	 /* a table could not be locked */
+static bool load_pending = false;	 /* some table was locked while loading */
 static bool restore_pending = false; /* some replica identity is to be restored */
 
 /* Worker: progress. */
@@ -92,6 +95,28 @@ braid_capture_want(Oid relid, Bitmapset *attnums)
 {
 	braid_capture_watch(relid);
 	return braid_source_want(relid, attnums);
+}
+
+Relation
+braid_capture_look_at(Oid relid)
+{
+	Relation rel = RelationIdGetRelation(relid);
+
+	if (!RelationIsValid(rel))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", relid)));
+	return rel;
+}
+
+void
+braid_capture_postpone(Oid relid)
+{
+	ListCell *lc;
+
+	load_pending = true;
+	foreach (lc, braid_source_next_list())
+		if (((BraidSource *) lfirst(lc))->relid == relid)
+			((BraidSource *) lfirst(lc))->postponed = true;
 }
 
 void
@@ -140,6 +165,7 @@ load_definitions(void)
 	bool needed;
 
 	definitions_changed = false;
+	load_pending = false;
 	begin_command();
 	locked = braid_identity_lock_claims();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -311,7 +337,7 @@ lock_source(BraidSource *source)
 {
 	ListCell *lc;
 
-	if (!ConditionalLockRelationOid(source->relid, AccessShareLock))
+	if (source->postponed || !ConditionalLockRelationOid(source->relid, AccessShareLock))
 		return false;
 	foreach (lc, source->members)
 		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
@@ -632,7 +658,7 @@ capture_main(void)
 		confirm(false);
 		nap = nap_time(nap);
 		wait_for(nap);
-		definitions_changed |= restore_pending;
+		definitions_changed |= restore_pending || load_pending;
 	}
 	give_up_slot(dropped);
 	braid_doorbell_detach();

@@ -11,6 +11,7 @@
 #include "access/tupdesc.h"
 #include "capture/frontier.h"
 #include "nodes/bitmapset.h"
+#include "utils/relcache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -33,6 +34,7 @@ typedef struct BraidSource
 	List *members;			/* oids, sorted: relid itself or its leaf partitions */
 	bool has_frontier;		/* false: never read, or the slot was lost */
 	BraidFrontier frontier; /* what the consumer has of this table */
+	bool postponed;			/* held back until definitions are loaded again */
 
 	/* Of the running cycle. */
 	bool locked; /* takes part */
@@ -79,6 +81,21 @@ extern void braid_capture_set_consumer(const BraidConsumer *consumer);
  * Returns the name of the column with the weight.
  */
 extern const char *braid_capture_want(Oid relid, Bitmapset *attnums);
+
+/*
+ * Opens a relation to look at its definition, without a lock: loading must not
+ * wait behind somebody's ACCESS EXCLUSIVE lock, or all views would.  It shows
+ * what is committed; should that change, an invalidation makes us load again,
+ * at the latest when a cycle takes its locks.  What is needed must be copied at
+ * once.  Close it by RelationClose().
+ */
+extern Relation braid_capture_look_at(Oid relid);
+
+/*
+ * While loading: some definition on this table cannot be had now, as the table
+ * is locked.  It is held back, and definitions are loaded again soon.
+ */
+extern void braid_capture_postpone(Oid relid);
 
 /* From load: load again when one of these relations is changed or dropped. */
 extern void braid_capture_watch(Oid relid);

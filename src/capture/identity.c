@@ -89,12 +89,12 @@ run_as_superuser(const char *command)
 static char
 current_identity(Oid relid, char **index)
 {
-	Relation rel = table_open(relid, AccessShareLock);
+	Relation rel = braid_capture_look_at(relid);
 	char identity = rel->rd_rel->relreplident;
 	Oid indexid = identity == REPLICA_IDENTITY_INDEX ? RelationGetReplicaIndex(rel) : InvalidOid;
 
 	*index = OidIsValid(indexid) ? get_rel_name(indexid) : NULL;
-	table_close(rel, AccessShareLock);
+	RelationClose(rel);
 	return identity;
 }
 

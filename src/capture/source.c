@@ -33,6 +33,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "capture/capture.h"
 #include "capture/settings.h"
 #include "capture/source.h"
 #include "catalog/pg_type.h"
@@ -155,10 +156,12 @@ braid_source_want(Oid relid, Bitmapset *attnums)
 {
 	MemoryContext old = MemoryContextSwitchTo(next->context);
 	BraidSource *source = NULL;
-	Relation rel = table_open(relid, AccessShareLock);
+	Relation rel = braid_capture_look_at(relid);
+	TupleDesc desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
 	Bitmapset *all = bms_copy(attnums);
 	ListCell *lc;
 
+	RelationClose(rel);
 	foreach (lc, next->sources)
 		if (((BraidSource *) lfirst(lc))->relid == relid)
 			source = lfirst(lc);
@@ -173,12 +176,11 @@ braid_source_want(Oid relid, Bitmapset *attnums)
 		source->relid = relid;
 		next->sources = lappend(next->sources, source);
 	}
-	describe(source, RelationGetDescr(rel), all);
+	describe(source, desc, all);
 	source->members = braid_capture_members(relid);
 	list_sort(source->members, list_oid_cmp);
 	foreach (lc, source->members)
 		add_member(next, source, lfirst_oid(lc));
-	table_close(rel, AccessShareLock);
 	MemoryContextSwitchTo(old);
 	return NameStr(TupleDescAttr(source->desc, 0)->attname);
 }

@@ -29,6 +29,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "capture/capture.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -142,10 +143,10 @@ braid_definition_get(Oid view, ViewDefinition *def)
 Query *
 braid_definition_query(Oid view)
 {
-	Relation rel = table_open(view, AccessShareLock);
+	Relation rel = braid_capture_look_at(view);
 	Query *query = copyObject(get_view_query(rel));
 
-	table_close(rel, NoLock);
+	RelationClose(rel);
 	return query;
 }
 

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
@@ -33,6 +34,7 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "view/keeper.h"
 #include "view/merge.h"
 #include "view/query.h"
@@ -231,15 +233,14 @@ forget(int id)
 static bool
 is_complete(ViewDefinition *def)
 {
-	Relation rel;
+	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(def->state));
 	bool indexed;
 
-	if (!OidIsValid(def->state) || !OidIsValid(def->query))
+	if (!HeapTupleIsValid(tup))
 		return false;
-	rel = table_open(def->state, AccessShareLock);
-	indexed = RelationGetIndexList(rel) != NIL;
-	table_close(rel, AccessShareLock);
-	return indexed;
+	indexed = ((Form_pg_class) GETSTRUCT(tup))->relhasindex;
+	ReleaseSysCache(tup);
+	return indexed && OidIsValid(def->query);
 }
 
 /* What has become of the table and the owner's rights since CREATE. */
@@ -266,6 +267,13 @@ prepare_view(void *arg)
 
 	check_still_fit(v, vq);
 	weight = braid_capture_want(vq->relid, vq->attnums);
+
+	/* Putting expressions into words takes a lock, which must not wait. */
+	if (!ConditionalLockRelationOid(vq->relid, AccessShareLock))
+	{
+		braid_capture_postpone(vq->relid);
+		return;
+	}
 	old = MemoryContextSwitchTo(views_context);
 	v->sql = braid_statement_merge(vq, braid_definition_state_name(v->def.id), weight);
 	MemoryContextSwitchTo(old);

@@ -35,7 +35,7 @@ typedef struct KeptView
 	int nsettings;
 	char **settings;	  /* name and value in turn */
 	char *problem;		  /* why it cannot be kept, found when loading */
-	MergeStatements *sql; /* NULL while broken */
+	MergeStatements *sql; /* NULL while broken or postponed */
 	struct
 	{
 		StatementPlans groups;

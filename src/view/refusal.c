@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "capture/capture.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_class.h"
@@ -26,8 +27,8 @@
 #include "optimizer/tlist.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
-#include "utils/regproc.h"
 #include "utils/lsyscache.h"
+#include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
@@ -285,9 +286,9 @@ braid_refuse_table(ParseState *pstate, RangeTblEntry *rte)
 		braid_refuse(pstate, braid_refusal_location(pstate, 0), "subqueries");
 	if (rte->rtekind != RTE_RELATION)
 		braid_refuse(pstate, braid_refusal_location(pstate, 0), "anything but a table in FROM");
-	rel = table_open(rte->relid, AccessShareLock);
+	rel = braid_capture_look_at(rte->relid);
 	refuse_relation(pstate, rel, rte);
-	table_close(rel, NoLock);
+	RelationClose(rel);
 }
 
 /* ---------------------------------------------------------------- expressions */

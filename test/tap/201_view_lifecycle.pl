@@ -77,11 +77,17 @@ $cluster->sql('db', 'CREATE TABLE t2 (k int); CREATE MATERIALIZED VIEW v2 WITH (
 is($cluster->sql('db', "SELECT braid.wait('v2', '60 s')"), 't', 'a second table');
 $blocker = $node->background_psql('postgres');
 $blocker->query_safe('BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE');
-$cluster->sql('db', 'INSERT INTO t2 VALUES (1)');
+# Definitions that change meanwhile are loaded without waiting for the lock.
+$cluster->sql('db', 'ALTER TABLE t2 ADD COLUMN other int; INSERT INTO t2 VALUES (1)');
 is($cluster->sql('db', "SELECT braid.wait('v2', '60 s')"), 't', 'another table is not held back');
 is($cluster->sql('db', 'TABLE v2'), '1', 'and its view is right');
 is($cluster->sql('db', "SELECT braid.wait('v', '100 ms')"), 'f', 'wait times out for the table that is locked');
 is($cluster->sql('db', "SELECT state FROM braid.views WHERE name = 'v'::regclass"), 'held back', 'and says so');
+# So are they by a worker that starts only now.
+$cluster->sql('db', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture' AND datname = 'postgres'");
+$cluster->sql('db', 'INSERT INTO t2 VALUES (2)');
+is($cluster->sql('db', "SELECT braid.wait('v2', '60 s')"), 't', 'a new worker is not held back either');
+is($cluster->sql('db', 'TABLE v2'), '2', 'and the view is right');
 $blocker->query_safe('INSERT INTO t VALUES (9, 9); ALTER TABLE t ADD COLUMN y int DEFAULT 7; COMMIT');
 $blocker->quit;
 write_some('postgres');
