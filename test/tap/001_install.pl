@@ -33,8 +33,7 @@ $pid = $cluster->sql('hub', $pid_query);
 $cluster->sql('hub', "SELECT pg_terminate_backend($pid)");
 ok($cluster->wait_for('hub', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'braid resolver' AND pid <> $pid"), 'even when the launcher was terminated too');
 $pid = $cluster->sql('hub', $pid_query);
-$cluster->kill_process($pid);
-$cluster->wait_alive('hub');
+$cluster->kill_process('hub', $pid);
 ok($cluster->wait_for('hub', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'braid resolver' AND pid <> $pid"), 'a killed resolver comes back');
 
 # ---- a database that is created later

@@ -148,7 +148,7 @@ sub disturb
 	if ($what eq 'kill')
 	{
 		my $pid = worker_pid();
-		kill 'KILL', $pid if $pid;
+		$cluster->kill_process('db', $pid) if $pid;
 	}
 	elsif ($what eq 'terminate')
 	{

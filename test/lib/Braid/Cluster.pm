@@ -94,11 +94,15 @@ sub wait_for
 	return $self->node($name)->poll_query_until('postgres', $query, $expected // 't');
 }
 
-# SIGKILL to one process of the node; the server then restarts by itself.
+# SIGKILL to one process of the node. Returns when the server has restarted by
+# itself: asking for a connection would not do, as it can succeed before the
+# postmaster has noticed.
 sub kill_process
 {
-	my ($self, $pid) = @_;
+	my ($self, $name, $pid) = @_;
+	my $offset = -s $self->node($name)->logfile;
 	kill 'KILL', $pid;
+	$self->node($name)->wait_for_log(qr/database system is ready to accept connections/, $offset);
 	return;
 }
 
