@@ -204,11 +204,15 @@ sub stop_load
 }
 
 # Arms a failpoint on a node: in all processes, or in the session with this pid.
+# One that crashes can be reached before the arming session has its answer.
 sub failpoint
 {
 	my ($self, $name, $point, $action, $pid) = @_;
 	$pid //= 0;
-	return $self->sql($name, "SELECT braid_internal.failpoint_set('$point', '$action', $pid)");
+	my $sql = "SELECT braid_internal.failpoint_set('$point', '$action', $pid)";
+	my ($rc, undef, $error) = $self->try_sql($name, $sql);
+	die "failpoint $point: $error" if $rc != 0 && ($action ne 'crash' || $error !~ /connection|crash/);
+	return;
 }
 
 1;
