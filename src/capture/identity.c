@@ -31,6 +31,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "common/compat.h"
+#include "common/superuser.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -71,20 +72,6 @@ braid_capture_members(Oid relid)
 	return leaves;
 }
 
-/* Runs a command as the extension's owner, a superuser. */
-static void
-run_as_superuser(const char *command)
-{
-	Oid user;
-	int context;
-
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
-	if (SPI_execute(command, false, 0) < 0)
-		elog(ERROR, "could not run \"%s\"", command);
-	SetUserIdAndSecContext(user, context);
-}
-
 /* The table's replica identity, and the name of its index if it is one. */
 static char
 current_identity(Oid relid, char **index)
@@ -101,8 +88,8 @@ current_identity(Oid relid, char **index)
 static void
 remember(Oid relid, char identity, const char *index)
 {
-	run_as_superuser(psprintf("INSERT INTO braid_internal.sources VALUES (%u, '%c', %s)", relid,
-							  identity, index ? quote_literal_cstr(index) : "NULL"));
+	braid_superuser_execute(psprintf("INSERT INTO braid_internal.sources VALUES (%u, '%c', %s)",
+									 relid, identity, index ? quote_literal_cstr(index) : "NULL"));
 }
 
 /* Returns whether anything had to be changed. */
@@ -114,7 +101,8 @@ claim_member(Oid relid)
 
 	if (identity == REPLICA_IDENTITY_FULL)
 		return false;
-	run_as_superuser(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", qualified_name(relid)));
+	braid_superuser_execute(
+		psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", qualified_name(relid)));
 	remember(relid, identity, index);
 	return true;
 }

@@ -18,16 +18,6 @@
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
-int
-braid_compat_proc_number(void)
-{
-#if PG_VERSION_NUM >= 170000
-	return MyProcNumber;
-#else
-	return MyProc->pgprocno;
-#endif
-}
-
 Oid
 braid_compat_scan_user(ForeignScanState *node)
 {

@@ -22,9 +22,6 @@
 #define BRAID_NORETURN pg_attribute_noreturn()
 #endif
 
-/* Index of this backend's PGPROC, 0 .. MaxBackends + auxiliary - 1. */
-extern int braid_compat_proc_number(void);
-
 /* User id on whose behalf a foreign scan runs. */
 extern Oid braid_compat_scan_user(ForeignScanState *node);
 

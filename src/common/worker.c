@@ -246,19 +246,6 @@ braid_worker_wake(int kind, Oid dbid)
 	LWLockRelease(&workers->lock);
 }
 
-int
-braid_worker_pid(int kind, Oid dbid)
-{
-	WorkerSlot *s;
-	int pid;
-
-	LWLockAcquire(&workers->lock, LW_SHARED);
-	s = find_slot(kind, dbid);
-	pid = s ? s->pid : 0;
-	LWLockRelease(&workers->lock);
-	return pid;
-}
-
 /* Process ids of the workers of a database, which are also kept away. */
 static int
 keep_workers_away(Oid dbid, int *pids)

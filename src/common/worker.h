@@ -37,9 +37,6 @@ extern void braid_worker_request_at_commit(int kind);
 /* Sets the latch of the running worker, if there is one; cheap. */
 extern void braid_worker_wake(int kind, Oid dbid);
 
-/* Process id of the running worker, 0 if there is none. */
-extern int braid_worker_pid(int kind, Oid dbid);
-
 /*
  * Ends the workers of a database and keeps them away for some seconds, for
  * commands that need a database without connections.

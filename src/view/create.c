@@ -22,6 +22,7 @@
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "common/compat.h"
+#include "common/superuser.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -57,7 +58,7 @@ next_id(void)
 {
 	bool isnull;
 
-	braid_definition_run("SELECT nextval('braid_internal.view_ids')::int");
+	braid_superuser_execute("SELECT nextval('braid_internal.view_ids')::int");
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
@@ -131,16 +132,17 @@ make_parts(int id, ViewQuery *vq, const char *query_text)
 	char *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
 
 	/* Room on each page, so that groups are updated in place. */
-	braid_definition_run(psprintf("CREATE TABLE %s WITH (fillfactor = 50) AS %s WITH NO DATA",
-								  state, braid_statement_state(vq)));
-	braid_definition_run(psprintf("CREATE UNIQUE INDEX state_%d_key ON %s (%s) NULLS NOT DISTINCT",
-								  id, state, braid_statement_key_columns(vq)));
-	braid_definition_run(psprintf("CREATE VIEW %s AS %s", query, query_text));
-	braid_definition_run(psprintf("ALTER TABLE %s OWNER TO %s", state, owner));
-	braid_definition_run(psprintf("ALTER VIEW %s OWNER TO %s", query, owner));
-	braid_definition_run(
+	braid_superuser_execute(psprintf("CREATE TABLE %s WITH (fillfactor = 50) AS %s WITH NO DATA",
+									 state, braid_statement_state(vq)));
+	braid_superuser_execute(
+		psprintf("CREATE UNIQUE INDEX state_%d_key ON %s (%s) NULLS NOT DISTINCT", id, state,
+				 braid_statement_key_columns(vq)));
+	braid_superuser_execute(psprintf("CREATE VIEW %s AS %s", query, query_text));
+	braid_superuser_execute(psprintf("ALTER TABLE %s OWNER TO %s", state, owner));
+	braid_superuser_execute(psprintf("ALTER VIEW %s OWNER TO %s", query, owner));
+	braid_superuser_execute(
 		psprintf("COMMENT ON TABLE %s IS 'braid: state of a continuous view'", state));
-	braid_definition_run(
+	braid_superuser_execute(
 		psprintf("COMMENT ON VIEW %s IS 'braid: query of a continuous view'", query));
 }
 
@@ -151,7 +153,7 @@ make_definition(int id, Oid view, const char *options)
 
 	braid_definition_resolve(&def);
 	braid_definition_bind(&def);
-	braid_definition_run(psprintf(
+	braid_superuser_execute(psprintf(
 		"INSERT INTO braid_internal.views (id, view, settings, options) VALUES (%d, %u, %s, %s)",
 		id, view, settings_array(), quote_literal_cstr(options)));
 }
@@ -218,7 +220,7 @@ braid_create_again(Oid view)
 	if (OidIsValid(def.source))
 		braid_capture_claim(def.source);
 	SPI_connect();
-	braid_definition_run(
+	braid_superuser_execute(
 		psprintf("UPDATE braid_internal.views SET rebuilds = rebuilds + 1 WHERE id = %d", def.id));
 	SPI_finish();
 	AtEOXact_GUC(false, level);
@@ -240,9 +242,9 @@ braid_create_follow_owner(Oid view)
 	ReleaseSysCache(tup);
 	level = braid_definition_fix_search_path();
 	SPI_connect();
-	braid_definition_run(
+	braid_superuser_execute(
 		psprintf("ALTER TABLE %s OWNER TO %s", braid_definition_state_name(def.id), owner));
-	braid_definition_run(
+	braid_superuser_execute(
 		psprintf("ALTER VIEW %s OWNER TO %s", braid_definition_query_name(def.id), owner));
 	SPI_finish();
 	AtEOXact_GUC(false, level);

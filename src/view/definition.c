@@ -194,19 +194,6 @@ braid_definition_bind(const ViewDefinition *def)
 	CommandCounterIncrement();
 }
 
-void
-braid_definition_run(const char *sql)
-{
-	Oid user;
-	int context;
-
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
-	if (SPI_execute(sql, false, 0) < 0)
-		elog(ERROR, "could not run \"%s\"", sql);
-	SetUserIdAndSecContext(user, context);
-}
-
 int
 braid_definition_fix_search_path(void)
 {

@@ -37,9 +37,6 @@ extern void braid_definition_bind(const ViewDefinition *def);
 /* Oid of braid_internal.views; InvalidOid if the extension is not installed. */
 extern Oid braid_definition_catalog(void);
 
-/* Runs SQL within SPI as a superuser, whoever the user is. */
-extern void braid_definition_run(const char *sql);
-
 /* search_path = pg_catalog, pg_temp until the returned level is ended by AtEOXact_GUC. */
 extern int braid_definition_fix_search_path(void);
 

@@ -23,6 +23,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
 #include "commands/extension.h"
+#include "common/superuser.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
@@ -46,12 +47,6 @@ braid_xa_wrapper_is_ours(Oid fdwid)
 		return false;
 	handler = LookupFuncName(name, 0, NULL, true);
 	return OidIsValid(handler) && GetForeignDataWrapper(fdwid)->fdwhandler == handler;
-}
-
-bool
-braid_xa_server_is_ours(Oid serverid)
-{
-	return braid_xa_wrapper_is_ours(GetForeignServer(serverid)->fdwid);
 }
 
 List *
@@ -90,24 +85,6 @@ enlist_table_exists(Oid serverid)
 	return OidIsValid(get_relname_relid(psprintf("enlist_%u", serverid), nspid));
 }
 
-/* Runs a command as the superuser who owns the extension's objects. */
-static void
-run_as_superuser(const char *sql)
-{
-	Oid userid;
-	int sec_context;
-	int rc;
-
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_connect();
-	rc = SPI_execute(sql, false, 0);
-	if (rc != SPI_OK_UTILITY)
-		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
-	SPI_finish();
-	SetUserIdAndSecContext(userid, sec_context);
-}
-
 void
 braid_xa_server_create_enlist_table(Oid serverid)
 {
@@ -119,14 +96,16 @@ braid_xa_server_create_enlist_table(Oid serverid)
 		enlist_table_exists(serverid))
 		return;
 	server = quote_identifier(GetForeignServer(serverid)->servername);
-	run_as_superuser(psprintf("CREATE FOREIGN TABLE %s (gid pg_catalog.text) SERVER %s "
-							  "OPTIONS (schema_name 'braid_internal', table_name 'enlist', "
-							  "use_remote_estimate 'false')",
-							  table, server));
+	SPI_connect();
+	braid_superuser_execute(psprintf("CREATE FOREIGN TABLE %s (gid pg_catalog.text) SERVER %s "
+									 "OPTIONS (schema_name 'braid_internal', table_name 'enlist', "
+									 "use_remote_estimate 'false')",
+									 table, server));
 
 	/* In this order: pg_dump dumps what is granted on a member later. */
-	run_as_superuser(psprintf("GRANT SELECT, UPDATE ON %s TO PUBLIC", table));
-	run_as_superuser(psprintf("ALTER EXTENSION braid ADD FOREIGN TABLE %s", table));
+	braid_superuser_execute(psprintf("GRANT SELECT, UPDATE ON %s TO PUBLIC", table));
+	braid_superuser_execute(psprintf("ALTER EXTENSION braid ADD FOREIGN TABLE %s", table));
+	SPI_finish();
 }
 
 void
@@ -137,6 +116,8 @@ braid_xa_server_drop_enlist_table(Oid serverid)
 	LockDatabaseObject(ForeignServerRelationId, serverid, 0, AccessExclusiveLock);
 	if (!enlist_table_exists(serverid))
 		return;
-	run_as_superuser(psprintf("ALTER EXTENSION braid DROP FOREIGN TABLE %s", table));
-	run_as_superuser(psprintf("DROP FOREIGN TABLE %s", table));
+	SPI_connect();
+	braid_superuser_execute(psprintf("ALTER EXTENSION braid DROP FOREIGN TABLE %s", table));
+	braid_superuser_execute(psprintf("DROP FOREIGN TABLE %s", table));
+	SPI_finish();
 }

@@ -9,7 +9,6 @@
 
 /* Does the wrapper use braid's handler? */
 extern bool braid_xa_wrapper_is_ours(Oid fdwid);
-extern bool braid_xa_server_is_ours(Oid serverid);
 
 /*
  * Oids of all servers of braid in this database, of one wrapper, or of one

@@ -1,0 +1,14 @@
+/*
+ * superuser.h
+ *	  Commands on braid's own objects, which users' commands make necessary.
+ */
+#ifndef BRAID_SUPERUSER_H
+#define BRAID_SUPERUSER_H
+
+/*
+ * Runs a command by SPI, which must be connected, as the superuser who owns the
+ * extension's objects.  An error restores the user with its transaction.
+ */
+extern void braid_superuser_execute(const char *sql);
+
+#endif /* BRAID_SUPERUSER_H */
