@@ -10,6 +10,7 @@
 #include "utils/guc.h"
 #include "xa/coordinator.h"
 #include "xa/ddl.h"
+#include "xa/doubt.h"
 #include "xa/fdw.h"
 #include "xa/identity.h"
 #include "xa/node.h"
@@ -76,6 +77,7 @@ braid_xa_init(void)
 	braid_xa_resolver_kind = braid_worker_register_kind(&resolver);
 	braid_xa_identity_init();
 	braid_xa_transaction_init();
+	braid_xa_doubt_init();
 	braid_xa_node_init();
 	braid_xa_participant_init();
 	braid_xa_fdw_init();
