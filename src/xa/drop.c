@@ -281,53 +281,56 @@ refuse_branch_here(void)
 				 errhint("Let its coordinator finish it first; see braid.transactions there.")));
 }
 
-/* A wrapper that uses braid's handler must not go with that. */
+/* The wrapper that comes with the extension goes with it, but not its servers. */
 static void
-detach_wrapper(Oid fdwid, DropBehavior behavior)
+refuse_own_wrapper(Oid fdwid)
 {
 	List *servers = braid_xa_server_list(fdwid, InvalidOid);
-	const char *name = GetForeignDataWrapper(fdwid)->fdwname;
 
-	if (is_braids_own(fdwid))
-	{
-		if (servers != NIL)
-			ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-							errmsg("cannot drop extension \"%s\" because servers use it", "braid"),
-							errdetail("Servers of foreign-data wrapper \"%s\": %s.", name,
-									  server_names(servers)),
-							errhint("Drop these servers first, each by its name.")));
+	if (servers == NIL)
 		return;
-	}
+	ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					errmsg("cannot drop extension \"%s\" because servers use it", "braid"),
+					errdetail("Servers of foreign-data wrapper \"%s\": %s.",
+							  GetForeignDataWrapper(fdwid)->fdwname, server_names(servers)),
+					errhint("Drop these servers first, each by its name.")));
+}
+
+/* An adopted wrapper must not go with braid's handler. */
+static void
+release_wrapper(Oid fdwid, DropBehavior behavior)
+{
+	List *servers = braid_xa_server_list(fdwid, InvalidOid);
+	const char *name = quote_literal_cstr(GetForeignDataWrapper(fdwid)->fdwname);
+
 	if (servers != NIL && behavior != DROP_CASCADE)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop extension \"%s\" because foreign-data wrapper \"%s\" has "
 						"adopted its handler",
-						"braid", name),
+						"braid", GetForeignDataWrapper(fdwid)->fdwname),
 				 errdetail("Transactions over its servers would not be atomic any more: %s.",
 						   server_names(servers)),
 				 errhint("Run SELECT braid.release(%s) first, or use DROP EXTENSION ... CASCADE, "
 						 "which does the same and keeps the servers.",
-						 quote_literal_cstr(name))));
+						 name)));
 	SPI_connect();
-	braid_superuser_execute(psprintf("SELECT braid.release(%s)", quote_literal_cstr(name)));
+	braid_superuser_execute(psprintf("SELECT braid.release(%s)", name));
 	SPI_finish();
 }
 
+/* The extension goes, and with it these wrappers. */
 static void
-detach_wrappers(DropBehavior behavior)
+detach_wrappers(List *wrappers, DropBehavior behavior)
 {
-	List *wrappers = NIL;
 	ListCell *lc;
 
-	foreach (lc, braid_xa_server_list(InvalidOid, InvalidOid))
-	{
-		Oid fdwid = GetForeignServer(lfirst_oid(lc))->fdwid;
-
-		wrappers = list_append_unique_oid(wrappers, fdwid);
-	}
 	foreach (lc, wrappers)
-		detach_wrapper(lfirst_oid(lc), behavior);
+		if (is_braids_own(lfirst_oid(lc)))
+			refuse_own_wrapper(lfirst_oid(lc));
+	foreach (lc, wrappers)
+		if (braid_xa_wrapper_is_ours(lfirst_oid(lc)) && !is_braids_own(lfirst_oid(lc)))
+			release_wrapper(lfirst_oid(lc), behavior);
 }
 
 /* ---------------------------------------------------------------- commands */
@@ -358,7 +361,7 @@ clear_the_way(const char *objects, DropBehavior behavior)
 	if (d.extension)
 	{
 		refuse_branch_here();
-		detach_wrappers(behavior);
+		detach_wrappers(d.wrappers, behavior);
 		return;
 	}
 	foreach (lc, d.servers)
