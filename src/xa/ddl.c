@@ -113,7 +113,7 @@ prepare_handler_change(AlterFdwStmt *stmt)
 
 	/* If it is to stay ours, the resolver makes them anew. */
 	foreach (lc, servers)
-		braid_xa_server_drop_enlist_table(lfirst_oid(lc));
+		braid_xa_server_drop_hidden_tables(lfirst_oid(lc));
 	braid_worker_request_at_commit(braid_xa_resolver_kind);
 }
 

@@ -365,7 +365,7 @@ clear_the_way(const char *objects, DropBehavior behavior)
 		return;
 	}
 	foreach (lc, d.servers)
-		braid_xa_server_drop_enlist_table(lfirst_oid(lc));
+		braid_xa_server_drop_hidden_tables(lfirst_oid(lc));
 	foreach (lc, d.wrappers)
 		forget_adoption(lfirst_oid(lc));
 	if (d.servers != NIL)

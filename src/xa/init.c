@@ -8,6 +8,7 @@
 
 #include "common/worker.h"
 #include "utils/guc.h"
+#include "xa/checkup.h"
 #include "xa/coordinator.h"
 #include "xa/ddl.h"
 #include "xa/doubt.h"
@@ -78,6 +79,7 @@ braid_xa_init(void)
 	braid_xa_identity_init();
 	braid_xa_transaction_init();
 	braid_xa_doubt_init();
+	braid_xa_checkup_init();
 	braid_xa_node_init();
 	braid_xa_participant_init();
 	braid_xa_fdw_init();

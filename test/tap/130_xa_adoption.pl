@@ -144,7 +144,7 @@ fails('hub', "SELECT braid.release('braid_fdw')", qr/ERROR:  55000:/, 'nor is br
 	like($err, qr/^psql:<stdin>:1: NOTICE:  foreign-data wrapper "postgres_fdw" is released.*\s*$/, 'a wrapper is released');
 	is($cluster->sql('hub', $handler), 'postgres_fdw_handler', 'and has its own handler back');
 	is($cluster->sql('hub', $options), 'b:false', 'servers lose what adoption has set, and nothing else');
-	is($cluster->sql('hub', "SELECT count(*) FROM pg_class WHERE relname ~ '^enlist_'"), '0', 'hidden tables are gone');
+	is($cluster->sql('hub', "SELECT count(*) FROM pg_class WHERE relname ~ '^(enlist|execute)_[0-9]'"), '0', 'hidden tables are gone');
 	$cached->query_safe($both);
 	is($cluster->sql('hub', $decisions), $before, 'a session that has used it does not write atomically any more');
 	is($cluster->sql('hub', 'SELECT count(*) FROM braid.participants'), '0', 'its servers do not take part');
