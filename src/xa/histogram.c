@@ -153,6 +153,6 @@ braid_sql_xa_percentiles(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 		shares[i] = Int64GetDatum(braid_xa_distribution_quantile(d, DatumGetFloat8(shares[i])));
 	}
-	PG_RETURN_ARRAYTYPE_P(construct_array(shares, nshares, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-										  TYPALIGN_DOUBLE));
+	PG_RETURN_ARRAYTYPE_P(
+		construct_array(shares, nshares, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }

@@ -30,7 +30,7 @@ REVOKE ALL ON FUNCTION braid_internal.xa_statistics(oid), braid_internal.xa_phas
 	braid_internal.xa_percentiles(bigint[], double precision[]), braid_internal.waits() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION braid_internal.xa_statistics(oid), braid_internal.xa_phase_statistics(oid),
 	braid_internal.xa_branch_statistics(), braid_internal.xa_count_in_doubt(oid), braid_internal.waits()
-	TO pg_read_all_stats;
+	TO pg_read_all_stats, braid_operator;
 COMMENT ON FUNCTION braid_internal.xa_statistics(oid) IS
 'Counters of global transactions of a database, times in milliseconds; 0: of the databases that found no entry of their own. No row if nothing was counted.';
 COMMENT ON FUNCTION braid_internal.xa_phase_statistics(oid) IS
@@ -72,7 +72,7 @@ CREATE VIEW braid.stat_xa AS
 	LEFT JOIN LATERAL braid_internal.xa_statistics(d.datid) s ON true
 	WHERE d.datid <> 0 OR s.xact_begun > 0;
 REVOKE ALL ON braid.stat_xa FROM PUBLIC;
-GRANT SELECT ON braid.stat_xa TO pg_read_all_stats;
+GRANT SELECT ON braid.stat_xa TO pg_read_all_stats, braid_operator;
 COMMENT ON VIEW braid.stat_xa IS
 'Global transactions, one row per database, since stats_reset (lost when the server restarts): begun, outcomes, in doubt now, what recovery and operators have finished (branches), COMMITs answered (requests) with their response time in milliseconds and their number per second. The row without a database counts those that came when 128 others had rows.';
 
@@ -80,7 +80,7 @@ CREATE VIEW braid.stat_xa_phase AS
 	SELECT d.oid AS datid, d.datname, s.phase, s.requests, s.total_time, s.mean_time, s.p50, s.p95, s.p99, s.max_time
 	FROM pg_catalog.pg_database d, LATERAL braid_internal.xa_phase_statistics(d.oid) s;
 REVOKE ALL ON braid.stat_xa_phase FROM PUBLIC;
-GRANT SELECT ON braid.stat_xa_phase TO pg_read_all_stats;
+GRANT SELECT ON braid.stat_xa_phase TO pg_read_all_stats, braid_operator;
 COMMENT ON VIEW braid.stat_xa_phase IS
 'How long the phases of COMMIT take, one row per database and phase, in milliseconds: enlist, prepare, local commit, wait and, for both one and two phases, total, as the client sees them; finish: from the decision until all branches are committed. Percentiles are at most 1/32 off, the rest is exact.';
 
@@ -90,7 +90,7 @@ CREATE VIEW braid.stat_xa_branch AS
 		b.last_error, b.last_error_time
 	FROM pg_catalog.pg_foreign_server s JOIN braid_internal.xa_branch_statistics() b ON b.server = s.oid;
 REVOKE ALL ON braid.stat_xa_branch FROM PUBLIC;
-GRANT SELECT ON braid.stat_xa_branch TO pg_read_all_stats;
+GRANT SELECT ON braid.stat_xa_branch TO pg_read_all_stats, braid_operator;
 COMMENT ON VIEW braid.stat_xa_branch IS
 'Branches of this database''s global transactions, one row per server: prepared, committed and rolled back by COMMIT / ROLLBACK PREPARED, commands that failed or had no answer, commands sent again, the round trip of COMMIT PREPARED in milliseconds, and the last error';
 
@@ -100,12 +100,13 @@ CREATE VIEW braid.activity AS
 	FROM braid_internal.waits() w JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
 	LEFT JOIN braid_internal.xa_transactions() t ON t.pid = w.pid AND t.state IN ('active', 'committing');
 REVOKE ALL ON braid.activity FROM PUBLIC;
-GRANT SELECT ON braid.activity TO pg_monitor;
+GRANT SELECT ON braid.activity TO pg_monitor, braid_operator;
 COMMENT ON VIEW braid.activity IS
 'Processes that wait within braid now, the name of the wait (which pg_stat_activity shows from PostgreSQL 17 on), since when, and the global transaction that waits';
 
 CREATE FUNCTION braid.stat_xa_reset() RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_xa_statistics_reset' LANGUAGE C VOLATILE STRICT;
 REVOKE ALL ON FUNCTION braid.stat_xa_reset() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION braid.stat_xa_reset() TO braid_operator;
 COMMENT ON FUNCTION braid.stat_xa_reset() IS
-'Sets the statistics of this database in braid.stat_xa, stat_xa_phase and stat_xa_branch to zero. What is under way meanwhile may or may not be counted. For superusers and whom they grant it to.';
+'Sets the statistics of this database in braid.stat_xa, stat_xa_phase and stat_xa_branch to zero. What is under way meanwhile may or may not be counted. For members of braid_operator.';

@@ -80,10 +80,10 @@ braid_xa_trace_commit(const BraidGid *gid, List *branches)
 		return;
 	description = describe(branches);
 	if (log_transactions && gid)
-		ereport(LOG, (errmsg("global transaction \"%s\" prepares its branches",
-							 braid_gid_format_transaction(gid, text)),
-					  errdetail("Branches: %s.", description), errhidestmt(true),
-					  errhidecontext(true)));
+		ereport(LOG,
+				(errmsg("global transaction \"%s\" prepares its branches",
+						braid_gid_format_transaction(gid, text)),
+				 errdetail("Branches: %s.", description), errhidestmt(true), errhidecontext(true)));
 }
 
 void
@@ -113,15 +113,14 @@ log_two_phases(const BraidGid *gid, const int64 *us)
 {
 	char text[BRAID_GID_LEN];
 
-	ereport(LOG,
-			(errmsg("duration: %.3f ms  global transaction \"%s\"", us[XA_PHASE_TOTAL] / US_PER_MS,
-					braid_gid_format_transaction(gid, text)),
-			 errdetail("Enlist %.3f ms, prepare %.3f ms, local commit %.3f ms, wait %.3f ms; "
-					   "branches: %s.",
-					   us[XA_PHASE_ENLIST] / US_PER_MS, us[XA_PHASE_PREPARE] / US_PER_MS,
-					   us[XA_PHASE_LOCAL_COMMIT] / US_PER_MS, us[XA_PHASE_WAIT] / US_PER_MS,
-					   description),
-			 errhidestmt(true), errhidecontext(true)));
+	ereport(LOG, (errmsg("duration: %.3f ms  global transaction \"%s\"",
+						 us[XA_PHASE_TOTAL] / US_PER_MS, braid_gid_format_transaction(gid, text)),
+				  errdetail("Enlist %.3f ms, prepare %.3f ms, local commit %.3f ms, wait %.3f ms; "
+							"branches: %s.",
+							us[XA_PHASE_ENLIST] / US_PER_MS, us[XA_PHASE_PREPARE] / US_PER_MS,
+							us[XA_PHASE_LOCAL_COMMIT] / US_PER_MS, us[XA_PHASE_WAIT] / US_PER_MS,
+							description),
+				  errhidestmt(true), errhidecontext(true)));
 }
 
 void
@@ -172,10 +171,9 @@ void
 braid_xa_trace_prepared_finished(const char *branch, bool commit)
 {
 	if (log_transactions)
-		ereport(LOG,
-				(commit ? errmsg("branch \"%s\" is committed", branch)
-						: errmsg("branch \"%s\" is rolled back", branch),
-				 errhidestmt(true), errhidecontext(true)));
+		ereport(LOG, (commit ? errmsg("branch \"%s\" is committed", branch)
+							 : errmsg("branch \"%s\" is rolled back", branch),
+					  errhidestmt(true), errhidecontext(true)));
 }
 
 void
