@@ -126,7 +126,7 @@ follow_server(Oid serverid)
 	MemoryContext old;
 	const char *name;
 
-	braid_xa_server_create_enlist_table(serverid);
+	braid_xa_server_create_hidden_tables(serverid);
 	name = GetForeignServer(serverid)->servername;
 	old = MemoryContextSwitchTo(context);
 	options = braid_xa_connection_options(serverid, identity.coordinator);
