@@ -12,8 +12,8 @@
  */
 #include "postgres.h"
 
-#include "common/compat.h"
 #include "common/shmem.h"
+#include "common/wait.h"
 #include "common/worker.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -172,7 +172,6 @@ read_answer(Oid serverid, uint64 question, char *report, bool *is_error)
 static bool
 wait_answer(Oid serverid, uint64 question, TimestampTz deadline, char *report, bool *is_error)
 {
-	uint32 wait_event = braid_compat_wait_event("BraidCheckup");
 	bool answered;
 
 	ConditionVariablePrepareToSleep(&table->answered);
@@ -182,7 +181,9 @@ wait_answer(Oid serverid, uint64 question, TimestampTz deadline, char *report, b
 
 		if (left <= 0)
 			break;
-		(void) ConditionVariableTimedSleep(&table->answered, left, wait_event);
+		(void) ConditionVariableTimedSleep(&table->answered, left,
+										   braid_wait_begin(BRAID_WAIT_SERVER_CHECKUP));
+		braid_wait_end();
 	}
 	ConditionVariableCancelSleep();
 	return answered;

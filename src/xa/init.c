@@ -18,6 +18,8 @@
 #include "xa/participant.h"
 #include "xa/resolver.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
+#include "xa/trace.h"
 #include "xa/transaction.h"
 #include "xa/xa.h"
 
@@ -81,6 +83,8 @@ braid_xa_init(void)
 	braid_xa_doubt_init();
 	braid_xa_checkup_init();
 	braid_xa_node_init();
+	braid_xa_stat_init();
+	braid_xa_trace_init();
 	braid_xa_participant_init();
 	braid_xa_fdw_init();
 	braid_xa_coordinator_init();
