@@ -37,9 +37,9 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/compat.h"
 #include "common/failpoint.h"
 #include "common/shmem.h"
+#include "common/wait.h"
 #include "common/worker.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -253,7 +253,8 @@ wait_shown(uint64 request)
 							errmsg("the resolver of this database does not answer"),
 							errhint("See braid.participants.")));
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT, 10,
-						 braid_compat_wait_event("BraidLockWaits"));
+						 braid_wait_begin(BRAID_WAIT_LOCK_WAITS));
+		braid_wait_end();
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

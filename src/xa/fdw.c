@@ -29,6 +29,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
+#include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "xa/branch.h"
@@ -36,6 +37,7 @@
 #include "xa/fdw.h"
 #include "xa/gid.h"
 #include "xa/origin.h"
+#include "xa/server.h"
 #include "xa/tag.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_fdw_handler);
@@ -143,8 +145,21 @@ begin_scan(ForeignScanState *node, int eflags)
 }
 
 /*
- * The same for a statement that writes: fdw_private with the branch's tag.
- * *enlists says whether the tag has the gid.
+ * Commands are run through a table that everybody may update (execute.c), so it
+ * is here that USAGE on the server is asked for.
+ */
+static void
+check_execute_privilege(Relation rel, Oid userid)
+{
+	if (braid_xa_server_is_execute_table(rel) &&
+		!braid_compat_may_use_server(server_of(rel), userid))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER,
+					   GetForeignServer(server_of(rel))->servername);
+}
+
+/*
+ * fdw_private of a statement that writes, with the tag of the branch; *enlists
+ * says whether that has the gid.
  */
 static List *
 tag_write(List *fdw_private, XaBranch *branch, bool *enlists)
@@ -217,6 +232,7 @@ begin_direct_modify(ForeignScanState *node, int eflags)
 		original->BeginDirectModify(node, eflags);
 		return;
 	}
+	check_execute_privilege(node->resultRelInfo->ri_RelationDesc, braid_compat_scan_user(node));
 	branch = braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
 	copy = makeNode(ForeignScan);
 	memcpy(copy, plan, sizeof(ForeignScan));
@@ -254,10 +270,12 @@ begin_modify(ModifyTableState *mtstate, ResultRelInfo *rri, List *fdw_private, i
 {
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 	{
-		XaBranch *branch = braid_xa_branch_note_write(
-			server_of(rri->ri_RelationDesc), braid_compat_modify_user(mtstate->ps.state, rri));
+		Oid userid = braid_compat_modify_user(mtstate->ps.state, rri);
+		XaBranch *branch;
 		bool enlists;
 
+		check_execute_privilege(rri->ri_RelationDesc, userid);
+		branch = braid_xa_branch_note_write(server_of(rri->ri_RelationDesc), userid);
 		fdw_private = tag_write(fdw_private, branch, &enlists);
 		if (enlists)
 			add_pending_tag(rri, branch);
