@@ -103,6 +103,22 @@ is($cluster->sql('hub', "SELECT $branches FROM braid.stat_xa_branch"), 'a 3 3 0 
 is($cluster->sql('hub', 'SELECT bool_and(0 < p50 AND p50 <= p95 AND p95 <= p99 AND p99 <= max_time AND mean_time = total_time / requests
 	AND last_error IS NULL AND last_error_time IS NULL) FROM braid.stat_xa_branch'), 't', 'round trips of COMMIT PREPARED');
 
+# ---- concurrent sessions lose no count
+reset_statistics();
+my $load = $cluster->start_load('hub', <<'SQL', 4);
+\set x random(2, 10)
+BEGIN;
+UPDATE t_a SET v = v + 1 WHERE id = :x;
+UPDATE t_b SET v = v + 1 WHERE id = :x;
+COMMIT;
+SQL
+ok($cluster->wait_for('hub', "SELECT xact_commit_two_phase > 200 FROM braid.stat_xa WHERE datname = 'postgres'"), 'under load');
+my $n = $cluster->stop_load($load);
+settle($n);
+is(mine($outcomes), "$n|0|$n|0|0|0|0|0|0|0|0|0|$n", 'every transaction under load is counted');
+is($phases->("string_agg(DISTINCT requests::text, ' ')"), $n, 'with each of its phases');
+is($cluster->sql('hub', "SELECT $branches FROM braid.stat_xa_branch"), "a $n $n 0 0 0 0 $n, b $n $n 0 0 0 0 $n", 'and its branches');
+
 # ---- names of waits, and waits that are cut short
 reset_statistics();
 for my $how ('time-out', 'cancel', 'terminate')
