@@ -106,7 +106,7 @@ is($cluster->sql('hub', 'SELECT bool_and(0 < p50 AND p50 <= p95 AND p95 <= p99 A
 # ---- concurrent sessions lose no count
 reset_statistics();
 my $load = $cluster->start_load('hub', <<'SQL', 4);
-\set x random(2, 10)
+\set x :client_id + 2
 BEGIN;
 UPDATE t_a SET v = v + 1 WHERE id = :x;
 UPDATE t_b SET v = v + 1 WHERE id = :x;
