@@ -18,6 +18,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
@@ -125,9 +126,15 @@ braid_failpoint_reach(const char *name, bool may_throw)
 			elog(DEBUG1, "waiting at failpoint \"%s\"", name);
 			while (look_up(name, 0) == FAILPOINT_WAIT)
 			{
-				(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5, PG_WAIT_EXTENSION);
+				int rc = WaitLatch(NULL, WL_TIMEOUT | WL_POSTMASTER_DEATH, 5, PG_WAIT_EXTENSION);
+
+				/* Where no error may be raised, no process may exit either. */
 				if (may_throw)
 					CHECK_FOR_INTERRUPTS();
+				if ((rc & WL_POSTMASTER_DEATH) && may_throw)
+					proc_exit(1);
+				if (rc & WL_POSTMASTER_DEATH)
+					break;
 			}
 			(void) look_up(name, -1);
 			break;

@@ -147,7 +147,10 @@ process_commit(PlannedStmt *pstmt)
 		return pstmt;
 	}
 	if (enlisted_gid[0] == '\0' || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+	{
+		BRAID_FAILPOINT("xa-participant-commit");
 		return pstmt;
+	}
 	BRAID_FAILPOINT("xa-participant-prepare");
 	return prepare_instead(pstmt);
 }
@@ -190,12 +193,16 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			GetUserIdAndSecContext(&userid, &sec_context);
 			SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
 								   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+			BRAID_FAILPOINT("xa-participant-finish");
 		}
 	}
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
 		pstmt, query, read_only_tree, context, params, env, dest, qc);
 	if (OidIsValid(userid))
+	{
+		BRAID_FAILPOINT("xa-participant-finished");
 		SetUserIdAndSecContext(userid, sec_context);
+	}
 }
 
 static void
@@ -204,7 +211,12 @@ end_of_transaction(XactEvent event)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
+			BRAID_FAILPOINT_NOTHROW("xa-participant-committed");
+			enlisted_gid[0] = '\0';
+			enlisted_failed = false;
+			break;
 		case XACT_EVENT_PREPARE:
+			BRAID_FAILPOINT_NOTHROW("xa-participant-prepared");
 			enlisted_gid[0] = '\0';
 			enlisted_failed = false;
 			break;
