@@ -129,8 +129,14 @@ braid_failpoint_reach(const char *name, bool may_throw)
 				int rc = WaitLatch(NULL, WL_TIMEOUT | WL_POSTMASTER_DEATH, 5, PG_WAIT_EXTENSION);
 
 				/* Where no error may be raised, no process may exit either. */
-				if (may_throw)
+				if (may_throw && INTERRUPTS_PENDING_CONDITION())
+				{
+					/* Whoever leaves by an error does not wait any more. */
+					(void) look_up(name, -1);
 					CHECK_FOR_INTERRUPTS();
+					if (look_up(name, +1) != FAILPOINT_WAIT)
+						return;
+				}
 				if ((rc & WL_POSTMASTER_DEATH) && may_throw)
 					proc_exit(1);
 				if (rc & WL_POSTMASTER_DEATH)
