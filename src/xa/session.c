@@ -46,6 +46,8 @@
 #include "xa/decision.h"
 #include "xa/session.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
+#include "xa/trace.h"
 #include "xa/transaction.h"
 
 #define MIN_RETRY_MS 50
@@ -121,10 +123,12 @@ give_up_job(XaSession *s, Job *job, const char *reason)
 	switch (job->kind)
 	{
 		case JOB_FINISH:
+			braid_xa_stat_branch_failed(s->serverid, reason);
 			braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 											psprintf("server \"%s\": %s", s->name, reason));
 			break;
 		case JOB_RECOVER:
+			braid_xa_stat_branch_failed(s->serverid, reason);
 			braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, reason);
 			s->sweep_failed = true;
 			s->recovering--;
@@ -145,7 +149,8 @@ send_job(XaSession *s, XaConnection *c, Job *job)
 	snprintf(sql, sizeof(sql), "%s PREPARED '%s'",
 			 job->kind == JOB_FINISH || job->commit ? "COMMIT" : "ROLLBACK",
 			 braid_gid_format(&job->gid, gid));
-	job->attempts++;
+	if (job->attempts++ > 0)
+		braid_xa_stat_branch_retried(s->serverid);
 	if (job->kind == JOB_FINISH)
 		BRAID_FAILPOINT("xa-finish");
 	if (!braid_xa_connection_send(c, sql))
@@ -274,7 +279,10 @@ fail_connection(XaSession *s, XaConnection *c, const char *reason)
 	braid_xa_connection_close(c);
 	s->more_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_RETRY_MS);
 	if (job && job->attempts < MAX_ATTEMPTS)
+	{
+		braid_xa_stat_branch_failed(s->serverid, line);
 		queue_job(s, job);
+	}
 	else if (job)
 		give_up_job(s, job, line);
 }
@@ -529,11 +537,31 @@ finish_error(PGresult *r)
 	return one_line(PQresultErrorMessage(r));
 }
 
+/* For the statistics: what a command that finishes a branch has done. */
+static void
+count_outcome(XaSession *s, XaConnection *c, Job *job, PGresult *r)
+{
+	const char *error = finish_error(r);
+
+	if (error)
+		braid_xa_stat_branch_failed(s->serverid, error);
+	else if (job->kind == JOB_FINISH)
+		braid_xa_stat_branch_finished(s->serverid, XA_STAT_BRANCH_COMMITTED,
+									  GetCurrentTimestamp() - c->began);
+	else if (!is_unknown_gid(r))
+		braid_xa_stat_branch_finished(s->serverid,
+									  job->commit ? XA_STAT_BRANCH_RECOVERY_COMMITTED
+												  : XA_STAT_BRANCH_RECOVERY_ROLLED_BACK,
+									  GetCurrentTimestamp() - c->began);
+}
+
 static void
 end_finish(XaSession *s, Job *job, PGresult *r)
 {
 	const char *error = finish_error(r);
 
+	if (!error)
+		braid_xa_trace_branch_committed(&job->gid, s->name);
 	braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 									error ? psprintf("server \"%s\": %s", s->name, error) : NULL);
 	BRAID_FAILPOINT("xa-branch-finished");
@@ -578,6 +606,8 @@ process_result(XaSession *s, XaConnection *c)
 	Job *job = c->job;
 
 	c->job = NULL;
+	if (job->kind == JOB_FINISH || job->kind == JOB_RECOVER)
+		count_outcome(s, c, job, r);
 	switch (job->kind)
 	{
 		case JOB_VERIFY:

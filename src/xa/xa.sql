@@ -12,6 +12,17 @@ BEGIN
 END
 $$;
 
+-- Who watches and mends. Its rights are granted beside the objects that they are on.
+DO $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'braid_operator') THEN
+		CREATE ROLE braid_operator NOLOGIN;
+		COMMENT ON ROLE braid_operator IS 'braid: sees global transactions of all users, and finishes branches that are stuck';
+	END IF;
+END
+$$;
+GRANT USAGE ON SCHEMA braid, braid_internal TO braid_operator;
+
 -- ---- foreign data wrapper
 
 CREATE FUNCTION braid.braid_fdw_handler() RETURNS fdw_handler
@@ -117,7 +128,8 @@ AS 'MODULE_PATHNAME', 'braid_sql_xa_sweep' LANGUAGE C VOLATILE STRICT;
 REVOKE ALL ON FUNCTION braid_internal.xa_nodes(), braid_internal.xa_transactions(),
 	braid_internal.xa_findings(), braid_internal.xa_sweep(oid, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION braid_internal.xa_nodes(), braid_internal.xa_transactions(),
-	braid_internal.xa_findings() TO pg_monitor;
+	braid_internal.xa_findings() TO pg_monitor, braid_operator;
+GRANT EXECUTE ON FUNCTION braid_internal.xa_sweep(oid, int) TO braid_operator;
 COMMENT ON FUNCTION braid_internal.xa_nodes() IS 'Servers of this database as its resolver sees them';
 COMMENT ON FUNCTION braid_internal.xa_transactions() IS 'Global transactions of this database in shared memory';
 COMMENT ON FUNCTION braid_internal.xa_findings() IS 'Prepared branches that the last look at each server has found';
@@ -133,7 +145,7 @@ AS $$
 	WHERE w.fdwhandler = 'braid.braid_fdw_handler()'::regprocedure AND n.clean_before IS NULL
 $$;
 REVOKE ALL ON FUNCTION braid_internal.xa_unchecked_servers() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION braid_internal.xa_unchecked_servers() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION braid_internal.xa_unchecked_servers() TO pg_monitor, braid_operator;
 COMMENT ON FUNCTION braid_internal.xa_unchecked_servers() IS
 'Servers that the resolver has not looked at completely since this server started';
 
@@ -154,7 +166,7 @@ CREATE VIEW braid.participants AS
 	LEFT JOIN braid_internal.xa_nodes() n ON n.server = s.oid
 	WHERE w.fdwhandler = 'braid.braid_fdw_handler()'::regprocedure;
 REVOKE ALL ON braid.participants FROM PUBLIC;
-GRANT SELECT ON braid.participants TO pg_monitor;
+GRANT SELECT ON braid.participants TO pg_monitor, braid_operator;
 COMMENT ON VIEW braid.participants IS
 'Servers that take part in global transactions of this database: whether they can be written to, and if not, why and what to do';
 
@@ -191,7 +203,7 @@ CREATE VIEW braid.transactions AS
 		END AS advice
 	FROM (SELECT * FROM known UNION ALL SELECT * FROM unchecked) t;
 REVOKE ALL ON braid.transactions FROM PUBLIC;
-GRANT SELECT ON braid.transactions TO pg_monitor;
+GRANT SELECT ON braid.transactions TO pg_monitor, braid_operator;
 COMMENT ON VIEW braid.transactions IS
 'Global transactions of this database that are not finished on all their servers: active (not decided yet), committing, in doubt (committed here; a server could not be told yet) or unchecked (committed here before the last restart; a server could not be asked since then)';
 
@@ -222,5 +234,6 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION braid.xa_recover(interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION braid.xa_recover(interval) TO braid_operator;
 COMMENT ON FUNCTION braid.xa_recover(interval) IS
 'Looks for prepared branches of this database''s transactions on all servers (as xa_recover() of the X/Open XA specification lists them) and finishes those that nobody else does. Returns each one found, with what became of it: active (under way), committed, rolled back, or in doubt, with the error. timeout: how long to wait for all servers; a WARNING names each that could not be checked.';

@@ -1,6 +1,6 @@
 -- Contracts of the public functions and views of the transaction half.
 BEGIN;
-SELECT plan(19);
+SELECT plan(23);
 
 SELECT has_function('braid', 'version', ARRAY[]::name[], 'braid.version() exists');
 SELECT matches(braid.version(), '^\d+\.\d+\.\d+$', 'braid.version() is a version');
@@ -36,6 +36,16 @@ SELECT throws_ok($$UPDATE braid_internal.enlist SET gid = 'braid:000000000000000
 SELECT is((SELECT rolcanlogin AND NOT rolsuper AND NOT rolinherit AND NOT rolcreaterole AND NOT rolcreatedb
 	FROM pg_roles WHERE rolname = 'braid_resolver'), true, 'the resolver''s role has no rights');
 SELECT is((SELECT count(*)::int FROM pg_auth_members WHERE member = 'braid_resolver'::regrole), 0, 'and no memberships');
+
+SELECT is((SELECT rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls
+	FROM pg_roles WHERE rolname = 'braid_operator'), false, 'braid_operator can be granted, and is no superuser');
+CREATE ROLE dba ROLE CURRENT_USER;
+GRANT braid_operator TO dba;
+SET LOCAL ROLE dba;
+SELECT lives_ok('SELECT * FROM braid.transactions', 'its members read braid.transactions');
+SELECT lives_ok('SELECT * FROM braid.participants', 'and braid.participants');
+SELECT lives_ok($$SELECT * FROM braid.xa_recover('0 s')$$, 'and run braid.xa_recover()');
+RESET ROLE;
 
 SELECT * FROM finish();
 ROLLBACK;
