@@ -187,3 +187,13 @@ braid_compat_new_tuple(ReorderBufferChange *change)
 {
 	return TUPLE_OF(change->data.tp.newtuple);
 }
+
+bool
+braid_compat_may_use_server(Oid serverid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, serverid, roleid, ACL_USAGE) == ACLCHECK_OK;
+#else
+	return pg_foreign_server_aclcheck(serverid, roleid, ACL_USAGE) == ACLCHECK_OK;
+#endif
+}

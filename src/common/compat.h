@@ -65,6 +65,9 @@ extern void braid_compat_flatten_group_exprs(Query *query);
 /* May the role read the column? */
 extern bool braid_compat_column_readable(Oid relid, AttrNumber attnum, Oid roleid);
 
+/* May the role use the foreign server? */
+extern bool braid_compat_may_use_server(Oid serverid, Oid roleid);
+
 extern bool braid_compat_is_relation_owner(Oid relid, Oid roleid);
 
 #endif /* BRAID_COMPAT_H */

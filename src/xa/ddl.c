@@ -136,7 +136,7 @@ release_servers(List *servers)
 					 "cannot drop server \"%s\" because a global transaction has an unfinished branch on it",
 					 GetForeignServer(serverid)->servername),
 				 errhint("See braid.transactions.")));
-		braid_xa_server_drop_enlist_table(serverid);
+		braid_xa_server_drop_hidden_tables(serverid);
 	}
 	if (servers != NIL)
 		braid_worker_request_at_commit(braid_xa_resolver_kind);

@@ -28,12 +28,14 @@
 #include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
+#include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "xa/branch.h"
 #include "xa/coordinator.h"
 #include "xa/fdw.h"
 #include "xa/gid.h"
+#include "xa/server.h"
 #include "xa/tag.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_fdw_handler);
@@ -96,6 +98,19 @@ begin_scan(ForeignScanState *node, int eflags)
 	original->BeginForeignScan(node, eflags);
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 		move_in_front();
+}
+
+/*
+ * Commands are run through a table that everybody may update (execute.c), so it
+ * is here that USAGE on the server is asked for.
+ */
+static void
+check_execute_privilege(Relation rel, Oid userid)
+{
+	if (braid_xa_server_is_execute_table(rel) &&
+		!braid_compat_may_use_server(server_of(rel), userid))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER,
+					   GetForeignServer(server_of(rel))->servername);
 }
 
 /*
@@ -167,6 +182,7 @@ begin_direct_modify(ForeignScanState *node, int eflags)
 		original->BeginDirectModify(node, eflags);
 		return;
 	}
+	check_execute_privilege(node->resultRelInfo->ri_RelationDesc, braid_compat_scan_user(node));
 	branch = braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
 	copy = makeNode(ForeignScan);
 	memcpy(copy, plan, sizeof(ForeignScan));
@@ -204,9 +220,13 @@ begin_modify(ModifyTableState *mtstate, ResultRelInfo *rri, List *fdw_private, i
 {
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 	{
-		XaBranch *branch = braid_xa_branch_note_write(
-			server_of(rri->ri_RelationDesc), braid_compat_modify_user(mtstate->ps.state, rri));
-		List *tagged = tag_statement(fdw_private, branch);
+		Oid userid = braid_compat_modify_user(mtstate->ps.state, rri);
+		XaBranch *branch;
+		List *tagged;
+
+		check_execute_privilege(rri->ri_RelationDesc, userid);
+		branch = braid_xa_branch_note_write(server_of(rri->ri_RelationDesc), userid);
+		tagged = tag_statement(fdw_private, branch);
 
 		if (tagged != fdw_private)
 			add_pending_tag(rri, branch);

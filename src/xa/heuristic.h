@@ -27,9 +27,9 @@ typedef enum XaVerdict
 enum
 {
 	XA_COLUMN_GID,
-	XA_COLUMN_PREPARED,	  /* microseconds since the epoch; null: is not prepared */
-	XA_COLUMN_XID,		  /* xid8 */
-	XA_COLUMN_LOCKS,	  /* null: not looked at */
+	XA_COLUMN_PREPARED, /* microseconds since the epoch; null: is not prepared */
+	XA_COLUMN_XID,		/* xid8 */
+	XA_COLUMN_LOCKS,	/* null: not looked at */
 	XA_COLUMN_XID_AGE,
 	XA_COLUMN_STATUS,	  /* of the xid: committed, aborted, in progress; null: not known */
 	XA_COLUMN_OUTCOME,	  /* what was asked for by hand; null: nothing */
@@ -42,8 +42,7 @@ enum
  * and makes a heuristic outcome durable.  For the resolver, in a transaction,
  * and after the transaction of the branch was seen to have ended.
  */
-extern XaVerdict
-braid_xa_heuristic_judge(Oid serverid, const BraidGid *gid, PGresult *r, int row);
+extern XaVerdict braid_xa_heuristic_judge(Oid serverid, const BraidGid *gid, PGresult *r, int row);
 
 /*
  * The server has no rows of interventions but those in the result: drops what

@@ -16,6 +16,8 @@
 #include "xa/participant.h"
 #include "xa/resolver.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
+#include "xa/trace.h"
 #include "xa/transaction.h"
 #include "xa/xa.h"
 
@@ -77,6 +79,8 @@ braid_xa_init(void)
 	braid_xa_identity_init();
 	braid_xa_transaction_init();
 	braid_xa_node_init();
+	braid_xa_stat_init();
+	braid_xa_trace_init();
 	braid_xa_participant_init();
 	braid_xa_fdw_init();
 	braid_xa_coordinator_init();

@@ -53,7 +53,7 @@ typedef struct FinishOrder
 	bool commit;
 	char gid[BRAID_GID_LEN];
 	char who[NAMEDATALEN];
-	bool done;	  /* answered; then an sqlstate of 0 is success */
+	bool done; /* answered; then an sqlstate of 0 is success */
 	int sqlstate;
 	char message[256];
 } FinishOrder;
@@ -198,9 +198,8 @@ braid_sql_finish_branch(PG_FUNCTION_ARGS)
 	BraidGid parsed;
 
 	if (!braid_gid_parse(gid, &parsed))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" is not the name of a branch of a global transaction", gid)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is not the name of a branch of a global transaction", gid)));
 	memset(order, 0, sizeof(*order));
 	order->dbid = MyDatabaseId;
 	order->commit = PG_GETARG_BOOL(1);

@@ -47,6 +47,7 @@
 #include "xa/participant.h"
 #include "xa/settings.h"
 #include "xa/tag.h"
+#include "xa/trace.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_enlist);
 
@@ -202,6 +203,18 @@ before_finish(TransactionStmt *stmt, ProcessUtilityContext context)
 	return all && !superuser();
 }
 
+/* The branch that the statement finishes, whoever runs it; empty: none. */
+static void
+finished_branch(TransactionStmt *stmt, char *text)
+{
+	BraidGid gid;
+
+	text[0] = '\0';
+	if ((stmt->kind == TRANS_STMT_COMMIT_PREPARED || stmt->kind == TRANS_STMT_ROLLBACK_PREPARED) &&
+		braid_gid_parse(stmt->gid, &gid))
+		braid_gid_format(&gid, text);
+}
+
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
@@ -209,11 +222,16 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 {
 	Oid userid = InvalidOid;
 	int sec_context = 0;
+	char finished[BRAID_GID_LEN] = "";
+	bool commit = false;
 
 	if (IsA(pstmt->utilityStmt, TransactionStmt))
 	{
 		TransactionStmt *stmt = (TransactionStmt *) pstmt->utilityStmt;
 
+		/* The statement may be gone when it has been executed. */
+		finished_branch(stmt, finished);
+		commit = stmt->kind == TRANS_STMT_COMMIT_PREPARED;
 		if (stmt->kind == TRANS_STMT_BEGIN || stmt->kind == TRANS_STMT_START)
 			enlisted_failed = false;
 		else if (stmt->kind == TRANS_STMT_COMMIT)
@@ -235,9 +253,11 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
 		pstmt, query, read_only_tree, context, params, env, dest, qc);
 	if (OidIsValid(userid))
-	{
 		SetUserIdAndSecContext(userid, sec_context);
+	if (finished[0] != '\0')
+	{
 		BRAID_FAILPOINT_NOTHROW("xa-participant-finished");
+		braid_xa_trace_prepared_finished(finished, commit);
 	}
 }
 
@@ -246,8 +266,11 @@ end_of_transaction(XactEvent event)
 {
 	switch (event)
 	{
-		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
+			if (enlisted_gid[0] != '\0')
+				braid_xa_trace_prepared(enlisted_gid);
+			/* FALLTHROUGH */
+		case XACT_EVENT_COMMIT:
 			enlisted_gid[0] = '\0';
 			enlisted_failed = false;
 			break;

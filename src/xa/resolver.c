@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
+#include "common/wait.h"
 #include "common/worker.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
@@ -34,6 +35,7 @@
 #include "xa/server.h"
 #include "xa/session.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
 #include "xa/transaction.h"
 
 #define MAX_NAP_MS 1000
@@ -105,6 +107,7 @@ add_session(Oid serverid, const char *name, const XaConnectionOptions *options)
 				 errhint("Raise \"braid.xa_max_servers\" and restart the server.")));
 		return false;
 	}
+	braid_xa_stat_add_server(serverid);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	sessions = lappend(sessions, NULL);
 	MemoryContextSwitchTo(old);
@@ -123,7 +126,7 @@ follow_server(Oid serverid)
 	MemoryContext old;
 	const char *name;
 
-	braid_xa_server_create_enlist_table(serverid);
+	braid_xa_server_create_hidden_tables(serverid);
 	name = GetForeignServer(serverid)->servername;
 	old = MemoryContextSwitchTo(context);
 	options = braid_xa_connection_options(serverid, identity.coordinator);
@@ -163,6 +166,7 @@ follow_servers(void)
 		XaSession *s = lfirst(lc);
 
 		braid_xa_node_remove(s->serverid);
+		braid_xa_stat_remove_server(s->serverid);
 		forget_session(s, "it was dropped");
 	}
 	PopActiveSnapshot();
@@ -326,19 +330,18 @@ static void
 wait_for_events(long nap)
 {
 	static uint64 fingerprint = 0;
-	static uint32 wait_event = 0;
 	WaitEvent events[64];
 	uint64 now = wait_set_fingerprint();
 	int n;
 
-	if (wait_event == 0)
-		wait_event = braid_compat_wait_event("BraidResolverMain");
 	if (!wait_set || now != fingerprint)
 	{
 		rebuild_wait_set();
 		fingerprint = now;
 	}
-	n = WaitEventSetWait(wait_set, nap, events, lengthof(events), wait_event);
+	n = WaitEventSetWait(wait_set, nap, events, lengthof(events),
+						 braid_wait_begin(BRAID_WAIT_RESOLVER_MAIN));
+	braid_wait_end();
 	for (int i = 0; i < n; i++)
 	{
 		if (events[i].events & WL_LATCH_SET)

@@ -1,17 +1,18 @@
 /*
  * server.c
- *	  Which foreign servers are braid's, and the hidden foreign table of each.
+ *	  Which foreign servers are braid's, and the hidden foreign tables of each.
  *
  * NOTES
  *	  To enlist a branch, the coordinator has to say a word on the very
  *	  connection that postgres_fdw uses for it, and the way to that connection is
  *	  a foreign table.  So each server has a hidden one,
  *	  braid_internal.enlist_<oid of the server>, over a view that every
- *	  participant has.  It is a member of the extension: pg_dump does not see
- *	  it, and the resolver makes it anew where a dump is restored.
+ *	  participant has, and another one for commands (execute.c).  They are members
+ *	  of the extension: pg_dump does not see them, and the resolver makes them
+ *	  anew where a dump is restored.
  *
- *	  Being a member, it would take the extension along when its server is
- *	  dropped with CASCADE, so ddl.c removes it before such a command runs.
+ *	  Being members, they would take the extension along when their server is
+ *	  dropped with CASCADE, so ddl.c removes them before such a command runs.
  *	  Both lock the server: no table can appear between.
  */
 #include "postgres.h"
@@ -33,9 +34,25 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "xa/server.h"
+
+/* Named after their views on the participant: braid_internal.<view>_<server's oid>. */
+typedef struct HiddenTable
+{
+	const char *view;
+	const char *columns;
+} HiddenTable;
+
+#define ENLIST_VIEW "enlist"
+#define EXECUTE_VIEW "execute"
+
+static const HiddenTable hidden_tables[] = {{ENLIST_VIEW, "gid pg_catalog.text"},
+											{EXECUTE_VIEW,
+											 "command pg_catalog.text, want_rows pg_catalog.bool, "
+											 "processed pg_catalog.int8, result pg_catalog.text"}};
 
 bool
 braid_xa_wrapper_is_ours(Oid fdwid)
@@ -71,36 +88,51 @@ braid_xa_server_list(Oid fdwid, Oid owner)
 	return servers;
 }
 
+static char *
+hidden_table(const char *view, Oid serverid)
+{
+	return psprintf("braid_internal.%s_%u", view, serverid);
+}
+
 char *
 braid_xa_server_enlist_table(Oid serverid)
 {
-	return psprintf("braid_internal.enlist_%u", serverid);
+	return hidden_table(ENLIST_VIEW, serverid);
+}
+
+char *
+braid_xa_server_execute_table(Oid serverid)
+{
+	return hidden_table(EXECUTE_VIEW, serverid);
+}
+
+bool
+braid_xa_server_is_execute_table(Relation rel)
+{
+	/* Look at the name first: this is asked at each write. */
+	return strncmp(RelationGetRelationName(rel), EXECUTE_VIEW "_", strlen(EXECUTE_VIEW "_")) == 0 &&
+		   RelationGetNamespace(rel) == get_namespace_oid("braid_internal", true);
 }
 
 static bool
-enlist_table_exists(Oid serverid)
+hidden_table_exists(const char *view, Oid serverid)
 {
 	Oid nspid = get_namespace_oid("braid_internal", false);
 
-	return OidIsValid(get_relname_relid(psprintf("enlist_%u", serverid), nspid));
+	return OidIsValid(get_relname_relid(psprintf("%s_%u", view, serverid), nspid));
 }
 
-void
-braid_xa_server_create_enlist_table(Oid serverid)
+static void
+create_hidden_table(const HiddenTable *hidden, Oid serverid)
 {
-	char *table = braid_xa_server_enlist_table(serverid);
-	const char *server;
+	char *table = hidden_table(hidden->view, serverid);
+	const char *server = quote_identifier(GetForeignServer(serverid)->servername);
 
-	LockDatabaseObject(ForeignServerRelationId, serverid, 0, ShareLock);
-	if (!SearchSysCacheExists1(FOREIGNSERVEROID, ObjectIdGetDatum(serverid)) ||
-		enlist_table_exists(serverid))
-		return;
-	server = quote_identifier(GetForeignServer(serverid)->servername);
 	SPI_connect();
-	braid_superuser_execute(psprintf("CREATE FOREIGN TABLE %s (gid pg_catalog.text) SERVER %s "
-									 "OPTIONS (schema_name 'braid_internal', table_name 'enlist', "
-									 "use_remote_estimate 'false')",
-									 table, server));
+	braid_superuser_execute(
+		psprintf("CREATE FOREIGN TABLE %s (%s) SERVER %s OPTIONS (schema_name 'braid_internal', "
+				 "table_name '%s', use_remote_estimate 'false')",
+				 table, hidden->columns, server, hidden->view));
 
 	/* In this order: pg_dump dumps what is granted on a member later. */
 	braid_superuser_execute(psprintf("GRANT SELECT, UPDATE ON %s TO PUBLIC", table));
@@ -109,15 +141,29 @@ braid_xa_server_create_enlist_table(Oid serverid)
 }
 
 void
-braid_xa_server_drop_enlist_table(Oid serverid)
+braid_xa_server_create_hidden_tables(Oid serverid)
 {
-	char *table = braid_xa_server_enlist_table(serverid);
-
-	LockDatabaseObject(ForeignServerRelationId, serverid, 0, AccessExclusiveLock);
-	if (!enlist_table_exists(serverid))
+	LockDatabaseObject(ForeignServerRelationId, serverid, 0, ShareLock);
+	if (!SearchSysCacheExists1(FOREIGNSERVEROID, ObjectIdGetDatum(serverid)))
 		return;
-	SPI_connect();
-	braid_superuser_execute(psprintf("ALTER EXTENSION braid DROP FOREIGN TABLE %s", table));
-	braid_superuser_execute(psprintf("DROP FOREIGN TABLE %s", table));
-	SPI_finish();
+	for (int i = 0; i < lengthof(hidden_tables); i++)
+		if (!hidden_table_exists(hidden_tables[i].view, serverid))
+			create_hidden_table(&hidden_tables[i], serverid);
+}
+
+void
+braid_xa_server_drop_hidden_tables(Oid serverid)
+{
+	LockDatabaseObject(ForeignServerRelationId, serverid, 0, AccessExclusiveLock);
+	for (int i = 0; i < lengthof(hidden_tables); i++)
+	{
+		char *table = hidden_table(hidden_tables[i].view, serverid);
+
+		if (!hidden_table_exists(hidden_tables[i].view, serverid))
+			continue;
+		SPI_connect();
+		braid_superuser_execute(psprintf("ALTER EXTENSION braid DROP FOREIGN TABLE %s", table));
+		braid_superuser_execute(psprintf("DROP FOREIGN TABLE %s", table));
+		SPI_finish();
+	}
 }

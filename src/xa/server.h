@@ -1,11 +1,12 @@
 /*
  * server.h
- *	  Which foreign servers are braid's, and the hidden foreign table of each.
+ *	  Which foreign servers are braid's, and the hidden foreign tables of each.
  */
 #ifndef BRAID_XA_SERVER_H
 #define BRAID_XA_SERVER_H
 
 #include "nodes/pg_list.h"
+#include "utils/relcache.h"
 
 /* Does the wrapper use braid's handler? */
 extern bool braid_xa_wrapper_is_ours(Oid fdwid);
@@ -17,15 +18,21 @@ extern bool braid_xa_wrapper_is_ours(Oid fdwid);
 extern List *braid_xa_server_list(Oid fdwid, Oid owner);
 
 /*
- * Makes the hidden foreign table through which a branch is enlisted, if the
- * server still is there and has none.  For the resolver, in a transaction.
+ * Makes the hidden foreign tables of the server, unless it has them or is not
+ * there any more.  For the resolver, in a transaction.
  */
-extern void braid_xa_server_create_enlist_table(Oid serverid);
+extern void braid_xa_server_create_hidden_tables(Oid serverid);
 
-/* Removes it again, so that the server can be dropped. */
-extern void braid_xa_server_drop_enlist_table(Oid serverid);
+/* Removes them again, so that the server can be dropped. */
+extern void braid_xa_server_drop_hidden_tables(Oid serverid);
 
-/* The table's qualified and quoted name. */
+/* Qualified and quoted name of the table through which a branch is enlisted. */
 extern char *braid_xa_server_enlist_table(Oid serverid);
+
+/* The same for the table through which commands are run. */
+extern char *braid_xa_server_execute_table(Oid serverid);
+
+/* Is it a table through which commands are run? */
+extern bool braid_xa_server_is_execute_table(Relation rel);
 
 #endif /* BRAID_XA_SERVER_H */

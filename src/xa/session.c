@@ -51,6 +51,8 @@
 #include "xa/heuristic.h"
 #include "xa/session.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
+#include "xa/trace.h"
 #include "xa/transaction.h"
 
 #define MIN_RETRY_MS 50
@@ -62,7 +64,7 @@ typedef enum JobKind
 {
 	JOB_VERIFY,
 	JOB_SWEEP,
-	JOB_FINISH, /* commit a branch of a transaction under way */
+	JOB_FINISH,	 /* commit a branch of a transaction under way */
 	JOB_RECOVER, /* commit or roll back what a sweep has found */
 	JOB_FORGET	 /* the participant's row of an intervention */
 } JobKind;
@@ -131,10 +133,12 @@ give_up_job(XaSession *s, Job *job, const char *reason)
 	switch (job->kind)
 	{
 		case JOB_FINISH:
+			braid_xa_stat_branch_failed(s->serverid, reason);
 			braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 											psprintf("server \"%s\": %s", s->name, reason));
 			break;
 		case JOB_RECOVER:
+			braid_xa_stat_branch_failed(s->serverid, reason);
 			braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, reason);
 			s->sweep_failed = true;
 			s->recovering--;
@@ -168,7 +172,8 @@ send_job(XaSession *s, XaConnection *c, Job *job)
 	char *sql = job_command(job);
 	bool sent;
 
-	job->attempts++;
+	if (job->attempts++ > 0 && !job->asking)
+		braid_xa_stat_branch_retried(s->serverid);
 	if (job->kind == JOB_FINISH && !job->asking)
 		BRAID_FAILPOINT("xa-finish");
 	sent = braid_xa_connection_send(c, sql);
@@ -295,7 +300,10 @@ fail_connection(XaSession *s, XaConnection *c, const char *reason)
 	braid_xa_connection_close(c);
 	s->more_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_RETRY_MS);
 	if (job && job->attempts < MAX_ATTEMPTS)
+	{
+		braid_xa_stat_branch_failed(s->serverid, line);
 		queue_job(s, job);
+	}
 	else if (job)
 		give_up_job(s, job, line);
 }
@@ -459,7 +467,8 @@ read_finding(XaSession *s, PGresult *p, int row, const BraidGid *gid)
 	f.serverid = s->serverid;
 	f.gid = *gid;
 	f.prepared = time_t_to_timestamptz(0) + atoll(PQgetvalue(p, row, XA_COLUMN_PREPARED));
-	f.locks = PQgetisnull(p, row, XA_COLUMN_LOCKS) ? -1 : atoll(PQgetvalue(p, row, XA_COLUMN_LOCKS));
+	f.locks =
+		PQgetisnull(p, row, XA_COLUMN_LOCKS) ? -1 : atoll(PQgetvalue(p, row, XA_COLUMN_LOCKS));
 	f.xid_age = atoi(PQgetvalue(p, row, XA_COLUMN_XID_AGE));
 	f.seen = s->sweep_began;
 	return f;
@@ -657,12 +666,32 @@ finish_error(XaSession *s, const Job *job, PGresult *r, XaVerdict *verdict)
 	}
 }
 
+/* For the statistics: what a command that finishes a branch has done. */
 static void
-end_finish(XaSession *s, Job *job, PGresult *r)
+count_outcome(XaSession *s, XaConnection *c, const Job *job, const char *error)
+{
+	int64 elapsed = GetCurrentTimestamp() - c->began;
+
+	if (error)
+		braid_xa_stat_branch_failed(s->serverid, error);
+	else if (job->kind == JOB_FINISH)
+		braid_xa_stat_branch_finished(s->serverid, XA_STAT_BRANCH_COMMITTED, elapsed);
+	else if (!job->asking)
+		braid_xa_stat_branch_finished(s->serverid,
+									  job->commit ? XA_STAT_BRANCH_RECOVERY_COMMITTED
+												  : XA_STAT_BRANCH_RECOVERY_ROLLED_BACK,
+									  elapsed);
+}
+
+static void
+end_finish(XaSession *s, XaConnection *c, Job *job, PGresult *r)
 {
 	XaVerdict verdict;
 	const char *error = finish_error(s, job, r, &verdict);
 
+	count_outcome(s, c, job, error);
+	if (!error)
+		braid_xa_trace_branch_committed(&job->gid, s->name);
 	braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 									error ? psprintf("server \"%s\": %s", s->name, error) : NULL);
 	BRAID_FAILPOINT("xa-branch-finished");
@@ -676,13 +705,14 @@ end_finish(XaSession *s, Job *job, PGresult *r)
 }
 
 static void
-end_recover(XaSession *s, Job *job, PGresult *r)
+end_recover(XaSession *s, XaConnection *c, Job *job, PGresult *r)
 {
 	XaVerdict verdict;
 	const char *error = finish_error(s, job, r, &verdict);
 	bool committed = job->commit != (verdict == XA_VERDICT_CONTRADICTS);
 	char gid[BRAID_GID_LEN];
 
+	count_outcome(s, c, job, error);
 	braid_gid_format(&job->gid, gid);
 	s->recovering--;
 	if (error && verdict < XA_VERDICT_AGREES)
@@ -698,12 +728,11 @@ end_recover(XaSession *s, Job *job, PGresult *r)
 	if (!job->asking)
 		ereport(LOG, (errmsg("recovery has %s prepared transaction \"%s\" on server \"%s\"",
 							 job->commit ? "committed" : "rolled back", gid, s->name)));
-	braid_xa_node_settle_finding(
-		s->serverid, &job->gid,
-		verdict == XA_VERDICT_UNKNOWN ? XA_FINDING_FAILED
-		: committed					  ? XA_FINDING_COMMITTED
-									  : XA_FINDING_ROLLED_BACK,
-		error);
+	braid_xa_node_settle_finding(s->serverid, &job->gid,
+								 verdict == XA_VERDICT_UNKNOWN ? XA_FINDING_FAILED
+								 : committed				   ? XA_FINDING_COMMITTED
+															   : XA_FINDING_ROLLED_BACK,
+								 error);
 }
 
 /* A void row that stays is met by the next sweep. */
@@ -740,10 +769,10 @@ process_result(XaSession *s, XaConnection *c)
 			end_sweep_query(s, r);
 			break;
 		case JOB_FINISH:
-			end_finish(s, job, r);
+			end_finish(s, c, job, r);
 			break;
 		case JOB_RECOVER:
-			end_recover(s, job, r);
+			end_recover(s, c, job, r);
 			break;
 		case JOB_FORGET:
 			end_forget(s, job, r);
