@@ -47,6 +47,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "xa/checkup.h"
 #include "xa/decision.h"
 #include "xa/heuristic.h"
 #include "xa/session.h"
@@ -64,6 +65,7 @@ typedef enum JobKind
 {
 	JOB_VERIFY,
 	JOB_SWEEP,
+	JOB_CHECKUP, /* what the participant says of itself */
 	JOB_FINISH,	 /* commit a branch of a transaction under way */
 	JOB_RECOVER, /* commit or roll back what a sweep has found */
 	JOB_FORGET	 /* the participant's row of an intervention */
@@ -73,11 +75,12 @@ typedef struct Job
 {
 	dlist_node node; /* in XaSession.jobs */
 	JobKind kind;
-	BraidGid gid; /* FINISH, RECOVER, FORGET */
-	int slot;	  /* FINISH */
-	bool commit;  /* RECOVER */
-	char xid[24]; /* RECOVER: of the branch */
-	bool asking;  /* FINISH, RECOVER: the gid is unknown; what became of it? */
+	BraidGid gid;	 /* FINISH, RECOVER, FORGET */
+	uint64 question; /* CHECKUP */
+	int slot;		 /* FINISH */
+	bool commit;	 /* RECOVER */
+	char xid[24];	 /* RECOVER: of the branch */
+	bool asking;	 /* FINISH, RECOVER: the gid is unknown; what became of it? */
 	int attempts;
 } Job;
 
@@ -599,6 +602,38 @@ end_sweep_query(XaSession *s, PGresult *r)
 	}
 }
 
+/* ---------------------------------------------------------------- check-up */
+
+static long
+tend_checkup(XaSession *s)
+{
+	XaConnection *c = control(s);
+	Job *job;
+	uint64 question;
+
+	if (!s->ready || c->state != XA_CONNECTION_IDLE)
+		return LONG_MAX;
+	question = braid_xa_checkup_asked(s->serverid);
+	if (question == 0)
+		return LONG_MAX;
+	job = make_job(JOB_CHECKUP);
+	job->question = question;
+	c->job = job;
+	if (!braid_xa_connection_send(c, "SELECT braid_internal.xa_checkup_report()"))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	return LONG_MAX;
+}
+
+static void
+end_checkup(XaSession *s, Job *job, PGresult *r)
+{
+	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1)
+		braid_xa_checkup_answer(s->serverid, job->question, PQgetvalue(r, 0, 0), NULL);
+	else
+		braid_xa_checkup_answer(s->serverid, job->question, NULL,
+								one_line(PQresultErrorMessage(r)));
+}
+
 /* ---------------------------------------------------------------- results */
 
 /*
@@ -768,6 +803,9 @@ process_result(XaSession *s, XaConnection *c)
 		case JOB_SWEEP:
 			end_sweep_query(s, r);
 			break;
+		case JOB_CHECKUP:
+			end_checkup(s, job, r);
+			break;
 		case JOB_FINISH:
 			end_finish(s, c, job, r);
 			break;
@@ -879,6 +917,7 @@ braid_xa_session_tend(XaSession *s)
 
 	nap = Min(nap, tend_control(s, now));
 	nap = Min(nap, tend_sweep(s, now));
+	nap = Min(nap, tend_checkup(s));
 	dispatch(s, now);
 	return nap;
 }
