@@ -8,8 +8,10 @@
 
 #include "common/worker.h"
 #include "utils/guc.h"
+#include "xa/checkup.h"
 #include "xa/coordinator.h"
 #include "xa/ddl.h"
+#include "xa/doubt.h"
 #include "xa/fdw.h"
 #include "xa/identity.h"
 #include "xa/node.h"
@@ -79,6 +81,8 @@ braid_xa_init(void)
 	braid_xa_resolver_kind = braid_worker_register_kind(&resolver);
 	braid_xa_identity_init();
 	braid_xa_transaction_init();
+	braid_xa_doubt_init();
+	braid_xa_checkup_init();
 	braid_xa_node_init();
 	braid_xa_stat_init();
 	braid_xa_trace_init();

@@ -12,10 +12,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
 #include "common/wait.h"
 #include "common/worker.h"
+#include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -23,6 +25,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -169,6 +172,33 @@ follow_servers(void)
 		braid_xa_stat_remove_server(s->serverid);
 		forget_session(s, "it was dropped");
 	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* An adopted wrapper that a dump has restored without its handler is not atomic. */
+static void
+warn_of_lost_adoptions(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute("SELECT wrapper FROM braid_internal.xa_lost_adoptions()", true, 0) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not read the adopted wrappers");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char *wrapper = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+
+		ereport(WARNING,
+				(errmsg("foreign-data wrapper \"%s\" is not adopted any more: writes through it "
+						"are not atomic",
+						wrapper),
+				 errhint("Run SELECT braid.adopt(%s) in database \"%s\".",
+						 quote_literal_cstr(wrapper), get_database_name(MyDatabaseId))));
+	}
+	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(TopMemoryContext);
@@ -368,6 +398,7 @@ begin(void)
 	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, note_change, 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_change, 0);
 	identity = braid_xa_identity_begin();
+	warn_of_lost_adoptions();
 	follow_servers();
 	braid_xa_transaction_requeue(MyDatabaseId);
 	BRAID_FAILPOINT("xa-resolver-start");
