@@ -37,6 +37,8 @@ typedef struct XaSession
 	TimestampTz sweep_clean_before;
 	int64 sweep_us;
 
+	uint64 point_request; /* restore point that was sent last */
+
 	TimestampTz next_sweep;
 	int sweep_delay_ms;
 	uint64 requests_seen;
