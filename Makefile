@@ -14,7 +14,15 @@ MODULE_big = braid
 OBJS = $(sort $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c)))
 
 # The install script, in the order in which the parts need each other.
-SQL_PARTS = src/common/common.sql src/xa/xa.sql src/xa/execute.sql src/xa/restore_point.sql src/capture/capture.sql src/view/view.sql
+SQL_PARTS = src/common/common.sql \
+	src/xa/adoption.sql \
+	src/xa/xa.sql \
+	src/xa/statistics.sql \
+	src/xa/execute.sql \
+	src/xa/restore_point.sql \
+	src/xa/doctor.sql \
+	src/capture/capture.sql \
+	src/view/view.sql
 DATA_built = braid--$(BRAID_VERSION).sql
 DATA = $(wildcard src/upgrade/braid--*--*.sql)
 

@@ -10,6 +10,7 @@
 #include "common/database.h"
 #include "common/failpoint.h"
 #include "common/shmem.h"
+#include "common/wait.h"
 #include "common/worker.h"
 #include "common/xact.h"
 #include "fmgr.h"
@@ -46,6 +47,7 @@ _PG_init(void)
 
 	braid_shmem_init();
 	braid_xact_init();
+	braid_wait_init();
 	braid_failpoint_init();
 	braid_worker_init();
 	braid_database_init();

@@ -37,6 +37,7 @@
 #include "catalog/pg_type.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
+#include "common/wait.h"
 #include "common/worker.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -491,11 +492,9 @@ cycle(uint64 request)
 static void
 wait_for(long ms)
 {
-	static uint32 wait_event = 0;
-
-	if (wait_event == 0)
-		wait_event = braid_compat_wait_event("BraidCaptureMain");
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, wait_event);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 braid_wait_begin(BRAID_WAIT_CAPTURE_MAIN));
+	braid_wait_end();
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 }

@@ -27,6 +27,7 @@
 #include "capture/doorbell.h"
 #include "common/compat.h"
 #include "common/shmem.h"
+#include "common/wait.h"
 #include "common/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -74,7 +75,6 @@ static uint32 my_generation = 0;
 
 static bool am_worker = false;
 static bool ring_at_commit = false;
-static uint32 wait_event = 0;
 
 static int
 max_bells(void)
@@ -332,7 +332,9 @@ ask_once(Bell *b, Oid relid, TimestampTz deadline, bool *held_back)
 			break;
 
 		/* A worker that starts in between looks at the counter by itself. */
-		ConditionVariableTimedSleep(&b->answered_cv, Min(left, 1000), wait_event);
+		ConditionVariableTimedSleep(&b->answered_cv, Min(left, 1000),
+									braid_wait_begin(BRAID_WAIT_CAPTURE_ANSWER));
+		braid_wait_end();
 	}
 	ConditionVariableCancelSleep();
 	return answered;
@@ -344,8 +346,6 @@ braid_doorbell_ask(Oid relid, TimestampTz deadline)
 	Bell *b = find_bell(MyDatabaseId, true);
 	bool held_back;
 
-	if (wait_event == 0)
-		wait_event = braid_compat_wait_event("BraidCaptureAnswer");
 	while (ask_once(b, relid, deadline, &held_back))
 	{
 		if (!held_back)
@@ -353,7 +353,8 @@ braid_doorbell_ask(Oid relid, TimestampTz deadline)
 		if (time_left(deadline) <= 0)
 			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ASK_AGAIN_MS,
-						 wait_event);
+						 braid_wait_begin(BRAID_WAIT_CAPTURE_ANSWER));
+		braid_wait_end();
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -5,7 +5,11 @@
 #include "postgres.h"
 
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "common/compat.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -87,6 +91,14 @@ braid_compat_owns(Oid classid, Oid objid)
 			return pg_database_ownercheck(objid, GetUserId());
 		case ForeignServerRelationId:
 			return pg_foreign_server_ownercheck(objid, GetUserId());
+		case ForeignDataWrapperRelationId:
+			return pg_foreign_data_wrapper_ownercheck(objid, GetUserId());
+		case ExtensionRelationId:
+			return pg_extension_ownercheck(objid, GetUserId());
+		case NamespaceRelationId:
+			return pg_namespace_ownercheck(objid, GetUserId());
+		case ProcedureRelationId:
+			return pg_proc_ownercheck(objid, GetUserId());
 		default:
 			elog(ERROR, "ownership of class %u is not known", classid);
 	}

@@ -14,6 +14,7 @@
 
 #include "common/failpoint.h"
 #include "common/shmem.h"
+#include "common/wait.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -125,10 +126,12 @@ braid_failpoint_reach(const char *name, bool may_throw)
 			elog(DEBUG1, "waiting at failpoint \"%s\"", name);
 			while (look_up(name, 0) == FAILPOINT_WAIT)
 			{
-				(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5, PG_WAIT_EXTENSION);
+				(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5,
+								 braid_wait_begin(BRAID_WAIT_FAILPOINT));
 				if (may_throw)
 					CHECK_FOR_INTERRUPTS();
 			}
+			braid_wait_end();
 			(void) look_up(name, -1);
 			break;
 		case FAILPOINT_ERROR:

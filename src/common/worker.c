@@ -36,8 +36,8 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/extension.h"
-#include "common/compat.h"
 #include "common/shmem.h"
+#include "common/wait.h"
 #include "common/worker.h"
 #include "common/xact.h"
 #include "miscadmin.h"
@@ -45,6 +45,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -285,7 +286,9 @@ braid_worker_stop_database(Oid dbid)
 		if (i % 20 == 0)
 			for (int j = 0; j < n; j++)
 				kill(pids[j], SIGTERM);
-		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50, PG_WAIT_EXTENSION);
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
+						 braid_wait_begin(BRAID_WAIT_WORKERS_STOP));
+		braid_wait_end();
 		CHECK_FOR_INTERRUPTS();
 	}
 	pfree(pids);
@@ -559,7 +562,6 @@ braid_launcher_main(Datum arg)
 {
 	BackgroundWorkerHandle **handles;
 	List *known = NIL;
-	uint32 wait_event = braid_compat_wait_event("BraidLauncherMain");
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -591,7 +593,9 @@ braid_launcher_main(Datum arg)
 			if (wait >= 0)
 				nap = Min(nap, wait);
 		}
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap, wait_event);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
+						 braid_wait_begin(BRAID_WAIT_LAUNCHER_MAIN));
+		braid_wait_end();
 	}
 }
 

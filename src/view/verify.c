@@ -17,6 +17,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/shmem.h"
+#include "common/wait.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -277,7 +278,8 @@ wait_until_live(ViewDefinition *def, TimestampTz deadline)
 		if (is_live(def))
 			return true;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 POPULATING_NAP_MS, PG_WAIT_EXTENSION);
+						 POPULATING_NAP_MS, braid_wait_begin(BRAID_WAIT_VIEW_LIVE));
+		braid_wait_end();
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (GetCurrentTimestamp() >= deadline)

@@ -31,6 +31,7 @@
 #include "xa/branch.h"
 #include "xa/node.h"
 #include "xa/server.h"
+#include "xa/statistics.h"
 #include "xa/transaction.h"
 
 /* In TopTransactionContext. */
@@ -108,6 +109,8 @@ braid_xa_branch_note_write(Oid serverid, Oid userid)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a global transaction cannot write through more than %d user mappings",
 						BRAID_XA_MAX_BRANCHES)));
+	if (branches == NIL)
+		braid_xa_stat_transaction_begins();
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	b = palloc0(sizeof(XaBranch));
 	b->umid = umid;

@@ -26,6 +26,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "common/failpoint.h"
+#include "common/wait.h"
 #include "common/xact.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
@@ -34,6 +35,8 @@
 #include "xa/decision.h"
 #include "xa/identity.h"
 #include "xa/node.h"
+#include "xa/statistics.h"
+#include "xa/trace.h"
 #include "xa/transaction.h"
 
 typedef enum CommitPhase
@@ -72,8 +75,10 @@ register_transaction(void)
 	transaction.incarnation = identity.incarnation;
 	transaction.fxid = U64FromFullTransactionId(GetTopFullTransactionId());
 	transaction.branch = 0;
+	braid_wait_prepare(BRAID_WAIT_COMMIT_FINISH);
 	slot = braid_xa_transaction_begin(&transaction);
 	phase = PHASE_REGISTERED;
+	braid_xa_trace_begin(&transaction);
 }
 
 static char *
@@ -119,9 +124,11 @@ before_remote_commit(void)
 
 	if (branches == NIL)
 		return;
+	braid_xa_stat_commit_begins();
 	if (one_phase_suffices(branches))
 	{
 		expect_two_phases = false;
+		braid_xa_trace_commit(NULL, branches);
 		return;
 	}
 
@@ -144,13 +151,17 @@ before_remote_commit(void)
 	ForceSyncCommit();
 	BRAID_FAILPOINT("xa-before-prepare");
 	phase = PHASE_PREPARING;
+	braid_xa_trace_commit(&transaction, branches);
+	braid_xa_stat_phase_ends(XA_PHASE_ENLIST);
 }
 
 /* The local transaction has committed. */
 static void
 after_commit(void)
 {
+	braid_xa_stat_phase_ends(XA_PHASE_LOCAL_COMMIT);
 	BRAID_FAILPOINT_NOTHROW("xa-committed");
+	braid_xa_trace_decided(&transaction);
 	braid_xa_transaction_commit(slot);
 	phase = PHASE_COMMITTED;
 }
@@ -165,6 +176,7 @@ after_abort(void)
 	 * still saw the transaction active would not be followed by another.
 	 */
 	braid_xa_transaction_abort(slot);
+	braid_xa_trace_aborted(&transaction);
 	if (phase != PHASE_PREPARING)
 		return;
 	foreach (lc, braid_xa_branches())
@@ -185,13 +197,20 @@ last_stage(XactEvent event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			if (phase == PHASE_PREPARING)
+			{
 				BRAID_FAILPOINT("xa-prepared");
+				braid_xa_stat_prepared(braid_xa_branches());
+			}
 			return;
 		case XACT_EVENT_COMMIT:
 			if (phase == PHASE_PREPARING)
 				after_commit();
+			else if (braid_xa_branches() != NIL)
+				braid_xa_stat_commit_ends(NULL);
 			break;
 		case XACT_EVENT_ABORT:
+			if (braid_xa_branches() != NIL)
+				braid_xa_stat_count(XA_STAT_ABORTED);
 			if (phase == PHASE_REGISTERED || phase == PHASE_PREPARING)
 				after_abort();
 			phase = PHASE_NONE;
@@ -211,6 +230,7 @@ locks_released(bool is_commit)
 		return;
 	phase = PHASE_NONE;
 	braid_xa_transaction_wait(slot);
+	braid_xa_stat_commit_ends(&transaction);
 }
 
 void

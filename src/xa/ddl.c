@@ -3,27 +3,30 @@
  *	  Commands on foreign servers, as far as atomic commit is concerned.
  *
  * CREATE SERVER gets parallel_commit unless the user says otherwise (all
- * PREPAREs go out at once then) and wakes the resolver.  Commands that drop
- * servers lose the servers' hidden tables first, and are refused while a
- * transaction has an unfinished branch there.
+ * PREPAREs go out at once then) and wakes the resolver.  A wrapper that gets
+ * another handler, as by braid.adopt(), waits for its writers.  What is dropped is
+ * looked at in drop.c.
  */
 #include "postgres.h"
 
-#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_data_wrapper.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
 #include "common/compat.h"
+#include "common/superuser.h"
 #include "common/worker.h"
+#include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_func.h"
 #include "tcop/utility.h"
-#include "utils/acl.h"
+#include "utils/builtins.h"
 #include "xa/ddl.h"
+#include "xa/drop.h"
 #include "xa/server.h"
 #include "xa/settings.h"
-#include "xa/transaction.h"
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
 
@@ -72,74 +75,89 @@ replace_parallel_commit(AlterForeignServerStmt *stmt)
 	}
 }
 
-/* Oids of our servers that a DROP names or cascades to. */
-static List *
-dropped_servers(DropStmt *stmt)
+static bool
+names_our_handler(AlterFdwStmt *stmt)
 {
-	List *servers = NIL;
 	ListCell *lc;
 
-	foreach (lc, stmt->objects)
+	foreach (lc, stmt->func_options)
 	{
-		if (stmt->removeType == OBJECT_FOREIGN_SERVER)
-		{
-			ForeignServer *server = GetForeignServerByName(strVal(lfirst(lc)), true);
+		DefElem *def = lfirst_node(DefElem, lc);
 
-			if (server && braid_xa_wrapper_is_ours(server->fdwid))
-				servers = lappend_oid(servers, server->serverid);
-		}
-		else if (stmt->removeType == OBJECT_FDW && stmt->behavior == DROP_CASCADE)
-		{
-			ForeignDataWrapper *fdw = GetForeignDataWrapperByName(strVal(lfirst(lc)), true);
-
-			if (fdw)
-				servers = list_concat(servers, braid_xa_server_list(fdw->fdwid, InvalidOid));
-		}
+		if (strcmp(def->defname, "handler") == 0 && def->arg)
+			return braid_xa_handler_is_ours(LookupFuncName((List *) def->arg, 0, NULL, true));
 	}
-	return servers;
+	return false;
 }
 
-static List *
-servers_of_roles(List *roles)
-{
-	List *servers = NIL;
-	ListCell *lc;
-
-	foreach (lc, roles)
-	{
-		Oid roleid = get_rolespec_oid(lfirst(lc), true);
-
-		if (OidIsValid(roleid) && has_privs_of_role(GetUserId(), roleid))
-			servers = list_concat(servers, braid_xa_server_list(InvalidOid, roleid));
-	}
-	return servers;
-}
-
-/* Lets go of servers that are about to be dropped. */
+/*
+ * A wrapper that gets another handler.  Sessions have the old one in their cached
+ * descriptions of its foreign tables, and transactions may have written through
+ * it: these are waited for here, those invalidated after the command.
+ */
 static void
-release_servers(List *servers)
+prepare_handler_change(AlterFdwStmt *stmt)
 {
+	ForeignDataWrapper *fdw = GetForeignDataWrapperByName(stmt->fdwname, true);
+	List *servers;
 	ListCell *lc;
 
+	if (!fdw || !superuser() || !(braid_xa_wrapper_is_ours(fdw->fdwid) || names_our_handler(stmt)))
+		return;
+	braid_xa_wrapper_wait_for_writers(fdw->fdwid);
+	servers = braid_xa_server_list(fdw->fdwid, InvalidOid);
 	foreach (lc, servers)
-	{
-		Oid serverid = lfirst_oid(lc);
+		braid_xa_drop_refuse_in_doubt(lfirst_oid(lc),
+									  psprintf("change the handler of server \"%s\"",
+											   GetForeignServer(lfirst_oid(lc))->servername));
 
-		/* Whoever may not drop it gets the command's own error. */
-		if (!braid_compat_owns(ForeignServerRelationId, serverid))
-			continue;
-		if (braid_xa_transaction_uses_server(MyDatabaseId, serverid))
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg(
-					 "cannot drop server \"%s\" because a global transaction has an unfinished branch on it",
-					 GetForeignServer(serverid)->servername),
-				 errhint("See braid.transactions.")));
-		braid_xa_server_drop_hidden_tables(serverid);
+	/* If it is to stay ours, the resolver makes them anew. */
+	foreach (lc, servers)
+		braid_xa_server_drop_hidden_tables(lfirst_oid(lc));
+	braid_worker_request_at_commit(braid_xa_resolver_kind);
+}
+
+/* The record of an adoption follows the wrapper's name. */
+static void
+rename_adoption(RenameStmt *stmt)
+{
+	char *old = strVal(stmt->object);
+	ForeignDataWrapper *fdw = GetForeignDataWrapperByName(old, true);
+
+	if (!fdw || !braid_compat_owns(ForeignDataWrapperRelationId, fdw->fdwid))
+		return;
+	SPI_connect();
+	braid_superuser_execute(
+		psprintf("UPDATE braid_internal.adoptions SET wrapper = %s WHERE wrapper = %s",
+				 quote_literal_cstr(stmt->newname), quote_literal_cstr(old)));
+	SPI_finish();
+}
+
+static void
+finish_handler_change(AlterFdwStmt *stmt)
+{
+	ForeignDataWrapper *fdw = GetForeignDataWrapperByName(stmt->fdwname, true);
+
+	if (fdw)
+		braid_xa_wrapper_invalidate(fdw->fdwid);
+}
+
+static bool
+drops_servers(DropStmt *stmt)
+{
+	switch (stmt->removeType)
+	{
+		case OBJECT_FOREIGN_SERVER:
+		case OBJECT_FDW:
+		case OBJECT_EXTENSION:
+			return true;
+		case OBJECT_SCHEMA:
+		case OBJECT_FUNCTION:
+		case OBJECT_ROUTINE:
+			return stmt->behavior == DROP_CASCADE;
+		default:
+			return false;
 	}
-	if (servers != NIL)
-		braid_worker_request_at_commit(braid_xa_resolver_kind);
 }
 
 static bool
@@ -150,12 +168,20 @@ concerns_us(Node *stmt)
 		case T_CreateForeignServerStmt:
 		case T_AlterForeignServerStmt:
 		case T_DropOwnedStmt:
+		case T_DropUserMappingStmt:
+			break;
+		case T_AlterFdwStmt:
+			if (((AlterFdwStmt *) stmt)->func_options == NIL)
+				return false;
+			break;
+		case T_RenameStmt:
+			if (((RenameStmt *) stmt)->renameType != OBJECT_FDW)
+				return false;
 			break;
 		case T_CreateExtensionStmt:
 			return strcmp(((CreateExtensionStmt *) stmt)->extname, "braid") == 0;
 		case T_DropStmt:
-			if (((DropStmt *) stmt)->removeType != OBJECT_FOREIGN_SERVER &&
-				((DropStmt *) stmt)->removeType != OBJECT_FDW)
+			if (!drops_servers((DropStmt *) stmt))
 				return false;
 			break;
 		default:
@@ -184,10 +210,19 @@ prepare_command(Node *stmt)
 			braid_worker_request_at_commit(braid_xa_resolver_kind);
 			break;
 		case T_DropStmt:
-			release_servers(dropped_servers((DropStmt *) stmt));
+			braid_xa_drop_objects((DropStmt *) stmt);
 			break;
 		case T_DropOwnedStmt:
-			release_servers(servers_of_roles(((DropOwnedStmt *) stmt)->roles));
+			braid_xa_drop_owned((DropOwnedStmt *) stmt);
+			break;
+		case T_DropUserMappingStmt:
+			braid_xa_drop_user_mapping((DropUserMappingStmt *) stmt);
+			break;
+		case T_AlterFdwStmt:
+			prepare_handler_change((AlterFdwStmt *) stmt);
+			break;
+		case T_RenameStmt:
+			rename_adoption((RenameStmt *) stmt);
 			break;
 		default:
 			break;
@@ -199,7 +234,9 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
 				DestReceiver *dest, QueryCompletion *qc)
 {
-	if (concerns_us(pstmt->utilityStmt))
+	bool ours = concerns_us(pstmt->utilityStmt);
+
+	if (ours)
 	{
 		/* The tree may be a cached plan's. */
 		if (read_only_tree)
@@ -208,6 +245,8 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	}
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
 		pstmt, query, read_only_tree, context, params, env, dest, qc);
+	if (ours && IsA(pstmt->utilityStmt, AlterFdwStmt))
+		finish_handler_change((AlterFdwStmt *) pstmt->utilityStmt);
 }
 
 void

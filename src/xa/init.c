@@ -8,14 +8,18 @@
 
 #include "common/worker.h"
 #include "utils/guc.h"
+#include "xa/checkup.h"
 #include "xa/coordinator.h"
 #include "xa/ddl.h"
+#include "xa/doubt.h"
 #include "xa/fdw.h"
 #include "xa/identity.h"
 #include "xa/node.h"
 #include "xa/participant.h"
 #include "xa/resolver.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
+#include "xa/trace.h"
 #include "xa/transaction.h"
 #include "xa/xa.h"
 
@@ -82,7 +86,11 @@ braid_xa_init(void)
 	braid_xa_resolver_kind = braid_worker_register_kind(&resolver);
 	braid_xa_identity_init();
 	braid_xa_transaction_init();
+	braid_xa_doubt_init();
+	braid_xa_checkup_init();
 	braid_xa_node_init();
+	braid_xa_stat_init();
+	braid_xa_trace_init();
 	braid_xa_participant_init();
 	braid_xa_fdw_init();
 	braid_xa_coordinator_init();

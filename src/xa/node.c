@@ -11,8 +11,8 @@
  */
 #include "postgres.h"
 
-#include "common/compat.h"
 #include "common/shmem.h"
+#include "common/wait.h"
 #include "common/worker.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
@@ -309,13 +309,14 @@ raise_not_ready(Oid serverid, const XaNode *node)
 
 /* Sleeps until something changed or the deadline; false if it has passed. */
 static bool
-sleep_until(TimestampTz deadline, const char *wait_event)
+sleep_until(TimestampTz deadline, BraidWait wait)
 {
 	long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 
 	if (left <= 0)
 		return false;
-	(void) ConditionVariableTimedSleep(&table->changed, left, braid_compat_wait_event(wait_event));
+	(void) ConditionVariableTimedSleep(&table->changed, left, braid_wait_begin(wait));
+	braid_wait_end();
 	return true;
 }
 
@@ -332,7 +333,7 @@ braid_xa_node_wait_ready(Oid serverid)
 	braid_worker_request(braid_xa_resolver_kind, MyDatabaseId);
 	ConditionVariablePrepareToSleep(&table->changed);
 	while (!(ready = is_ready(serverid, &node)))
-		if (!sleep_until(deadline, "BraidServerReady"))
+		if (!sleep_until(deadline, BRAID_WAIT_SERVER_READY))
 			break;
 	ConditionVariableCancelSleep();
 	if (!ready)
@@ -363,7 +364,7 @@ braid_xa_node_wait_sweep(Oid serverid, uint64 request, int timeout_ms)
 
 	ConditionVariablePrepareToSleep(&table->changed);
 	while ((ready = is_ready(serverid, &node)) && node.sweeps_done < request)
-		if (!sleep_until(deadline, "BraidServerSweep"))
+		if (!sleep_until(deadline, BRAID_WAIT_SERVER_SWEEP))
 			break;
 	ConditionVariableCancelSleep();
 	return ready && node.sweeps_done >= request;
@@ -399,7 +400,7 @@ braid_xa_node_wait_point(Oid serverid, uint64 request, int timeout_ms, XaNodePoi
 	ConditionVariablePrepareToSleep(&table->changed);
 	while (is_ready(serverid, &node) && node.point.requested >= request &&
 		   node.point.done < request)
-		if (!sleep_until(deadline, "BraidRestorePoint"))
+		if (!sleep_until(deadline, BRAID_WAIT_RESTORE_POINT))
 			break;
 	ConditionVariableCancelSleep();
 	*copy = node.point;

@@ -44,6 +44,7 @@
 #include "xa/participant.h"
 #include "xa/settings.h"
 #include "xa/tag.h"
+#include "xa/trace.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_enlist);
 
@@ -164,6 +165,18 @@ finishes_as_resolver(TransactionStmt *stmt)
 		   GetUserId() == get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
 }
 
+/* The branch that the statement finishes, whoever runs it; empty: none. */
+static void
+finished_branch(TransactionStmt *stmt, char *text)
+{
+	BraidGid gid;
+
+	text[0] = '\0';
+	if ((stmt->kind == TRANS_STMT_COMMIT_PREPARED || stmt->kind == TRANS_STMT_ROLLBACK_PREPARED) &&
+		braid_gid_parse(stmt->gid, &gid))
+		braid_gid_format(&gid, text);
+}
+
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
@@ -171,11 +184,16 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 {
 	Oid userid = InvalidOid;
 	int sec_context = 0;
+	char finished[BRAID_GID_LEN] = "";
+	bool commit = false;
 
 	if (IsA(pstmt->utilityStmt, TransactionStmt))
 	{
 		TransactionStmt *stmt = (TransactionStmt *) pstmt->utilityStmt;
 
+		/* The statement may be gone when it has been executed. */
+		finished_branch(stmt, finished);
+		commit = stmt->kind == TRANS_STMT_COMMIT_PREPARED;
 		if (stmt->kind == TRANS_STMT_BEGIN || stmt->kind == TRANS_STMT_START)
 			enlisted_failed = false;
 		else if (stmt->kind == TRANS_STMT_COMMIT)
@@ -196,6 +214,8 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		pstmt, query, read_only_tree, context, params, env, dest, qc);
 	if (OidIsValid(userid))
 		SetUserIdAndSecContext(userid, sec_context);
+	if (finished[0] != '\0')
+		braid_xa_trace_prepared_finished(finished, commit);
 }
 
 static void
@@ -203,8 +223,11 @@ end_of_transaction(XactEvent event)
 {
 	switch (event)
 	{
-		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
+			if (enlisted_gid[0] != '\0')
+				braid_xa_trace_prepared(enlisted_gid);
+			/* FALLTHROUGH */
+		case XACT_EVENT_COMMIT:
 			enlisted_gid[0] = '\0';
 			enlisted_failed = false;
 			break;

@@ -12,9 +12,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
+#include "common/wait.h"
 #include "common/worker.h"
+#include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -22,6 +25,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -34,6 +38,7 @@
 #include "xa/server.h"
 #include "xa/session.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
 #include "xa/transaction.h"
 
 #define MAX_NAP_MS 1000
@@ -105,6 +110,7 @@ add_session(Oid serverid, const char *name, const XaConnectionOptions *options)
 				 errhint("Raise \"braid.xa_max_servers\" and restart the server.")));
 		return false;
 	}
+	braid_xa_stat_add_server(serverid);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	sessions = lappend(sessions, NULL);
 	MemoryContextSwitchTo(old);
@@ -163,8 +169,36 @@ follow_servers(void)
 		XaSession *s = lfirst(lc);
 
 		braid_xa_node_remove(s->serverid);
+		braid_xa_stat_remove_server(s->serverid);
 		forget_session(s, "it was dropped");
 	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* An adopted wrapper that a dump has restored without its handler is not atomic. */
+static void
+warn_of_lost_adoptions(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute("SELECT wrapper FROM braid_internal.xa_lost_adoptions()", true, 0) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not read the adopted wrappers");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char *wrapper = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+
+		ereport(WARNING,
+				(errmsg("foreign-data wrapper \"%s\" is not adopted any more: writes through it "
+						"are not atomic",
+						wrapper),
+				 errhint("Run SELECT braid.adopt(%s) in database \"%s\".",
+						 quote_literal_cstr(wrapper), get_database_name(MyDatabaseId))));
+	}
+	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(TopMemoryContext);
@@ -326,19 +360,18 @@ static void
 wait_for_events(long nap)
 {
 	static uint64 fingerprint = 0;
-	static uint32 wait_event = 0;
 	WaitEvent events[64];
 	uint64 now = wait_set_fingerprint();
 	int n;
 
-	if (wait_event == 0)
-		wait_event = braid_compat_wait_event("BraidResolverMain");
 	if (!wait_set || now != fingerprint)
 	{
 		rebuild_wait_set();
 		fingerprint = now;
 	}
-	n = WaitEventSetWait(wait_set, nap, events, lengthof(events), wait_event);
+	n = WaitEventSetWait(wait_set, nap, events, lengthof(events),
+						 braid_wait_begin(BRAID_WAIT_RESOLVER_MAIN));
+	braid_wait_end();
 	for (int i = 0; i < n; i++)
 	{
 		if (events[i].events & WL_LATCH_SET)
@@ -365,6 +398,7 @@ begin(void)
 	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, note_change, 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_change, 0);
 	identity = braid_xa_identity_begin();
+	warn_of_lost_adoptions();
 	follow_servers();
 	braid_xa_transaction_requeue(MyDatabaseId);
 	BRAID_FAILPOINT("xa-resolver-start");

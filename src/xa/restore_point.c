@@ -35,8 +35,8 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
-#include "common/compat.h"
 #include "common/failpoint.h"
+#include "common/wait.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "funcapi.h"
@@ -138,7 +138,8 @@ nap(TimestampTz deadline, const char *detail)
 						errmsg("could not create a restore point in time"), errdetail("%s", detail),
 						errhint("See braid.transactions.")));
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS,
-					 braid_compat_wait_event("BraidRestorePoint"));
+					 braid_wait_begin(BRAID_WAIT_RESTORE_POINT));
+	braid_wait_end();
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 }

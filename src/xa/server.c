@@ -23,6 +23,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
 #include "commands/extension.h"
 #include "common/superuser.h"
 #include "executor/spi.h"
@@ -33,6 +34,7 @@
 #include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -55,15 +57,18 @@ static const HiddenTable hidden_tables[] = {{ENLIST_VIEW, "gid pg_catalog.text"}
 											 "processed pg_catalog.int8, result pg_catalog.text"}};
 
 bool
-braid_xa_wrapper_is_ours(Oid fdwid)
+braid_xa_handler_is_ours(Oid funcid)
 {
 	List *name = list_make2(makeString("braid"), makeString("braid_fdw_handler"));
-	Oid handler;
 
-	if (!OidIsValid(get_namespace_oid("braid", true)))
-		return false;
-	handler = LookupFuncName(name, 0, NULL, true);
-	return OidIsValid(handler) && GetForeignDataWrapper(fdwid)->fdwhandler == handler;
+	return OidIsValid(funcid) && OidIsValid(get_namespace_oid("braid", true)) &&
+		   LookupFuncName(name, 0, NULL, true) == funcid;
+}
+
+bool
+braid_xa_wrapper_is_ours(Oid fdwid)
+{
+	return braid_xa_handler_is_ours(GetForeignDataWrapper(fdwid)->fdwhandler);
 }
 
 List *
@@ -86,6 +91,51 @@ braid_xa_server_list(Oid fdwid, Oid owner)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return servers;
+}
+
+/* Oids of the wrapper's foreign tables. */
+static List *
+wrapper_tables(Oid fdwid)
+{
+	List *tables = NIL;
+	Relation rel = table_open(ForeignTableRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple tup;
+
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_foreign_table ft = (Form_pg_foreign_table) GETSTRUCT(tup);
+
+		ForeignServer *server = GetForeignServerExtended(ft->ftserver, FSV_MISSING_OK);
+
+		if (server && server->fdwid == fdwid)
+			tables = lappend_oid(tables, ft->ftrelid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return tables;
+}
+
+void
+braid_xa_wrapper_wait_for_writers(Oid fdwid)
+{
+	List *tables = wrapper_tables(fdwid);
+	ListCell *lc;
+
+	/* In one order for all who do so. */
+	list_sort(tables, list_oid_cmp);
+	foreach (lc, tables)
+		LockRelationOid(lfirst_oid(lc), ExclusiveLock);
+}
+
+void
+braid_xa_wrapper_invalidate(Oid fdwid)
+{
+	ListCell *lc;
+
+	foreach (lc, wrapper_tables(fdwid))
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(lc))))
+			CacheInvalidateRelcacheByRelid(lfirst_oid(lc));
 }
 
 static char *

@@ -8,8 +8,21 @@
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
+/* Is the function braid's handler? */
+extern bool braid_xa_handler_is_ours(Oid funcid);
+
 /* Does the wrapper use braid's handler? */
 extern bool braid_xa_wrapper_is_ours(Oid fdwid);
+
+/*
+ * Waits until no other transaction that has written, or locked rows, through the
+ * wrapper's foreign tables is open, and keeps others from doing so until the
+ * current one ends.  Reading goes on.
+ */
+extern void braid_xa_wrapper_wait_for_writers(Oid fdwid);
+
+/* Makes all sessions look up the wrapper's handler anew, from our commit on. */
+extern void braid_xa_wrapper_invalidate(Oid fdwid);
 
 /*
  * Oids of all servers of braid in this database, of one wrapper, or of one

@@ -43,9 +43,12 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "xa/checkup.h"
 #include "xa/decision.h"
 #include "xa/session.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
+#include "xa/trace.h"
 #include "xa/transaction.h"
 
 #define MIN_RETRY_MS 50
@@ -57,6 +60,7 @@ typedef enum JobKind
 {
 	JOB_VERIFY,
 	JOB_SWEEP,
+	JOB_CHECKUP, /* what the participant says of itself */
 	JOB_FINISH,	 /* commit a branch of a transaction under way */
 	JOB_RECOVER, /* commit or roll back what a sweep has found */
 	JOB_POINT	 /* make a restore point */
@@ -66,10 +70,11 @@ typedef struct Job
 {
 	dlist_node node; /* in XaSession.jobs */
 	JobKind kind;
-	BraidGid gid; /* FINISH, RECOVER */
-	int slot;	  /* FINISH */
-	bool commit;  /* RECOVER */
-	uint64 point; /* POINT: number of the request */
+	BraidGid gid;	 /* FINISH, RECOVER */
+	uint64 question; /* CHECKUP */
+	uint64 point;	 /* POINT: number of the request */
+	int slot;		 /* FINISH */
+	bool commit;	 /* RECOVER */
 	int attempts;
 } Job;
 
@@ -123,10 +128,12 @@ give_up_job(XaSession *s, Job *job, const char *reason)
 	switch (job->kind)
 	{
 		case JOB_FINISH:
+			braid_xa_stat_branch_failed(s->serverid, reason);
 			braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 											psprintf("server \"%s\": %s", s->name, reason));
 			break;
 		case JOB_RECOVER:
+			braid_xa_stat_branch_failed(s->serverid, reason);
 			braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, reason);
 			s->sweep_failed = true;
 			s->recovering--;
@@ -150,7 +157,8 @@ send_job(XaSession *s, XaConnection *c, Job *job)
 	snprintf(sql, sizeof(sql), "%s PREPARED '%s'",
 			 job->kind == JOB_FINISH || job->commit ? "COMMIT" : "ROLLBACK",
 			 braid_gid_format(&job->gid, gid));
-	job->attempts++;
+	if (job->attempts++ > 0)
+		braid_xa_stat_branch_retried(s->serverid);
 	if (job->kind == JOB_FINISH)
 		BRAID_FAILPOINT("xa-finish");
 	if (!braid_xa_connection_send(c, sql))
@@ -279,7 +287,10 @@ fail_connection(XaSession *s, XaConnection *c, const char *reason)
 	braid_xa_connection_close(c);
 	s->more_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_RETRY_MS);
 	if (job && job->attempts < MAX_ATTEMPTS)
+	{
+		braid_xa_stat_branch_failed(s->serverid, line);
 		queue_job(s, job);
+	}
 	else if (job)
 		give_up_job(s, job, line);
 }
@@ -551,6 +562,38 @@ end_point(XaSession *s, Job *job, PGresult *r)
 								 one_line(PQresultErrorMessage(r)));
 }
 
+/* ---------------------------------------------------------------- check-up */
+
+static long
+tend_checkup(XaSession *s)
+{
+	XaConnection *c = control(s);
+	Job *job;
+	uint64 question;
+
+	if (!s->ready || c->state != XA_CONNECTION_IDLE)
+		return LONG_MAX;
+	question = braid_xa_checkup_asked(s->serverid);
+	if (question == 0)
+		return LONG_MAX;
+	job = make_job(JOB_CHECKUP);
+	job->question = question;
+	c->job = job;
+	if (!braid_xa_connection_send(c, "SELECT braid_internal.xa_checkup_report()"))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	return LONG_MAX;
+}
+
+static void
+end_checkup(XaSession *s, Job *job, PGresult *r)
+{
+	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1)
+		braid_xa_checkup_answer(s->serverid, job->question, PQgetvalue(r, 0, 0), NULL);
+	else
+		braid_xa_checkup_answer(s->serverid, job->question, NULL,
+								one_line(PQresultErrorMessage(r)));
+}
+
 /* ---------------------------------------------------------------- results */
 
 /* There is no prepared transaction of that name. */
@@ -571,11 +614,31 @@ finish_error(PGresult *r)
 	return one_line(PQresultErrorMessage(r));
 }
 
+/* For the statistics: what a command that finishes a branch has done. */
+static void
+count_outcome(XaSession *s, XaConnection *c, Job *job, PGresult *r)
+{
+	const char *error = finish_error(r);
+
+	if (error)
+		braid_xa_stat_branch_failed(s->serverid, error);
+	else if (job->kind == JOB_FINISH)
+		braid_xa_stat_branch_finished(s->serverid, XA_STAT_BRANCH_COMMITTED,
+									  GetCurrentTimestamp() - c->began);
+	else if (!is_unknown_gid(r))
+		braid_xa_stat_branch_finished(s->serverid,
+									  job->commit ? XA_STAT_BRANCH_RECOVERY_COMMITTED
+												  : XA_STAT_BRANCH_RECOVERY_ROLLED_BACK,
+									  GetCurrentTimestamp() - c->began);
+}
+
 static void
 end_finish(XaSession *s, Job *job, PGresult *r)
 {
 	const char *error = finish_error(r);
 
+	if (!error)
+		braid_xa_trace_branch_committed(&job->gid, s->name);
 	braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 									error ? psprintf("server \"%s\": %s", s->name, error) : NULL);
 	BRAID_FAILPOINT("xa-branch-finished");
@@ -620,6 +683,8 @@ process_result(XaSession *s, XaConnection *c)
 	Job *job = c->job;
 
 	c->job = NULL;
+	if (job->kind == JOB_FINISH || job->kind == JOB_RECOVER)
+		count_outcome(s, c, job, r);
 	switch (job->kind)
 	{
 		case JOB_VERIFY:
@@ -627,6 +692,9 @@ process_result(XaSession *s, XaConnection *c)
 			break;
 		case JOB_SWEEP:
 			end_sweep_query(s, r);
+			break;
+		case JOB_CHECKUP:
+			end_checkup(s, job, r);
 			break;
 		case JOB_FINISH:
 			end_finish(s, job, r);
@@ -745,6 +813,7 @@ braid_xa_session_tend(XaSession *s)
 
 	nap = Min(nap, tend_control(s, now));
 	nap = Min(nap, tend_sweep(s, now));
+	nap = Min(nap, tend_checkup(s));
 	tend_point(s);
 	dispatch(s, now);
 	return nap;

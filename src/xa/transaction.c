@@ -15,8 +15,8 @@
  */
 #include "postgres.h"
 
-#include "common/compat.h"
 #include "common/shmem.h"
+#include "common/wait.h"
 #include "common/worker.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -29,6 +29,8 @@
 #include "utils/timestamp.h"
 #include "xa/identity.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
+#include "xa/trace.h"
 #include "xa/transaction.h"
 
 #define SPARE_SLOTS 256 /* beyond one per backend: unfinished ones */
@@ -241,15 +243,20 @@ interruption(TimestampTz deadline)
 	{
 		/* As in SyncRepWaitForLSN(): the client must not be told "COMMIT". */
 		whereToSendOutput = DestNone;
+		braid_xa_stat_count(XA_STAT_WAIT_TERMINATED);
 		return "the connection is being terminated";
 	}
 	if (QueryCancelPending)
 	{
 		QueryCancelPending = false;
+		braid_xa_stat_count(XA_STAT_WAIT_CANCELED);
 		return "the wait was canceled";
 	}
 	if (GetCurrentTimestamp() >= deadline)
+	{
+		braid_xa_stat_count(XA_STAT_WAIT_TIMED_OUT);
 		return "the wait timed out";
+	}
 	return NULL;
 }
 
@@ -304,7 +311,8 @@ braid_xa_transaction_wait(int slot)
 			break;
 		rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_POSTMASTER_DEATH | WL_TIMEOUT,
 					   TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline) + 1,
-					   braid_compat_wait_event("BraidCommitFinish"));
+					   braid_wait_begin(BRAID_WAIT_COMMIT_FINISH));
+		braid_wait_end();
 		if (rc & WL_POSTMASTER_DEATH)
 		{
 			/* As in SyncRepWaitForLSN(): nobody could be told any more. */
@@ -323,17 +331,17 @@ braid_xa_transaction_wait(int slot)
 
 /* ---------------------------------------------------------------- resolver */
 
-/* The caller holds the lock exclusively. */
-static void
-finish_if_complete(XaTransaction *t)
+/* The caller holds the lock exclusively.  true if complete; *left: see LEFT. */
+static bool
+finish_if_complete(XaTransaction *t, bool *left)
 {
-	bool left = false;
+	*left = false;
 
 	for (int i = 0; i < t->nbranches; i++)
 	{
 		if (t->branches[i].state == XA_BRANCH_QUEUED)
-			return;
-		left |= t->branches[i].state == XA_BRANCH_LEFT;
+			return false;
+		*left |= t->branches[i].state == XA_BRANCH_LEFT;
 	}
 	if (t->waiter)
 	{
@@ -341,13 +349,18 @@ finish_if_complete(XaTransaction *t)
 		SetLatch(t->waiter);
 	}
 	else
-		t->state = left ? XA_LEFT : XA_FREE;
+		t->state = *left ? XA_LEFT : XA_FREE;
+	return true;
 }
 
 void
 braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 {
 	XaTransaction *t = &pool->slots[slot];
+	TimestampTz decided = t->decided;
+	BraidGid gid = t->gid;
+	bool complete;
+	bool left;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	Assert(t->state == XA_COMMITTING);
@@ -355,8 +368,13 @@ braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 	t->branches[branch].state = error ? XA_BRANCH_LEFT : XA_BRANCH_DONE;
 	if (error)
 		strlcpy(t->last_error, error, sizeof(t->last_error));
-	finish_if_complete(t);
+	complete = finish_if_complete(t, &left);
 	LWLockRelease(&pool->lock);
+	if (complete)
+	{
+		braid_xa_stat_finished(decided, left);
+		braid_xa_trace_finished(&gid, left);
+	}
 }
 
 /* The caller holds the lock. */

@@ -152,9 +152,13 @@ COMMENT ON FUNCTION braid_internal.xa_unchecked_servers() IS
 CREATE VIEW braid.participants AS
 	SELECT s.srvname AS server,
 		coalesce(n.ready, false) AS ready,
-		CASE WHEN n.server IS NULL THEN 'the resolver of this database does not run, or has not looked at it yet'
+		CASE WHEN w.fdwhandler IS DISTINCT FROM 'braid.braid_fdw_handler()'::regprocedure
+				THEN pg_catalog.format('its foreign-data wrapper "%s" is not adopted any more: writes are NOT atomic', w.fdwname)
+			WHEN n.server IS NULL THEN 'the resolver of this database does not run, or has not looked at it yet'
 			ELSE n.reason END AS reason,
-		n.hint AS advice,
+		CASE WHEN w.fdwhandler IS DISTINCT FROM 'braid.braid_fdw_handler()'::regprocedure
+				THEN pg_catalog.format('Run SELECT braid.adopt(%L).', w.fdwname)
+			ELSE n.hint END AS advice,
 		n.version,
 		n.since,
 		(SELECT count(*) FROM braid_internal.xa_transactions() t, unnest(t.servers, t.branch_states) b(server, state)
@@ -164,11 +168,12 @@ CREATE VIEW braid.participants AS
 	FROM pg_catalog.pg_foreign_server s
 	JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
 	LEFT JOIN braid_internal.xa_nodes() n ON n.server = s.oid
-	WHERE w.fdwhandler = 'braid.braid_fdw_handler()'::regprocedure;
+	WHERE w.fdwhandler = 'braid.braid_fdw_handler()'::regprocedure
+		OR EXISTS (SELECT FROM braid_internal.adoptions a WHERE a.wrapper = w.fdwname);
 REVOKE ALL ON braid.participants FROM PUBLIC;
 GRANT SELECT ON braid.participants TO pg_monitor, braid_operator;
 COMMENT ON VIEW braid.participants IS
-'Servers that take part in global transactions of this database: whether they can be written to, and if not, why and what to do';
+'Servers that take part in global transactions of this database: whether they can be written to, and if not, why and what to do; also those whose wrapper was adopted and, as after the restore of a dump, is not any more';
 
 -- Beside what is under way in shared memory: transactions decided before the
 -- server started, for servers that were not looked at completely since then.

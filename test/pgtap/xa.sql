@@ -1,6 +1,6 @@
 -- Contracts of the public functions and views of the transaction half.
 BEGIN;
-SELECT plan(23);
+SELECT plan(30);
 
 SELECT has_function('braid', 'version', ARRAY[]::name[], 'braid.version() exists');
 SELECT matches(braid.version(), '^\d+\.\d+\.\d+$', 'braid.version() is a version');
@@ -46,6 +46,14 @@ SELECT lives_ok('SELECT * FROM braid.transactions', 'its members read braid.tran
 SELECT lives_ok('SELECT * FROM braid.participants', 'and braid.participants');
 SELECT lives_ok($$SELECT * FROM braid.xa_recover('0 s')$$, 'and run braid.xa_recover()');
 RESET ROLE;
+
+SELECT function_returns('braid', 'adopt', ARRAY['name'], 'void', 'braid.adopt()');
+SELECT function_returns('braid', 'release', ARRAY['name'], 'void', 'braid.release()');
+SELECT throws_ok($$SELECT braid.adopt('no such wrapper')$$, '42704', NULL, 'adopt: no such wrapper: 42704');
+SELECT throws_ok($$SELECT braid.release('braid_fdw')$$, '55000', NULL, 'release: braid''s own wrapper: 55000');
+SELECT throws_ok('DROP EXTENSION braid CASCADE', '2BP01', NULL, 'DROP EXTENSION with servers: 2BP01');
+SELECT is((SELECT array_agg(DISTINCT status ORDER BY status) <@ ARRAY['error', 'ok', 'warning'] FROM braid.doctor()), true, 'statuses of braid.doctor()');
+SELECT is_empty('SELECT * FROM braid.doctor(NULL)', 'doctor(null) is nothing');
 
 SELECT * FROM finish();
 ROLLBACK;

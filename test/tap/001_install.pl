@@ -53,7 +53,7 @@ $hub->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $hub->connstr('
 ok($hub->poll_query_until('restored', 'SELECT ready FROM braid.participants'), 'and ready');
 
 # ---- it is gone with its extension, server or database
-$hub->safe_psql('restored', 'DROP EXTENSION braid CASCADE');
+$hub->safe_psql('restored', 'DROP SERVER a; DROP EXTENSION braid');
 ok($cluster->wait_for('hub', $resolvers, '2'), 'DROP EXTENSION ends the resolver');
 $hub->safe_psql('restored', 'CREATE EXTENSION braid');
 is($hub->safe_psql('restored', 'SELECT count(*) FROM braid.participants'), '0', 'the extension can be created again');

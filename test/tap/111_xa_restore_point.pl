@@ -126,6 +126,8 @@ sub check_restored
 }
 
 # ---- under load, with kills
+# One participant commits slowly, so that at each moment some transactions are half committed.
+$cluster->sql('b', $_) for 'ALTER SYSTEM SET commit_delay = 5000', 'ALTER SYSTEM SET commit_siblings = 0', 'SELECT pg_reload_conf()';
 $cluster->node($_)->backup('base') for $cluster->names;
 for my $round (1 .. $rounds)
 {
@@ -146,6 +148,8 @@ for my $round (1 .. $rounds)
 		$cluster->finish_sql($psql);
 	}
 	$cluster->wait_for('hub', "SELECT count(*) = 2 FROM braid.participants WHERE ready");
+	my $before = $cluster->sql('hub', 'SELECT count(*) FROM ledger');
+	$cluster->wait_for('hub', "SELECT count(*) > $before + 30 FROM ledger");
 	my ($rc, $err) = create_point("load-$round");
 	is($rc, 0, "round $round: a restore point under load") or diag $err;
 	select undef, undef, undef, 0.5;
