@@ -15,7 +15,7 @@ for my $name ($cluster->names)
 	$cluster->sql($name, qq{ALTER SYSTEM SET archive_command = 'cp "%p" "$folder/%f.new" && mv "$folder/%f.new" "$folder/%f"'});
 	$cluster->sql($name, 'SELECT pg_reload_conf()');
 	$cluster->sql($name, 'CREATE TABLE ledger (tx bigint, amount bigint)');
-	$cluster->sql($name, 'CREATE TABLE t (id int PRIMARY KEY, v bigint); INSERT INTO t SELECT g, 0 FROM generate_series(1, 20) g');
+	$cluster->sql($name, 'CREATE TABLE t (id int PRIMARY KEY, v bigint); INSERT INTO t SELECT g, 0 FROM generate_series(1, 40) g');
 	next if $name eq 'hub';
 	$cluster->sql('hub', "CREATE FOREIGN TABLE t_$name (id int, v bigint) SERVER $name OPTIONS (table_name 't')");
 	$cluster->sql('hub', "CREATE FOREIGN TABLE ledger_$name (tx bigint, amount bigint) SERVER $name OPTIONS (table_name 'ledger')");
@@ -126,8 +126,8 @@ sub check_restored
 }
 
 # ---- under load, with kills
-# One participant commits slowly, so that at each moment some transactions are half committed.
-$cluster->sql('b', $_) for 'ALTER SYSTEM SET commit_delay = 5000', 'ALTER SYSTEM SET commit_siblings = 0', 'SELECT pg_reload_conf()';
+# Commit records are flushed slowly, so that at each moment some transactions are decided and not finished.
+$cluster->sql('hub', $_) for 'ALTER SYSTEM SET fsync = on', 'ALTER SYSTEM SET commit_delay = 5000', 'ALTER SYSTEM SET commit_siblings = 0', 'SELECT pg_reload_conf()';
 $cluster->node($_)->backup('base') for $cluster->names;
 for my $round (1 .. $rounds)
 {
@@ -158,34 +158,41 @@ for my $round (1 .. $rounds)
 	check_restored("load-$round", "load$round", 0);
 }
 
-# ---- a branch that is prepared at the point, and not decided
+# ---- a branch that is prepared at the point, and not decided; and a long way to the point, under load
 {
 	# PREPARE of a transaction that is given up can arrive after the last look at its server. This one
 	# belongs to a transaction that is open, so that no look rolls it back.
 	my $open = $hub->background_psql('postgres');
-	$open->query_safe('BEGIN; UPDATE t_a SET v = v WHERE id = 1; UPDATE t_b SET v = v WHERE id = 1; COMMIT') for 1 .. 2;
-	$open->query_safe('BEGIN; UPDATE t_a SET v = v WHERE id = 1');
+	$open->query_safe('BEGIN; UPDATE t_a SET v = v WHERE id = 30; UPDATE t_b SET v = v WHERE id = 30; COMMIT') for 1 .. 2;
+	$open->query_safe('BEGIN; UPDATE t_a SET v = v WHERE id = 30');
 	my $gid = $cluster->sql('hub', "SELECT gid FROM braid.transactions WHERE state = 'active'");
-	$cluster->sql('a', "BEGIN; UPDATE t SET v = v - 5 WHERE id = 3; UPDATE braid_internal.enlist SET gid = '$gid:9'; COMMIT");
+	$cluster->sql('a', "BEGIN; UPDATE t SET v = v - 5 WHERE id = 31; UPDATE braid_internal.enlist SET gid = '$gid:9'; COMMIT");
 	is($cluster->sql('a', 'SELECT gid FROM pg_prepared_xacts'), "$gid:9", 'a branch is prepared');
+	my $load = $cluster->start_load('hub', $transfer, 6);
+	my $before = $cluster->sql('hub', 'SELECT count(*) FROM ledger');
+	$cluster->wait_for('hub', "SELECT count(*) > $before + 30 FROM ledger");
 	$cluster->failpoint('hub', 'xa-restore-point', 'wait');
-	my $point = IPC::Run::start([ 'psql', '-XAtq', '-d', $hub->connstr('postgres'), '-c', q{SELECT coalesce(server, 'hub'), lsn FROM braid.create_restore_point('orphan', '20 s')} ], '>', \my $out);
+	my ($out, $error);
+	my $point = IPC::Run::start([ 'psql', '-XAtq', '-d', $hub->connstr('postgres'), '-c', q{SELECT coalesce(server, 'hub'), lsn FROM braid.create_restore_point('held', '20 s')} ], '>', \$out, '2>', \$error);
 	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('xa-restore-point') = 1");
 
 	# Meanwhile COMMITs with two phases wait, and others do not.
-	is($cluster->sql('hub', 'UPDATE t_a SET v = v WHERE id = 2; INSERT INTO ledger SELECT 1, 1 WHERE false; SELECT 1'), '1', 'a commit with one phase does not wait for a restore point');
-	my ($rc, undef, $err) = $cluster->try_sql('hub', "SET lock_timeout = '200ms'; BEGIN; UPDATE t_a SET v = v WHERE id = 2; UPDATE t_b SET v = v WHERE id = 2; COMMIT");
+	is($cluster->sql('hub', 'UPDATE t_a SET v = v WHERE id = 32; INSERT INTO ledger SELECT 1, 1 WHERE false; SELECT 1'), '1', 'a commit with one phase does not wait for a restore point');
+	my ($rc, undef, $err) = $cluster->try_sql('hub', "SET lock_timeout = '200ms'; BEGIN; UPDATE t_a SET v = v WHERE id = 32; UPDATE t_b SET v = v WHERE id = 32; COMMIT");
 	like($err, qr/canceling statement due to lock timeout/, 'one with two phases does');
-	(undef, undef, $err) = $cluster->try_sql('hub', "SELECT * FROM braid.create_restore_point('second', '200 ms')");
+	(undef, undef, $err) = $cluster->try_sql('hub', "SET statement_timeout = '5s'; SELECT * FROM braid.create_restore_point('second', '200 ms')");
 	like($err, qr/canceling statement due to lock timeout/, 'a second restore point waits for the first, at most its time-out');
 	$cluster->failpoint('hub', 'xa-restore-point', 'off');
 	$point->finish;
-	$points{orphan} = { map { split /\|/ } split /\n/, $out };
-	is(join(' ', sort keys %{ $points{orphan} }), 'a b hub', 'the point is made');
-	is($cluster->sql('a', 'SELECT count(*) FROM pg_prepared_xacts'), '1', 'the branch is still prepared');
+	is($error, '', 'the point is made');
+	$points{held} = { map { split /\|/ } split /\n/, $out };
+	is($cluster->sql('a', "SELECT count(*) FROM pg_prepared_xacts WHERE gid = '$gid:9'"), '1', 'the branch is still prepared');
+	$before = $cluster->sql('hub', 'SELECT count(*) FROM ledger');
+	$cluster->wait_for('hub', "SELECT count(*) > $before + 30 FROM ledger");
+	$cluster->stop_load($load);
 	$open->query_safe('ROLLBACK');
 	$open->quit;
-	check_restored('orphan', 'orphan', 1);
+	check_restored('held', 'held', 1);
 	ok($cluster->wait_for('a', 'SELECT count(*) = 0 FROM pg_prepared_xacts'), 'the original rolls it back as well');
 }
 
