@@ -17,6 +17,7 @@ OBJS = $(sort $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c)))
 SQL_PARTS = src/common/common.sql \
 	src/xa/adoption.sql \
 	src/xa/xa.sql \
+	src/xa/operator.sql \
 	src/xa/statistics.sql \
 	src/xa/execute.sql \
 	src/xa/restore_point.sql \

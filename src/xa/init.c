@@ -33,7 +33,8 @@ int braid_xa_resolver_kind = -1;
 
 static char *protocol = NULL;
 
-static const BraidWorkerKind resolver = {"braid resolver", braid_xa_resolver_main};
+/* Commits wait for it: it is never long in coming back. */
+static const BraidWorkerKind resolver = {"braid resolver", braid_xa_resolver_main, 1000};
 
 static void
 define_settings(void)

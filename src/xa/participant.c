@@ -21,8 +21,9 @@
  *	  Enlisting needs no privilege: it can only make a session's own COMMIT a
  *	  PREPARE, which the session could have sent itself.
  *
- *	  The role braid_resolver may finish prepared transactions that carry a gid
- *	  of braid, whoever owns them, and nothing else.
+ *	  The role braid_resolver and members of braid_operator may finish prepared
+ *	  transactions that carry a gid of braid, whoever owns them.  What anybody
+ *	  but the coordinator's resolver finishes is recorded (intervention.c).
  */
 #include "postgres.h"
 
@@ -39,8 +40,10 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
 #include "xa/gid.h"
+#include "xa/intervention.h"
 #include "xa/participant.h"
 #include "xa/settings.h"
 #include "xa/tag.h"
@@ -148,21 +151,59 @@ process_commit(PlannedStmt *pstmt)
 		return pstmt;
 	}
 	if (enlisted_gid[0] == '\0' || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+	{
+		BRAID_FAILPOINT("xa-participant-commit");
 		return pstmt;
+	}
 	BRAID_FAILPOINT("xa-participant-prepare");
 	return prepare_instead(pstmt);
 }
 
-/* May the session finish this transaction though it does not own it? */
+/* Is this the resolver of the coordinator that the branch belongs to? */
 static bool
-finishes_as_resolver(TransactionStmt *stmt)
+is_its_resolver(const BraidGid *gid)
 {
-	BraidGid gid;
+	char name[NAMEDATALEN];
 
-	if (stmt->kind != TRANS_STMT_COMMIT_PREPARED && stmt->kind != TRANS_STMT_ROLLBACK_PREPARED)
+	snprintf(name, sizeof(name), BRAID_XA_RESOLVER_NAME, (unsigned long long) gid->coordinator);
+	return strcmp(application_name, name) == 0 &&
+		   (superuser() || GetUserId() == get_role_oid(BRAID_XA_RESOLVER_ROLE, true));
+}
+
+/* May the current user finish branches that others own? */
+static bool
+may_finish_all(void)
+{
+	Oid resolver = get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
+	Oid operators = get_role_oid(BRAID_XA_OPERATOR_ROLE, true);
+
+	return superuser() || GetUserId() == resolver ||
+		   (OidIsValid(operators) && has_privs_of_role(GetUserId(), operators));
+}
+
+/*
+ * A prepared transaction is about to be finished.  If it is a branch, and its
+ * coordinator is not who does that, records it; returns whether the session
+ * may finish it though it does not own it.
+ */
+static bool
+before_finish(TransactionStmt *stmt, ProcessUtilityContext context)
+{
+	bool commit = stmt->kind == TRANS_STMT_COMMIT_PREPARED;
+	BraidGid gid;
+	bool all;
+
+	if (!braid_gid_parse(stmt->gid, &gid))
 		return false;
-	return braid_gid_parse(stmt->gid, &gid) && !superuser() &&
-		   GetUserId() == get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
+	all = may_finish_all();
+	if (!is_its_resolver(&gid))
+	{
+		PreventInTransactionBlock(context == PROCESS_UTILITY_TOPLEVEL,
+								  commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED");
+		braid_xa_intervention_record(stmt->gid, commit, all,
+									 GetUserNameFromId(GetSessionUserId(), false));
+	}
+	return all && !superuser();
 }
 
 /* The branch that the statement finishes, whoever runs it; empty: none. */
@@ -198,7 +239,9 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			enlisted_failed = false;
 		else if (stmt->kind == TRANS_STMT_COMMIT)
 			pstmt = process_commit(pstmt);
-		else if (finishes_as_resolver(stmt))
+		else if ((stmt->kind == TRANS_STMT_COMMIT_PREPARED ||
+				  stmt->kind == TRANS_STMT_ROLLBACK_PREPARED) &&
+				 before_finish(stmt, context))
 		{
 			/*
 			 * Finishing a prepared transaction runs none of its owner's code:
@@ -208,14 +251,21 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			GetUserIdAndSecContext(&userid, &sec_context);
 			SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
 								   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+			BRAID_FAILPOINT("xa-participant-finish");
 		}
 	}
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
 		pstmt, query, read_only_tree, context, params, env, dest, qc);
 	if (OidIsValid(userid))
+	{
+		BRAID_FAILPOINT("xa-participant-finished");
 		SetUserIdAndSecContext(userid, sec_context);
+	}
 	if (finished[0] != '\0')
+	{
+		BRAID_FAILPOINT_NOTHROW("xa-participant-finished");
 		braid_xa_trace_prepared_finished(finished, commit);
+	}
 }
 
 static void
@@ -223,11 +273,15 @@ end_of_transaction(XactEvent event)
 {
 	switch (event)
 	{
+		case XACT_EVENT_COMMIT:
+			BRAID_FAILPOINT_NOTHROW("xa-participant-committed");
+			enlisted_gid[0] = '\0';
+			enlisted_failed = false;
+			break;
 		case XACT_EVENT_PREPARE:
+			BRAID_FAILPOINT_NOTHROW("xa-participant-prepared");
 			if (enlisted_gid[0] != '\0')
 				braid_xa_trace_prepared(enlisted_gid);
-			/* FALLTHROUGH */
-		case XACT_EVENT_COMMIT:
 			enlisted_gid[0] = '\0';
 			enlisted_failed = false;
 			break;

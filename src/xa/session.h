@@ -31,8 +31,10 @@ typedef struct XaSession
 	/* The sweep under way, see session.c. */
 	bool sweeping;
 	bool sweep_failed;
-	int recovering;		   /* its commands that have not ended */
-	uint64 sweep_requests; /* that it answers */
+	int recovering;			/* its commands that have not ended */
+	uint64 sweep_requests;	/* that it answers */
+	uint64 forgot_requests; /* those of the last one that looked what to forget */
+	bool consult_again;		/* the next one is to look, too */
 	TimestampTz sweep_began;
 	TimestampTz sweep_clean_before;
 	int64 sweep_us;

@@ -21,4 +21,10 @@ extern int braid_xa_resolver_kind;
 /* Role as which a resolver connects to a participant. */
 #define BRAID_XA_RESOLVER_ROLE "braid_resolver"
 
+/* Its application_name there, which tells it from others; with the coordinator's identity. */
+#define BRAID_XA_RESOLVER_NAME "braid resolver %016llx"
+
+/* Role whose members may finish branches by hand. */
+#define BRAID_XA_OPERATOR_ROLE "braid_operator"
+
 #endif /* BRAID_XA_SETTINGS_H */

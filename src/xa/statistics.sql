@@ -96,7 +96,7 @@ COMMENT ON VIEW braid.stat_xa_branch IS
 
 CREATE VIEW braid.activity AS
 	SELECT a.datid, a.datname, a.pid, a.usename, a.backend_type, w.wait_event, w.since,
-		pg_catalog.clock_timestamp() - w.since AS waits, t.gid
+		pg_catalog.clock_timestamp() - w.since AS age, t.gid
 	FROM braid_internal.waits() w JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
 	LEFT JOIN braid_internal.xa_transactions() t ON t.pid = w.pid AND t.state IN ('active', 'committing');
 REVOKE ALL ON braid.activity FROM PUBLIC;

@@ -11,7 +11,8 @@ SELECT columns_are('braid', 'participants',
 	ARRAY['server', 'ready', 'reason', 'advice', 'version', 'since', 'in_doubt', 'round_trip', 'last_check'],
 	'columns of braid.participants');
 SELECT columns_are('braid', 'transactions',
-	ARRAY['gid', 'state', 'pid', 'started', 'age', 'servers', 'branch_states', 'attempts', 'last_error', 'advice'],
+	ARRAY['gid', 'state', 'pid', 'started', 'age', 'servers', 'branch_states', 'locks_held', 'xmin_age', 'seen',
+		'attempts', 'last_error', 'advice'],
 	'columns of braid.transactions');
 SELECT function_returns('braid', 'xa_recover', ARRAY['interval'], 'setof record', 'braid.xa_recover() returns rows');
 SELECT is_empty('SELECT * FROM braid.xa_recover()', 'without servers there is nothing to recover');
