@@ -25,8 +25,8 @@
  *
  *	  The locks are let go before the function returns.  While they are held,
  *	  COMMITs with two phases wait.  Ours may wait for a transaction whose
- *	  PREPARE waits for a lock that one of those holds: nobody sees that circle,
- *	  so the wait has a limit.
+ *	  PREPARE waits for a lock that one of those holds: the wait has a limit,
+ *	  whether or not somebody sees that circle.
  *
  *	  The points of the servers are made over the resolver's connections: the
  *	  caller needs no rights there.
