@@ -8,7 +8,7 @@ use Braid::Cluster;
 use Test::More;
 use Time::HiRes 'time';
 
-my $wanted_waits = $ENV{BRAID_LOCK_WAITS} || 20_000;
+my $wanted_waits = $ENV{BRAID_LOCK_WAITS} || 10_000;
 my @participants = ('a' .. 'e');
 my $cluster = Braid::Cluster->new('hub', @participants, { conf => "shared_buffers = 16MB\ndeadlock_timeout = 1s\n" });
 
@@ -117,6 +117,9 @@ sub wait_for_waits
 	die "there are no $expected waits";
 }
 
+# How many victims a coordinator has had.
+my %victims = map { $_ => 0 } 'hub', 'c';
+
 # A cycle of sessions [node, statements before, statement that waits for the
 # next session], the oldest first. The victim is the session with that number;
 # the others commit. victim_gets is what it gets, a deadlock by default.
@@ -135,6 +138,7 @@ sub cycle
 		start($sessions[$i], $links->[$i][2]);
 		wait_for_waits($i + 1) if $i < $#$links;
 	}
+	$victims{ $links->[$victim][0] }++;
 	my $began = time;
 	$options{meanwhile}->() if $options{meanwhile};
 	my $said = finish($sessions[$victim]);
@@ -245,6 +249,9 @@ cycle('two coordinators, that of the youngest does not see the cycle', 1, [
 	[ 'hub', update('t_c', 1), update('t_d', 1) ],
 	[ 'hub', update('t_d', 1), update('t_b', 1) ],
 	[ 'c', update('t_b', 1), update('t', 1) ] ]);
+
+is($cluster->sql($_, 'SELECT deadlocks FROM braid.stat_xa WHERE datname = current_database()'), $victims{$_}, "braid.stat_xa counts the victims of $_")
+  for sort keys %victims;
 
 # ---- what an operator sees while a cycle stands, and that it can be left alone
 
