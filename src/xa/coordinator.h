@@ -13,6 +13,13 @@
  */
 extern bool braid_xa_coordinator_tag(const XaBranch *branch, char *gid);
 
+/*
+ * Waits until the session's earlier transactions, which it did not wait for, are
+ * committed on the server, so that it sees its own changes.  Before the remote
+ * transaction takes its snapshot.  Throws 55000 after braid.xa_finish_timeout.
+ */
+extern void braid_xa_coordinator_await_own(Oid serverid);
+
 extern void braid_xa_coordinator_init(void);
 
 #endif /* BRAID_XA_COORDINATOR_H */

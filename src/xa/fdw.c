@@ -88,13 +88,44 @@ scan_locks_rows(ForeignScanState *node)
 	return false;
 }
 
+static XaBranch *
+note_write(Oid serverid, Oid userid)
+{
+	braid_xa_coordinator_await_own(serverid);
+	return braid_xa_branch_note_write(serverid, userid);
+}
+
+/* With use_remote_estimate, planning takes the remote snapshot. */
+static void
+estimate_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	braid_xa_coordinator_await_own(rel->serverid);
+	original->GetForeignRelSize(root, rel, relid);
+}
+
+static bool
+analyze_table(Relation rel, AcquireSampleRowsFunc *func, BlockNumber *pages)
+{
+	braid_xa_coordinator_await_own(server_of(rel));
+	return original->AnalyzeForeignTable(rel, func, pages);
+}
+
+static List *
+import_schema(ImportForeignSchemaStmt *stmt, Oid serverid)
+{
+	braid_xa_coordinator_await_own(serverid);
+	return original->ImportForeignSchema(stmt, serverid);
+}
+
 static void
 begin_scan(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+		braid_xa_coordinator_await_own(plan->fs_server);
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY) && scan_locks_rows(node))
-		(void) braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
+		(void) note_write(plan->fs_server, braid_compat_scan_user(node));
 	original->BeginForeignScan(node, eflags);
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 		move_in_front();
@@ -183,7 +214,7 @@ begin_direct_modify(ForeignScanState *node, int eflags)
 		return;
 	}
 	check_execute_privilege(node->resultRelInfo->ri_RelationDesc, braid_compat_scan_user(node));
-	branch = braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
+	branch = note_write(plan->fs_server, braid_compat_scan_user(node));
 	copy = makeNode(ForeignScan);
 	memcpy(copy, plan, sizeof(ForeignScan));
 	copy->fdw_private = tag_statement(plan->fdw_private, branch);
@@ -225,7 +256,7 @@ begin_modify(ModifyTableState *mtstate, ResultRelInfo *rri, List *fdw_private, i
 		List *tagged;
 
 		check_execute_privilege(rri->ri_RelationDesc, userid);
-		branch = braid_xa_branch_note_write(server_of(rri->ri_RelationDesc), userid);
+		branch = note_write(server_of(rri->ri_RelationDesc), userid);
 		tagged = tag_statement(fdw_private, branch);
 
 		if (tagged != fdw_private)
@@ -301,8 +332,8 @@ forget_aborted_tags(SubXactEvent event)
 static void
 begin_insert(ModifyTableState *mtstate, ResultRelInfo *rri)
 {
-	(void) braid_xa_branch_note_write(server_of(rri->ri_RelationDesc),
-									  braid_compat_modify_user(mtstate->ps.state, rri));
+	(void) note_write(server_of(rri->ri_RelationDesc),
+					  braid_compat_modify_user(mtstate->ps.state, rri));
 	original->BeginForeignInsert(mtstate, rri);
 	move_in_front();
 }
@@ -313,7 +344,7 @@ truncate_tables(List *rels, DropBehavior behavior, bool restart_seqs)
 	ListCell *lc;
 
 	foreach (lc, rels)
-		(void) braid_xa_branch_note_write(server_of(lfirst(lc)), GetUserId());
+		(void) note_write(server_of(lfirst(lc)), GetUserId());
 	original->ExecForeignTruncate(rels, behavior, restart_seqs);
 	move_in_front();
 }
@@ -345,6 +376,9 @@ braid_sql_fdw_handler(PG_FUNCTION_ARGS)
 	if (!original)
 		original = original_routine();
 	memcpy(routine, original, sizeof(FdwRoutine));
+	routine->GetForeignRelSize = estimate_size;
+	routine->AnalyzeForeignTable = analyze_table;
+	routine->ImportForeignSchema = import_schema;
 	routine->BeginForeignScan = begin_scan;
 	routine->BeginDirectModify = begin_direct_modify;
 	routine->IterateDirectModify = iterate_direct_modify;

@@ -15,9 +15,11 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "common/shmem.h"
 #include "common/wait.h"
 #include "common/worker.h"
+#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -28,6 +30,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "xa/identity.h"
+#include "xa/node.h"
 #include "xa/settings.h"
 #include "xa/statistics.h"
 #include "xa/trace.h"
@@ -35,6 +38,7 @@
 
 #define SPARE_SLOTS 256 /* beyond one per backend: unfinished ones */
 #define MAX_QUEUES 1024 /* as many as identities */
+#define LEFT_POLL_MS 20
 
 /* Transactions of one database that its resolver has yet to take. */
 typedef struct XaQueue
@@ -48,7 +52,8 @@ typedef struct XaPool
 {
 	LWLock lock; /* guards all that follows */
 	int nslots;
-	int last_taken; /* where to look for a free slot */
+	int last_taken;	 /* where to look for a free slot */
+	uint64 recycled; /* slots that were taken from transactions in LEFT */
 	int nqueues;
 	XaQueue queues[MAX_QUEUES];
 	XaTransaction slots[FLEXIBLE_ARRAY_MEMBER];
@@ -178,7 +183,10 @@ braid_xa_transaction_begin(const BraidGid *gid)
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	slot = find_slot(XA_FREE);
 	if (slot < 0)
+	{
 		slot = find_slot(XA_LEFT);
+		pool->recycled += slot >= 0;
+	}
 	if (slot >= 0)
 	{
 		XaTransaction *t = &pool->slots[slot];
@@ -220,16 +228,18 @@ braid_xa_transaction_abort(int slot)
 }
 
 void
-braid_xa_transaction_commit(int slot)
+braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait, XaUnfinished *unfinished)
 {
 	XaTransaction *t = &pool->slots[slot];
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	t->state = XA_COMMITTING;
 	t->decided = GetCurrentTimestamp();
-	t->waiter = MyLatch;
+	t->commit_end = commit_end;
+	t->waiter = wait ? MyLatch : NULL;
 	for (int i = 0; i < t->nbranches; i++)
 		t->branches[i].state = XA_BRANCH_QUEUED;
+	*unfinished = (XaUnfinished){slot, t->gid, t->decided, pool->recycled};
 	enqueue(slot);
 	LWLockRelease(&pool->lock);
 	braid_worker_wake(braid_xa_resolver_kind, MyDatabaseId);
@@ -287,7 +297,7 @@ warn_unfinished(const char *gid, const char *why)
 					  errhint("See braid.transactions.")));
 }
 
-void
+bool
 braid_xa_transaction_wait(int slot)
 {
 	XaTransaction *t = &pool->slots[slot];
@@ -296,6 +306,7 @@ braid_xa_transaction_wait(int slot)
 	const char *why = NULL;
 	char error[sizeof(t->last_error)];
 	char gid[BRAID_GID_LEN];
+	bool complete;
 
 	braid_gid_format_transaction(&t->gid, gid);
 	for (;;)
@@ -325,8 +336,113 @@ braid_xa_transaction_wait(int slot)
 
 	/* Whoever set the latch for another reason finds it set. */
 	SetLatch(MyLatch);
-	if (!stop_waiting(t, error, sizeof(error)))
+	complete = stop_waiting(t, error, sizeof(error));
+	if (!complete)
 		warn_unfinished(gid, why ? why : error);
+	return complete;
+}
+
+/* ---------------------------------------------------------------- session, later */
+
+/* The caller holds the lock.  The transaction's slot if it still has one. */
+static XaTransaction *
+find_remembered(const XaUnfinished *u)
+{
+	XaTransaction *t = &pool->slots[u->slot];
+
+	return t->state != XA_FREE && braid_gid_same_transaction(&t->gid, &u->gid) ? t : NULL;
+}
+
+static bool
+has_unfinished_branch(const XaTransaction *t, Oid serverid)
+{
+	for (int i = 0; i < t->nbranches; i++)
+		if ((!OidIsValid(serverid) || t->branches[i].serverid == serverid) &&
+			t->branches[i].state != XA_BRANCH_DONE)
+			return true;
+	return false;
+}
+
+bool
+braid_xa_transaction_is_unfinished(const XaUnfinished *u, Oid serverid)
+{
+	XaTransaction *t;
+	bool unfinished = false;
+	bool unknown = false;
+
+	LWLockAcquire(&pool->lock, LW_SHARED);
+	t = find_remembered(u);
+	if (t)
+		unfinished = has_unfinished_branch(t, serverid);
+	else
+		unknown = u->recycled != pool->recycled;
+	LWLockRelease(&pool->lock);
+
+	/*
+	 * A slot is given up when all is done.  But if slots have been taken away
+	 * since, only a sweep of the server that began after the decision tells.
+	 */
+	return unfinished ||
+		   (unknown && !(OidIsValid(serverid) && braid_xa_node_is_clean(serverid, u->decided)));
+}
+
+/*
+ * Makes branch_end() set our latch if the server's branch is queued; false if
+ * nobody would.
+ */
+static bool
+attach(const XaUnfinished *u, Latch *latch)
+{
+	XaTransaction *t;
+	bool attached = false;
+
+	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
+	t = find_remembered(u);
+	if (t && t->state == XA_COMMITTING)
+	{
+		t->watcher = latch;
+		attached = true;
+	}
+	LWLockRelease(&pool->lock);
+	return attached;
+}
+
+void
+braid_xa_transaction_wait_server(const XaUnfinished *u, Oid serverid)
+{
+	TimestampTz deadline =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), braid_xa_finish_timeout);
+	char gid[BRAID_GID_LEN];
+
+	if (!braid_xa_transaction_is_unfinished(u, serverid))
+		return;
+	for (;;)
+	{
+		bool attached = attach(u, MyLatch);
+		long left;
+
+		if (!braid_xa_transaction_is_unfinished(u, serverid))
+			break;
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		if (left <= 0)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("transaction \"%s\" of this session is not yet finished on server \"%s\"",
+						braid_gid_format_transaction(&u->gid, gid),
+						GetForeignServer(serverid)->servername),
+				 errdetail("It is committed, but its changes cannot be seen there yet."),
+				 errhint("Try again later; see braid.transactions.")));
+
+		/* What is left to recovery is looked at from time to time. */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT,
+						 attached ? left : Min(left, LEFT_POLL_MS),
+						 braid_wait_begin(BRAID_WAIT_OWN_COMMIT));
+		braid_wait_end();
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	(void) attach(u, NULL);
 }
 
 /* ---------------------------------------------------------------- resolver */
@@ -344,10 +460,7 @@ finish_if_complete(XaTransaction *t, bool *left)
 		*left |= t->branches[i].state == XA_BRANCH_LEFT;
 	}
 	if (t->waiter)
-	{
 		t->state = XA_FINISHED;
-		SetLatch(t->waiter);
-	}
 	else
 		t->state = *left ? XA_LEFT : XA_FREE;
 	return true;
@@ -359,6 +472,7 @@ braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 	XaTransaction *t = &pool->slots[slot];
 	TimestampTz decided = t->decided;
 	BraidGid gid = t->gid;
+	Latch *waiter;
 	bool complete;
 	bool left;
 
@@ -369,7 +483,12 @@ braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 	if (error)
 		strlcpy(t->last_error, error, sizeof(t->last_error));
 	complete = finish_if_complete(t, &left);
+	waiter = complete && t->waiter ? t->waiter : t->watcher;
 	LWLockRelease(&pool->lock);
+
+	/* Not under the lock, which who wakes up wants next. */
+	if (waiter)
+		SetLatch(waiter);
 	if (complete)
 	{
 		braid_xa_stat_finished(decided, left);

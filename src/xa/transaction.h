@@ -5,6 +5,7 @@
 #ifndef BRAID_XA_TRANSACTION_H
 #define BRAID_XA_TRANSACTION_H
 
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "storage/latch.h"
 #include "xa/gid.h"
@@ -49,17 +50,31 @@ typedef struct XaTransaction
 {
 	XaState state;
 	Oid dbid;
-	BraidGid gid;  /* the branch number is the index in branches */
-	int pid;	   /* of the backend */
-	Latch *waiter; /* set when finished; NULL: nobody waits */
+	BraidGid gid;	/* the branch number is the index in branches */
+	int pid;		/* of the backend */
+	Latch *waiter;	/* set when finished; NULL: nobody waits */
+	Latch *watcher; /* set when a branch ends; nobody has to take notice */
 	TimestampTz started;
 	TimestampTz decided;
+	XLogRecPtr commit_end; /* up to here the log is flushed before a branch is committed */
 	int attempts;
 	int next; /* in its database's queue; -1: last */
 	char last_error[128];
 	int nbranches;
 	XaBranchEntry branches[BRAID_XA_MAX_BRANCHES];
 } XaTransaction;
+
+/*
+ * What a session that does not wait remembers of its transaction: enough to know
+ * later whether it was finished.
+ */
+typedef struct XaUnfinished
+{
+	int slot;
+	BraidGid gid;
+	TimestampTz decided;
+	uint64 recycled; /* of the pool, when it was decided */
+} XaUnfinished;
 
 /* ---- for the coordinating backend */
 
@@ -77,17 +92,30 @@ extern void braid_xa_transaction_set_branches(int slot, int nbranches, const Oid
 extern void braid_xa_transaction_abort(int slot);
 
 /*
- * Hands a committed transaction to the resolver.  The caller must call
- * braid_xa_transaction_wait() next.  Does not throw.
+ * Hands a committed transaction to the resolver.  The log need not have been
+ * flushed up to the end of the commit record, commit_end: the resolver does that
+ * before it commits a branch, and the caller must before it tells anybody.  If
+ * wait, the caller must call braid_xa_transaction_wait() next.  *unfinished is for
+ * asking later.  Does not throw.
  */
-extern void braid_xa_transaction_commit(int slot);
+extern void
+braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait, XaUnfinished *unfinished);
 
 /*
- * Waits until all branches have been committed; warns if some were left to
- * recovery or the wait was cut short.  For use with interrupts held; does not
- * throw.
+ * Waits until all branches have been committed; warns, and returns false, if
+ * some were left to recovery or the wait was cut short.  For use with interrupts
+ * held; does not throw.
  */
-extern void braid_xa_transaction_wait(int slot);
+extern bool braid_xa_transaction_wait(int slot);
+
+/* Is anything of it left to do: on the server, or (InvalidOid) on any? */
+extern bool braid_xa_transaction_is_unfinished(const XaUnfinished *u, Oid serverid);
+
+/*
+ * Waits until it has been committed on the server, at most
+ * braid.xa_finish_timeout, and throws 55000 after that.
+ */
+extern void braid_xa_transaction_wait_server(const XaUnfinished *u, Oid serverid);
 
 /* ---- for the resolver of a database */
 
