@@ -45,6 +45,7 @@
 #include "xa/statistics.h"
 #include "xa/trace.h"
 #include "xa/transaction.h"
+#include "xa/unfinished.h"
 
 typedef enum CommitPhase
 {
@@ -72,40 +73,9 @@ static bool expect_two_phases = false;
 static ErrorContextCallback one_phase_context;
 static bool in_one_phase = false;
 
-/*
- * Committed transactions of this session that it has not seen finished on all
- * servers.  The session is to see its own changes, so its next access to such a
- * server waits.  One element more is for the transaction being committed.
- */
-#define MAX_UNFINISHED 32
-
-static XaUnfinished unfinished[MAX_UNFINISHED + 1];
-static int nunfinished = 0;
-
-/* Does the current commit wait for its branches? */
+/* From the commit to the wait: is there to be one, and see unfinished.h. */
 static bool waits;
-
-/* Forgets what has been finished; true if another one can be remembered. */
-static bool
-room_for_unfinished(void)
-{
-	int n = 0;
-
-	for (int i = 0; i < nunfinished; i++)
-		if (braid_xa_transaction_is_unfinished(&unfinished[i], InvalidOid))
-			unfinished[n++] = unfinished[i];
-	nunfinished = n;
-	return n < MAX_UNFINISHED;
-}
-
-void
-braid_xa_coordinator_await_own(Oid serverid)
-{
-	for (int i = 0; i < nunfinished; i++)
-		braid_xa_transaction_wait_server(&unfinished[i], serverid);
-	if (nunfinished > 0)
-		(void) room_for_unfinished();
-}
+static uint64 recycled;
 
 /* Throws if there are too many, or if the identity is not known. */
 static void
@@ -205,6 +175,26 @@ end_one_phase(void)
 	in_one_phase = false;
 }
 
+void
+braid_xa_coordinator_introduce(const XaBranch *branch, bool all_branches)
+{
+	char gid[BRAID_GID_LEN];
+	ListCell *lc;
+
+	if (!branch || (!expect_two_phases && one_phase_suffices(braid_xa_branches())))
+		return;
+	foreach (lc, braid_xa_branches())
+	{
+		XaBranch *b = lfirst(lc);
+
+		if (b->named || (b == branch && !all_branches))
+			continue;
+		if (phase == PHASE_NONE)
+			register_transaction();
+		braid_xa_branch_enlist(b, branch_gid(b, gid));
+	}
+}
+
 /*
  * The decision must be durable before a branch is committed, and before anybody
  * is told.  Usually that means: before the local commit is visible.  But when
@@ -281,8 +271,9 @@ after_commit(void)
 #endif
 	BRAID_FAILPOINT_NOTHROW("xa-committed");
 	braid_xa_trace_decided(&transaction);
-	waits = braid_xa_commit_wait || !room_for_unfinished();
-	braid_xa_transaction_commit(slot, XactLastCommitEnd, waits, &unfinished[nunfinished]);
+	waits = braid_xa_commit_wait || !braid_xa_unfinished_has_room();
+	recycled = braid_xa_transaction_recycled();
+	braid_xa_transaction_commit(slot, XactLastCommitEnd, waits);
 	phase = PHASE_COMMITTED;
 }
 
@@ -355,7 +346,7 @@ locks_released(bool is_commit)
 	BRAID_FAILPOINT_NOTHROW("xa-handed-over");
 	XLogFlush(XactLastCommitEnd);
 	if (!waits || !braid_xa_transaction_wait(slot))
-		nunfinished = Min(nunfinished + 1, MAX_UNFINISHED);
+		braid_xa_unfinished_remember(slot, &transaction, recycled);
 	braid_xa_stat_commit_ends(&transaction);
 }
 

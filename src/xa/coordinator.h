@@ -14,11 +14,12 @@
 extern bool braid_xa_coordinator_tag(const XaBranch *branch, char *gid);
 
 /*
- * Waits until the session's earlier transactions, which it did not wait for, are
- * committed on the server, so that it sees its own changes.  Before the remote
- * transaction takes its snapshot.  Throws 55000 after braid.xa_finish_timeout.
+ * Before a write to one branch: makes all other ones, and with all_branches set
+ * this one too, known to their participants if no tag does.  Then a detector of
+ * deadlocks knows them.  That is for a transaction that will commit in two
+ * phases, which needs the statement in any case.
  */
-extern void braid_xa_coordinator_await_own(Oid serverid);
+extern void braid_xa_coordinator_introduce(const XaBranch *branch, bool all_branches);
 
 extern void braid_xa_coordinator_init(void);
 

@@ -229,6 +229,7 @@ BEGIN
 			coalesce(actual, 'unknown'), by_whom,
 			CASE WHEN by_whom IS NOT NULL THEN timestamptz 'epoch' + wanted_at_us::bigint * interval '1 microsecond' END,
 			all_servers);
+	PERFORM braid_internal.xa_count_heuristic(decided, coalesce(actual, 'unknown'));
 	IF actual = decided THEN
 		RAISE LOG 'heuristic %: branch "%" on server "%" was finished by hand, as decided', actual, branch_gid, name_of_server;
 		RETURN 'agrees';

@@ -48,6 +48,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "xa/checkup.h"
+#include "xa/deadlock.h"
 #include "xa/decision.h"
 #include "xa/heuristic.h"
 #include "xa/session.h"
@@ -66,8 +67,10 @@ typedef enum JobKind
 	JOB_VERIFY,
 	JOB_SWEEP,
 	JOB_CHECKUP, /* what the participant says of itself */
+	JOB_WAITS,	 /* list lock waits for the detector of deadlocks */
 	JOB_FINISH,	 /* commit a branch of a transaction under way */
 	JOB_RECOVER, /* commit or roll back what a sweep has found */
+	JOB_POINT,	 /* make a restore point */
 	JOB_FORGET	 /* the participant's row of an intervention */
 } JobKind;
 
@@ -77,8 +80,10 @@ typedef struct Job
 	JobKind kind;
 	BraidGid gid;	 /* FINISH, RECOVER, FORGET */
 	uint64 question; /* CHECKUP */
+	uint64 point;	 /* POINT: number of the request */
 	int slot;		 /* FINISH */
 	bool commit;	 /* RECOVER */
+	uint32 round;	 /* WAITS */
 	char xid[24];	 /* RECOVER: of the branch */
 	bool asking;	 /* FINISH, RECOVER: the gid is unknown; what became of it? */
 	int attempts;
@@ -145,6 +150,13 @@ give_up_job(XaSession *s, Job *job, const char *reason)
 			braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, reason);
 			s->sweep_failed = true;
 			s->recovering--;
+			break;
+		case JOB_POINT:
+			braid_xa_node_point_done(s->serverid, job->point, InvalidXLogRecPtr, reason);
+			break;
+		case JOB_WAITS:
+			s->waits_pending = false;
+			braid_xa_deadlock_receive(s->serverid, s->name, job->round, NULL);
 			break;
 		default:
 			break;
@@ -253,6 +265,9 @@ braid_xa_session_close(XaSession *s, const char *reason, const char *hint)
 	s->njobs = 0;
 	s->sweeping = false;
 	s->recovering = 0;
+	if (s->waits_asked != 0)
+		braid_xa_deadlock_receive(s->serverid, s->name, s->waits_asked, NULL);
+	s->waits_asked = 0;
 	s->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->retry_ms);
 	s->retry_ms = Min(s->retry_ms * 2, MAX_RETRY_MS);
 }
@@ -602,6 +617,81 @@ end_sweep_query(XaSession *s, PGresult *r)
 	}
 }
 
+/* ---------------------------------------------------------------- restore points */
+
+/* Makes the restore point that is asked for, if there is one and nothing is under way. */
+static void
+tend_point(XaSession *s)
+{
+	XaConnection *c = control(s);
+	XaNodePoint point;
+	char *sql;
+
+	if (!s->ready || c->state != XA_CONNECTION_IDLE ||
+		!braid_xa_node_point_requested(s->serverid, s->point_request, &point))
+		return;
+	s->point_request = point.requested;
+	sql =
+		psprintf("SELECT braid_internal.create_restore_point(%s)", quote_literal_cstr(point.name));
+	c->job = make_job(JOB_POINT);
+	((Job *) c->job)->point = point.requested;
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	pfree(sql);
+}
+
+static void
+end_point(XaSession *s, Job *job, PGresult *r)
+{
+	uint32 high;
+	uint32 low;
+
+	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1 &&
+		sscanf(PQgetvalue(r, 0, 0), "%X/%X", &high, &low) == 2)
+		braid_xa_node_point_done(s->serverid, job->point, (uint64) high << 32 | low, NULL);
+	else
+		braid_xa_node_point_done(s->serverid, job->point, InvalidXLogRecPtr,
+								 one_line(PQresultErrorMessage(r)));
+}
+
+/* ---------------------------------------------------------------- lock waits */
+
+bool
+braid_xa_session_ask_waits(XaSession *s, uint32 round, int min_age_ms)
+{
+	if (!s->ready || s->waits_pending)
+		return false;
+	s->waits_asked = round;
+	s->waits_min_age_ms = min_age_ms;
+	return true;
+}
+
+static void
+begin_waits(XaSession *s)
+{
+	XaConnection *c = control(s);
+	Job *job = make_job(JOB_WAITS);
+	char *sql = psprintf("SELECT * FROM braid_internal.lock_waits(%d)", s->waits_min_age_ms);
+
+	job->round = s->waits_asked;
+	s->waits_asked = 0;
+	s->waits_pending = true;
+	c->job = job;
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	pfree(sql);
+}
+
+static void
+end_waits(XaSession *s, Job *job, PGresult *r)
+{
+	s->waits_pending = false;
+	if (PQresultStatus(r) != PGRES_TUPLES_OK)
+		ereport(LOG, (errmsg("could not list the lock waits of server \"%s\": %s", s->name,
+							 one_line(PQresultErrorMessage(r)))));
+	braid_xa_deadlock_receive(s->serverid, s->name, job->round, r);
+}
+
 /* ---------------------------------------------------------------- check-up */
 
 static long
@@ -803,6 +893,9 @@ process_result(XaSession *s, XaConnection *c)
 		case JOB_SWEEP:
 			end_sweep_query(s, r);
 			break;
+		case JOB_WAITS:
+			end_waits(s, job, r);
+			break;
 		case JOB_CHECKUP:
 			end_checkup(s, job, r);
 			break;
@@ -814,6 +907,9 @@ process_result(XaSession *s, XaConnection *c)
 			break;
 		case JOB_FORGET:
 			end_forget(s, job, r);
+			break;
+		case JOB_POINT:
+			end_point(s, job, r);
 			break;
 	}
 	PQclear(r);
@@ -870,6 +966,12 @@ tend_control(XaSession *s, TimestampTz now)
 {
 	const char *error;
 
+	if (!braid_xa_resolver)
+	{
+		braid_xa_session_close(s, "\"braid.xa_resolver\" is off",
+							   "Set it to on when the server's options lead to the right place.");
+		return LONG_MAX;
+	}
 	if (control(s)->state != XA_CONNECTION_CLOSED)
 		return LONG_MAX;
 	if (s->retry_at > now)
@@ -918,6 +1020,9 @@ braid_xa_session_tend(XaSession *s)
 	nap = Min(nap, tend_control(s, now));
 	nap = Min(nap, tend_sweep(s, now));
 	nap = Min(nap, tend_checkup(s));
+	tend_point(s);
+	if (s->waits_asked != 0 && control(s)->state == XA_CONNECTION_IDLE)
+		begin_waits(s);
 	dispatch(s, now);
 	return nap;
 }

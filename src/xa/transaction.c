@@ -19,7 +19,6 @@
 #include "common/shmem.h"
 #include "common/wait.h"
 #include "common/worker.h"
-#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -30,7 +29,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "xa/identity.h"
-#include "xa/node.h"
 #include "xa/settings.h"
 #include "xa/statistics.h"
 #include "xa/trace.h"
@@ -38,7 +36,6 @@
 
 #define SPARE_SLOTS 256 /* beyond one per backend: unfinished ones */
 #define MAX_QUEUES 1024 /* as many as identities */
-#define LEFT_POLL_MS 20
 
 /* Transactions of one database that its resolver has yet to take. */
 typedef struct XaQueue
@@ -228,7 +225,7 @@ braid_xa_transaction_abort(int slot)
 }
 
 void
-braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait, XaUnfinished *unfinished)
+braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait)
 {
 	XaTransaction *t = &pool->slots[slot];
 
@@ -239,7 +236,6 @@ braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait, XaUnfini
 	t->waiter = wait ? MyLatch : NULL;
 	for (int i = 0; i < t->nbranches; i++)
 		t->branches[i].state = XA_BRANCH_QUEUED;
-	*unfinished = (XaUnfinished){slot, t->gid, t->decided, pool->recycled};
 	enqueue(slot);
 	LWLockRelease(&pool->lock);
 	braid_worker_wake(braid_xa_resolver_kind, MyDatabaseId);
@@ -342,107 +338,18 @@ braid_xa_transaction_wait(int slot)
 	return complete;
 }
 
-/* ---------------------------------------------------------------- session, later */
-
-/* The caller holds the lock.  The transaction's slot if it still has one. */
-static XaTransaction *
-find_remembered(const XaUnfinished *u)
-{
-	XaTransaction *t = &pool->slots[u->slot];
-
-	return t->state != XA_FREE && braid_gid_same_transaction(&t->gid, &u->gid) ? t : NULL;
-}
-
-static bool
-has_unfinished_branch(const XaTransaction *t, Oid serverid)
-{
-	for (int i = 0; i < t->nbranches; i++)
-		if ((!OidIsValid(serverid) || t->branches[i].serverid == serverid) &&
-			t->branches[i].state != XA_BRANCH_DONE)
-			return true;
-	return false;
-}
-
 bool
-braid_xa_transaction_is_unfinished(const XaUnfinished *u, Oid serverid)
+braid_xa_transaction_watch(int slot, const BraidGid *gid, Latch *latch)
 {
-	XaTransaction *t;
-	bool unfinished = false;
-	bool unknown = false;
-
-	LWLockAcquire(&pool->lock, LW_SHARED);
-	t = find_remembered(u);
-	if (t)
-		unfinished = has_unfinished_branch(t, serverid);
-	else
-		unknown = u->recycled != pool->recycled;
-	LWLockRelease(&pool->lock);
-
-	/*
-	 * A slot is given up when all is done.  But if slots have been taken away
-	 * since, only a sweep of the server that began after the decision tells.
-	 */
-	return unfinished ||
-		   (unknown && !(OidIsValid(serverid) && braid_xa_node_is_clean(serverid, u->decided)));
-}
-
-/*
- * Makes branch_end() set our latch if the server's branch is queued; false if
- * nobody would.
- */
-static bool
-attach(const XaUnfinished *u, Latch *latch)
-{
-	XaTransaction *t;
-	bool attached = false;
+	XaTransaction *t = &pool->slots[slot];
+	bool committing;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
-	t = find_remembered(u);
-	if (t && t->state == XA_COMMITTING)
-	{
+	committing = t->state == XA_COMMITTING && braid_gid_same_transaction(&t->gid, gid);
+	if (committing)
 		t->watcher = latch;
-		attached = true;
-	}
 	LWLockRelease(&pool->lock);
-	return attached;
-}
-
-void
-braid_xa_transaction_wait_server(const XaUnfinished *u, Oid serverid)
-{
-	TimestampTz deadline =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), braid_xa_finish_timeout);
-	char gid[BRAID_GID_LEN];
-
-	if (!braid_xa_transaction_is_unfinished(u, serverid))
-		return;
-	for (;;)
-	{
-		bool attached = attach(u, MyLatch);
-		long left;
-
-		if (!braid_xa_transaction_is_unfinished(u, serverid))
-			break;
-		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
-		if (left <= 0)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("transaction \"%s\" of this session is not yet finished on server \"%s\"",
-						braid_gid_format_transaction(&u->gid, gid),
-						GetForeignServer(serverid)->servername),
-				 errdetail("It is committed, but its changes cannot be seen there yet."),
-				 errhint("Try again later; see braid.transactions.")));
-
-		/* What is left to recovery is looked at from time to time. */
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT,
-						 attached ? left : Min(left, LEFT_POLL_MS),
-						 braid_wait_begin(BRAID_WAIT_OWN_COMMIT));
-		braid_wait_end();
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-	(void) attach(u, NULL);
+	return committing;
 }
 
 /* ---------------------------------------------------------------- resolver */
@@ -548,6 +455,17 @@ braid_xa_transaction_server_clean(Oid dbid, Oid serverid)
 }
 
 /* ---------------------------------------------------------------- everybody */
+
+uint64
+braid_xa_transaction_recycled(void)
+{
+	uint64 recycled;
+
+	LWLockAcquire(&pool->lock, LW_SHARED);
+	recycled = pool->recycled;
+	LWLockRelease(&pool->lock);
+	return recycled;
+}
 
 bool
 braid_xa_transaction_read(int slot, XaTransaction *copy)

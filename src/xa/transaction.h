@@ -64,18 +64,6 @@ typedef struct XaTransaction
 	XaBranchEntry branches[BRAID_XA_MAX_BRANCHES];
 } XaTransaction;
 
-/*
- * What a session that does not wait remembers of its transaction: enough to know
- * later whether it was finished.
- */
-typedef struct XaUnfinished
-{
-	int slot;
-	BraidGid gid;
-	TimestampTz decided;
-	uint64 recycled; /* of the pool, when it was decided */
-} XaUnfinished;
-
 /* ---- for the coordinating backend */
 
 /*
@@ -95,11 +83,9 @@ extern void braid_xa_transaction_abort(int slot);
  * Hands a committed transaction to the resolver.  The log need not have been
  * flushed up to the end of the commit record, commit_end: the resolver does that
  * before it commits a branch, and the caller must before it tells anybody.  If
- * wait, the caller must call braid_xa_transaction_wait() next.  *unfinished is for
- * asking later.  Does not throw.
+ * wait, the caller must call braid_xa_transaction_wait() next.  Does not throw.
  */
-extern void
-braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait, XaUnfinished *unfinished);
+extern void braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait);
 
 /*
  * Waits until all branches have been committed; warns, and returns false, if
@@ -108,14 +94,11 @@ braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait, XaUnfini
  */
 extern bool braid_xa_transaction_wait(int slot);
 
-/* Is anything of it left to do: on the server, or (InvalidOid) on any? */
-extern bool braid_xa_transaction_is_unfinished(const XaUnfinished *u, Oid serverid);
-
 /*
- * Waits until it has been committed on the server, at most
- * braid.xa_finish_timeout, and throws 55000 after that.
+ * Sets the latch whenever a branch of the transaction ends; NULL: no longer.
+ * false if it is not committing.
  */
-extern void braid_xa_transaction_wait_server(const XaUnfinished *u, Oid serverid);
+extern bool braid_xa_transaction_watch(int slot, const BraidGid *gid, Latch *latch);
 
 /* ---- for the resolver of a database */
 
@@ -141,6 +124,9 @@ extern void braid_xa_transaction_server_clean(Oid dbid, Oid serverid);
 
 /* The slot as it is; for the resolver, and for reading under the lock below. */
 extern XaTransaction *braid_xa_transaction_slot(int slot);
+
+/* How often a slot was taken from a transaction that had something left to do. */
+extern uint64 braid_xa_transaction_recycled(void);
 
 /* A copy of slot number i; false if there are no more slots. */
 extern bool braid_xa_transaction_read(int slot, XaTransaction *copy);

@@ -183,6 +183,30 @@ is(mine('stats_reset = (SELECT min(stats_reset) FROM braid.stat_xa) AND stats_re
 kill_at('xa-prepared');
 is(mine($outcomes), '0|0|0|0|0|0|0|2|0|0|0|0|0', 'recovery has rolled back two branches');
 
+# ---- branches that are finished by hand
+sub by_hand
+{
+	my ($point, %commands) = @_;
+	reset_statistics();
+	$cluster->failpoint('hub', $point, 'wait');
+	my $victim = $cluster->start_sql('hub', "SET application_name = 'victim'; $both");
+	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('$point') = 1");
+	my $gid = $cluster->sql('hub', 'SELECT gid FROM braid.transactions');
+	$cluster->sql($_, $commands{$_} =~ s/GID/$gid/r) for sort keys %commands;
+	$cluster->sql('hub', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'") if $point eq 'xa-prepared';
+	$cluster->failpoint('hub', $point, 'off') if $point ne 'xa-prepared';
+	$cluster->finish_sql($victim);
+	$cluster->failpoint('hub', $point, 'off');
+	ok($cluster->wait_for('hub', "SELECT heuristic_commits + heuristic_rollbacks + heuristic_mixed >= @{[ scalar keys %commands ]}
+		FROM braid.stat_xa WHERE datname = current_database()"), "at $point: finished by hand");
+	$cluster->wait_for($_, 'SELECT count(*) = 0 FROM pg_prepared_xacts') for 'a', 'b';
+	$cluster->sql('hub', "SELECT braid.xa_forget('$gid')");
+	$cluster->wait_for('hub', 'SELECT (SELECT count(*) FROM braid.transactions) + (SELECT count(*) FROM braid_internal.heuristics) = 0');
+	return mine('heuristic_commits, heuristic_rollbacks, heuristic_mixed, xact_commit_two_phase, xact_rollback');
+}
+is(by_hand('xa-committed', a => "COMMIT PREPARED 'GID:0'", b => "ROLLBACK PREPARED 'GID:1'"), '1|0|1|1|0', 'as decided, and against the decision');
+is(by_hand('xa-prepared', a => "ROLLBACK PREPARED 'GID:0'"), '0|1|0|0|1', 'rolled back, as decided then');
+
 # ---- log lines
 sub log_of
 {
