@@ -160,6 +160,20 @@ is($cluster->sql('hub', "SELECT committed, recovery_commits FROM braid.stat_xa_b
 is($phases->("string_agg(phase || ' ' || requests, ', ')"), 'enlist 1, prepare 1, local commit 1, wait 1, total 1, finish 0',
 	'what recovery has finished has no duration');
 
+# ---- a command whose connection is lost is sent again
+reset_statistics();
+$cluster->failpoint('a', 'xa-participant-finish', 'wait');
+my @both = map { $cluster->start_sql('hub', $both =~ s/id = 1/id = $_/gr) } 1, 2;
+$cluster->wait_for('a', "SELECT braid_internal.failpoint_waiting('xa-participant-finish') = 2");
+is($cluster->sql('a', q{SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name ~ '^braid resolver'
+	AND query ~ '^COMMIT PREPARED' AND state = 'active' AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')}), '1', 'one of two connections is terminated');
+ok($cluster->wait_for('hub', "SELECT failed_attempts = 1 FROM braid.stat_xa_branch WHERE server = 'a'"), 'which is noticed');
+$cluster->failpoint('a', 'xa-participant-finish', 'off');
+is(join('', map { $cluster->finish_sql($_) } @both), '', 'both transactions are finished');
+settle(2);
+is($cluster->sql('hub', "SELECT $branches FROM braid.stat_xa_branch"), 'a 2 2 0 0 1 1 2, b 2 2 0 0 0 0 2', 'one attempt has failed, and one was made again');
+is($cluster->sql('hub', "SELECT count(*) FROM braid.stat_xa_branch WHERE last_error ~ 'terminating connection|closed the connection'"), '1', 'with its error');
+
 # ---- the coordinator is killed: counting begins anew, with what recovery does
 sub kill_at
 {
