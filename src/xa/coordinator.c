@@ -163,6 +163,26 @@ end_one_phase(void)
 	in_one_phase = false;
 }
 
+void
+braid_xa_coordinator_introduce(const XaBranch *branch, bool all_branches)
+{
+	char gid[BRAID_GID_LEN];
+	ListCell *lc;
+
+	if (!branch || (!expect_two_phases && one_phase_suffices(braid_xa_branches())))
+		return;
+	foreach (lc, braid_xa_branches())
+	{
+		XaBranch *b = lfirst(lc);
+
+		if (b->named || (b == branch && !all_branches))
+			continue;
+		if (phase == PHASE_NONE)
+			register_transaction();
+		braid_xa_branch_enlist(b, branch_gid(b, gid));
+	}
+}
+
 /* Before postgres_fdw commits the remote transactions. */
 static void
 before_remote_commit(void)
