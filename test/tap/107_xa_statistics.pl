@@ -119,6 +119,27 @@ is(mine($outcomes), "$n|0|$n|0|0|0|0|0|0|0|0|0|$n", 'every transaction under loa
 is($phases->("string_agg(DISTINCT requests::text, ' ')"), $n, 'with each of its phases');
 is($cluster->sql('hub', "SELECT $branches FROM braid.stat_xa_branch"), "a $n $n 0 0 0 0 $n, b $n $n 0 0 0 0 $n", 'and its branches');
 
+# ---- a deadlock over two servers: each session goes on when both have written to one of them
+reset_statistics();
+my @deadlocked = map {
+	my ($mine, $first, $second) = @$_;
+	my $other = 3 - $mine;
+	$cluster->start_sql('hub', <<"SQL");
+BEGIN;
+UPDATE t_$first SET v = v + 1 WHERE id = 9;
+SELECT pg_advisory_lock($mine);
+DO \$\$ BEGIN
+	WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $other) LOOP PERFORM pg_sleep(0.01); END LOOP;
+END \$\$;
+UPDATE t_$second SET v = v + 1 WHERE id = 9;
+COMMIT;
+SQL
+} ([ 1, 'a', 'b' ], [ 2, 'b', 'a' ]);
+my @said = map { $cluster->finish_sql($_) } @deadlocked;
+is(scalar(grep { /deadlock detected/ } @said), 1, 'a deadlock has one victim');
+settle(1);
+is(mine('deadlocks, xact_begun, xact_commit_two_phase, xact_rollback'), '1|2|1|1', 'which is counted');
+
 # ---- names of waits, and waits that are cut short
 reset_statistics();
 for my $how ('time-out', 'cancel', 'terminate')
