@@ -59,7 +59,7 @@ sub session
 	my ($name) = @_;
 	my $s = { in => '', out => '', markers => 0 };
 	$s->{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $cluster->node($name)->connstr('postgres'), '-f', '-' ],
-		'<', \$s->{in}, '>', \$s->{out}, '2>&1', IPC::Run::timeout(60));
+		'<', \$s->{in}, '>', \$s->{out}, '2>&1', IPC::Run::timeout(3 * $PostgreSQL::Test::Utils::timeout_default));
 	start($s, '\set VERBOSITY verbose');
 	return $s;
 }
