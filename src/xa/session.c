@@ -471,7 +471,7 @@ end_sweep_if_complete(XaSession *s)
 	braid_xa_node_sweep_done(s->serverid, s->sweep_requests,
 							 s->sweep_failed ? 0 : s->sweep_clean_before, s->sweep_us);
 	if (!s->sweep_failed)
-		braid_xa_transaction_server_clean(MyDatabaseId, s->serverid);
+		braid_xa_transaction_server_clean(MyDatabaseId, s->serverid, s->sweep_began);
 	s->next_sweep = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->sweep_delay_ms);
 	s->sweep_delay_ms = Min(s->sweep_delay_ms * 2, braid_xa_recovery_interval);
 }
