@@ -15,7 +15,7 @@ extern int braid_xa_max_servers;
 extern int braid_xa_resolver_kind;
 
 /* The protocol between coordinators and participants; changes with its meaning. */
-#define BRAID_XA_PROTOCOL "1"
+#define BRAID_XA_PROTOCOL "2"
 
 /* Role as which a resolver connects to a participant. */
 #define BRAID_XA_RESOLVER_ROLE "braid_resolver"
