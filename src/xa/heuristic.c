@@ -37,7 +37,6 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "xa/heuristic.h"
-#include "xa/statistics.h"
 
 static Datum
 text_column(PGresult *r, int row, int column, char *null)
@@ -66,20 +65,6 @@ verdict_of(const char *name)
 	elog(ERROR, "unexpected verdict \"%s\"", name);
 }
 
-/* For the statistics: an outcome that was not known before, NULL if there is none. */
-static void
-count_outcome(const char *outcome, const char *mixed)
-{
-	if (!outcome)
-		return;
-	if (strcmp(outcome, "commit") == 0)
-		braid_xa_stat_count(XA_STAT_HEURISTIC_COMMITS);
-	else if (strcmp(outcome, "rollback") == 0)
-		braid_xa_stat_count(XA_STAT_HEURISTIC_ROLLBACKS);
-	if (strcmp(mixed, "t") == 0)
-		braid_xa_stat_count(XA_STAT_HEURISTIC_MIXED);
-}
-
 XaVerdict
 braid_xa_heuristic_judge(Oid serverid, const BraidGid *gid, PGresult *r, int row)
 {
@@ -100,13 +85,11 @@ braid_xa_heuristic_judge(Oid serverid, const BraidGid *gid, PGresult *r, int row
 	BRAID_FAILPOINT("xa-heuristic-found");
 	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
-	rc = SPI_execute_with_args("SELECT * FROM braid_internal.judge_branch($1, $2, $3, $4, $5, $6)",
+	rc = SPI_execute_with_args("SELECT braid_internal.judge_branch($1, $2, $3, $4, $5, $6)",
 							   lengthof(types), types, args, nulls, false, 0);
 	if (rc != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not judge branch \"%s\": %s", text, SPI_result_code_string(rc));
 	verdict = verdict_of(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	count_outcome(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2),
-				  SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3));
 	SPI_finish();
 	PopActiveSnapshot();
 	ForceSyncCommit();

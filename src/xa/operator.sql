@@ -187,6 +187,63 @@ REVOKE ALL ON FUNCTION braid_internal.new_identity() FROM PUBLIC;
 COMMENT ON FUNCTION braid_internal.new_identity() IS
 'For a clone that shall coordinate transactions of its own: gives it another identity. It forgets the transactions of the original, which stay the original''s business.';
 
+CREATE FUNCTION braid_internal.judge_branch(branch_gid text, asked_server oid, status text,
+	wanted text, who text, wanted_at_us text) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	transaction_gid text := regexp_replace(branch_gid, ':\d+$', '');
+	branch_number int := substring(branch_gid FROM '\d+$')::int;
+	all_servers oid[];
+	decided text;
+	actual text := CASE status WHEN 'committed' THEN 'commit' WHEN 'aborted' THEN 'rollback' END;
+	by_whom text;
+	name_of_server text;
+	kept record;
+BEGIN
+	SELECT h.forgotten, h.decision, h.outcome INTO kept
+		FROM braid_internal.heuristics h WHERE h.gid = transaction_gid AND h.branch = branch_number;
+	IF FOUND THEN
+		RETURN CASE WHEN kept.forgotten THEN 'void' WHEN kept.outcome = 'unknown' THEN 'unknown'
+			WHEN kept.outcome = kept.decision THEN 'agrees' ELSE 'contradicts' END;
+	END IF;
+	IF status = 'in progress' THEN
+		RETURN 'under way';
+	END IF;
+	IF actual IS NULL AND wanted IS NULL THEN
+		RETURN 'none';
+	END IF;
+
+	SELECT d.servers INTO all_servers FROM braid_internal.decisions d WHERE d.gid = transaction_gid LIMIT 1;
+	decided := CASE WHEN FOUND THEN 'commit' ELSE 'rollback' END;
+	IF actual = decided AND actual IS DISTINCT FROM wanted THEN
+		RETURN CASE WHEN wanted IS NULL THEN 'none' ELSE 'void' END;
+	END IF;
+	IF actual IS NULL OR actual = wanted THEN
+		by_whom := who;
+	END IF;
+	asked_server := coalesce(all_servers[branch_number + 1], asked_server);
+	SELECT s.srvname INTO name_of_server FROM pg_foreign_server s WHERE s.oid = asked_server;
+	INSERT INTO braid_internal.heuristics (gid, branch, server, server_name, decision, outcome, decided_by, decided_at, servers)
+		VALUES (transaction_gid, branch_number, asked_server, coalesce(name_of_server, '(dropped)'), decided,
+			coalesce(actual, 'unknown'), by_whom,
+			CASE WHEN by_whom IS NOT NULL THEN timestamptz 'epoch' + wanted_at_us::bigint * interval '1 microsecond' END,
+			all_servers);
+	PERFORM braid_internal.xa_count_heuristic(decided, coalesce(actual, 'unknown'));
+	IF actual = decided THEN
+		RAISE LOG 'heuristic %: branch "%" on server "%" was finished by hand, as decided', actual, branch_gid, name_of_server;
+		RETURN 'agrees';
+	END IF;
+	RAISE WARNING 'heuristic %: branch "%" on server "%" was finished by hand, and not as decided',
+		coalesce(actual, 'hazard'), branch_gid, name_of_server
+		USING DETAIL = format('The decision is: %s.', decided), HINT = 'See braid.transactions.';
+	RETURN CASE WHEN actual IS NULL THEN 'unknown' ELSE 'contradicts' END;
+END
+$$;
+REVOKE ALL ON FUNCTION braid_internal.judge_branch(text, oid, text, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION braid_internal.judge_branch(text, oid, text, text, text, text) IS
+'For the resolver: what is to be made of a branch that is not prepared any more, given the status of its xid and what somebody wanted by hand (both may be null); keeps a heuristic outcome. See heuristic.c.';
+
 CREATE FUNCTION braid_internal.heuristic_name(outcome text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$ SELECT CASE outcome WHEN 'commit' THEN 'heuristically committed' WHEN 'rollback' THEN 'heuristically rolled back'
@@ -217,70 +274,6 @@ CREATE VIEW braid_internal.heuristic_transactions AS
 	GROUP BY h.gid;
 REVOKE ALL ON braid_internal.heuristic_transactions FROM PUBLIC;
 COMMENT ON VIEW braid_internal.heuristic_transactions IS 'Coordinators: transactions with branches that were finished by hand';
-
-CREATE FUNCTION braid_internal.judge_branch(branch_gid text, asked_server oid, status text,
-	wanted text, who text, wanted_at_us text, OUT verdict text, OUT new_outcome text, OUT new_mixed bool)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	transaction_gid text := regexp_replace(branch_gid, ':\d+$', '');
-	branch_number int := substring(branch_gid FROM '\d+$')::int;
-	all_servers oid[];
-	decided text;
-	actual text := CASE status WHEN 'committed' THEN 'commit' WHEN 'aborted' THEN 'rollback' END;
-	by_whom text;
-	name_of_server text;
-	kept record;
-BEGIN
-	SELECT h.forgotten, h.decision, h.outcome INTO kept
-		FROM braid_internal.heuristics h WHERE h.gid = transaction_gid AND h.branch = branch_number;
-	IF FOUND THEN
-		verdict := CASE WHEN kept.forgotten THEN 'void' WHEN kept.outcome = 'unknown' THEN 'unknown'
-			WHEN kept.outcome = kept.decision THEN 'agrees' ELSE 'contradicts' END;
-		RETURN;
-	END IF;
-	IF status = 'in progress' THEN
-		verdict := 'under way';
-		RETURN;
-	END IF;
-	IF actual IS NULL AND wanted IS NULL THEN
-		verdict := 'none';
-		RETURN;
-	END IF;
-
-	SELECT d.servers INTO all_servers FROM braid_internal.decisions d WHERE d.gid = transaction_gid LIMIT 1;
-	decided := CASE WHEN FOUND THEN 'commit' ELSE 'rollback' END;
-	IF actual = decided AND actual IS DISTINCT FROM wanted THEN
-		verdict := CASE WHEN wanted IS NULL THEN 'none' ELSE 'void' END;
-		RETURN;
-	END IF;
-	IF actual IS NULL OR actual = wanted THEN
-		by_whom := who;
-	END IF;
-	asked_server := coalesce(all_servers[branch_number + 1], asked_server);
-	SELECT s.srvname INTO name_of_server FROM pg_foreign_server s WHERE s.oid = asked_server;
-	new_outcome := coalesce(actual, 'unknown');
-	new_mixed := new_outcome <> decided AND NOT EXISTS (SELECT FROM braid_internal.heuristics h
-		WHERE h.gid = transaction_gid AND h.outcome <> h.decision);
-	INSERT INTO braid_internal.heuristics (gid, branch, server, server_name, decision, outcome, decided_by, decided_at, servers)
-		VALUES (transaction_gid, branch_number, asked_server, coalesce(name_of_server, '(dropped)'), decided,
-			new_outcome, by_whom,
-			CASE WHEN by_whom IS NOT NULL THEN timestamptz 'epoch' + wanted_at_us::bigint * interval '1 microsecond' END,
-			all_servers);
-	IF actual = decided THEN
-		verdict := 'agrees';
-		RAISE LOG 'heuristic %: branch "%" on server "%" was finished by hand, as decided', actual, branch_gid, name_of_server;
-	ELSE
-		verdict := CASE WHEN actual IS NULL THEN 'unknown' ELSE 'contradicts' END;
-		RAISE WARNING 'heuristic %: branch "%" on server "%" was finished by hand, and not as decided',
-			coalesce(actual, 'hazard'), branch_gid, name_of_server
-			USING DETAIL = format('The decision is: %s.', decided), HINT = 'See braid.transactions.';
-	END IF;
-END
-$$;
-REVOKE ALL ON FUNCTION braid_internal.judge_branch(text, oid, text, text, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION braid_internal.judge_branch(text, oid, text, text, text, text) IS
-'For the resolver: what is to be made of a branch that is not prepared any more, given the status of its xid and what somebody wanted by hand (both may be null); keeps a heuristic outcome. new_outcome: one that was not known before; new_mixed: it is the first of its transaction that is not as decided. See heuristic.c.';
 
 -- Beside what is under way in shared memory:
 -- - transactions decided before the server started, for servers that were not looked at completely

@@ -48,6 +48,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "xa/checkup.h"
+#include "xa/deadlock.h"
 #include "xa/decision.h"
 #include "xa/heuristic.h"
 #include "xa/session.h"
@@ -66,6 +67,7 @@ typedef enum JobKind
 	JOB_VERIFY,
 	JOB_SWEEP,
 	JOB_CHECKUP, /* what the participant says of itself */
+	JOB_WAITS,	 /* list lock waits for the detector of deadlocks */
 	JOB_FINISH,	 /* commit a branch of a transaction under way */
 	JOB_RECOVER, /* commit or roll back what a sweep has found */
 	JOB_FORGET	 /* the participant's row of an intervention */
@@ -79,6 +81,7 @@ typedef struct Job
 	uint64 question; /* CHECKUP */
 	int slot;		 /* FINISH */
 	bool commit;	 /* RECOVER */
+	uint32 round;	 /* WAITS */
 	char xid[24];	 /* RECOVER: of the branch */
 	bool asking;	 /* FINISH, RECOVER: the gid is unknown; what became of it? */
 	int attempts;
@@ -144,6 +147,10 @@ give_up_job(XaSession *s, Job *job, const char *reason)
 			braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, reason);
 			s->sweep_failed = true;
 			s->recovering--;
+			break;
+		case JOB_WAITS:
+			s->waits_pending = false;
+			braid_xa_deadlock_receive(s->serverid, s->name, job->round, NULL);
 			break;
 		default:
 			break;
@@ -252,6 +259,9 @@ braid_xa_session_close(XaSession *s, const char *reason, const char *hint)
 	s->njobs = 0;
 	s->sweeping = false;
 	s->recovering = 0;
+	if (s->waits_asked != 0)
+		braid_xa_deadlock_receive(s->serverid, s->name, s->waits_asked, NULL);
+	s->waits_asked = 0;
 	s->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->retry_ms);
 	s->retry_ms = Min(s->retry_ms * 2, MAX_RETRY_MS);
 }
@@ -594,6 +604,44 @@ end_sweep_query(XaSession *s, PGresult *r)
 	}
 }
 
+/* ---------------------------------------------------------------- lock waits */
+
+bool
+braid_xa_session_ask_waits(XaSession *s, uint32 round, int min_age_ms)
+{
+	if (!s->ready || s->waits_pending)
+		return false;
+	s->waits_asked = round;
+	s->waits_min_age_ms = min_age_ms;
+	return true;
+}
+
+static void
+begin_waits(XaSession *s)
+{
+	XaConnection *c = control(s);
+	Job *job = make_job(JOB_WAITS);
+	char *sql = psprintf("SELECT * FROM braid_internal.lock_waits(%d)", s->waits_min_age_ms);
+
+	job->round = s->waits_asked;
+	s->waits_asked = 0;
+	s->waits_pending = true;
+	c->job = job;
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	pfree(sql);
+}
+
+static void
+end_waits(XaSession *s, Job *job, PGresult *r)
+{
+	s->waits_pending = false;
+	if (PQresultStatus(r) != PGRES_TUPLES_OK)
+		ereport(LOG, (errmsg("could not list the lock waits of server \"%s\": %s", s->name,
+							 one_line(PQresultErrorMessage(r)))));
+	braid_xa_deadlock_receive(s->serverid, s->name, job->round, r);
+}
+
 /* ---------------------------------------------------------------- check-up */
 
 static long
@@ -797,6 +845,9 @@ process_result(XaSession *s, XaConnection *c)
 		case JOB_SWEEP:
 			end_sweep_query(s, r);
 			break;
+		case JOB_WAITS:
+			end_waits(s, job, r);
+			break;
 		case JOB_CHECKUP:
 			end_checkup(s, job, r);
 			break;
@@ -912,6 +963,8 @@ braid_xa_session_tend(XaSession *s)
 	nap = Min(nap, tend_control(s, now));
 	nap = Min(nap, tend_sweep(s, now));
 	nap = Min(nap, tend_checkup(s));
+	if (s->waits_asked != 0 && control(s)->state == XA_CONNECTION_IDLE)
+		begin_waits(s);
 	dispatch(s, now);
 	return nap;
 }
