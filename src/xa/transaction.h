@@ -5,6 +5,7 @@
 #ifndef BRAID_XA_TRANSACTION_H
 #define BRAID_XA_TRANSACTION_H
 
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "storage/latch.h"
 #include "xa/gid.h"
@@ -49,11 +50,13 @@ typedef struct XaTransaction
 {
 	XaState state;
 	Oid dbid;
-	BraidGid gid;  /* the branch number is the index in branches */
-	int pid;	   /* of the backend */
-	Latch *waiter; /* set when finished; NULL: nobody waits */
+	BraidGid gid;	/* the branch number is the index in branches */
+	int pid;		/* of the backend */
+	Latch *waiter;	/* set when finished; NULL: nobody waits */
+	Latch *watcher; /* set when a branch ends; nobody has to take notice */
 	TimestampTz started;
 	TimestampTz decided;
+	XLogRecPtr commit_end; /* up to here the log is flushed before a branch is committed */
 	int attempts;
 	bool by_hand; /* a branch was finished by hand, not as decided */
 	int next;	  /* in its database's queue; -1: last */
@@ -78,17 +81,25 @@ extern void braid_xa_transaction_set_branches(int slot, int nbranches, const Oid
 extern void braid_xa_transaction_abort(int slot);
 
 /*
- * Hands a committed transaction to the resolver.  The caller must call
- * braid_xa_transaction_wait() next.  Does not throw.
+ * Hands a committed transaction to the resolver.  The log need not have been
+ * flushed up to the end of the commit record, commit_end: the resolver does that
+ * before it commits a branch, and the caller must before it tells anybody.  If
+ * wait, the caller must call braid_xa_transaction_wait() next.  Does not throw.
  */
-extern void braid_xa_transaction_commit(int slot);
+extern void braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait);
 
 /*
- * Waits until all branches have been committed; warns if some were left to
- * recovery or the wait was cut short.  For use with interrupts held; does not
- * throw.
+ * Waits until all branches have been committed; warns, and returns false, if
+ * some were left to recovery or the wait was cut short.  For use with interrupts
+ * held; does not throw.
  */
-extern void braid_xa_transaction_wait(int slot);
+extern bool braid_xa_transaction_wait(int slot);
+
+/*
+ * Sets the latch whenever a branch of the transaction ends; NULL: no longer.
+ * false if it is not committing.
+ */
+extern bool braid_xa_transaction_watch(int slot, const BraidGid *gid, Latch *latch);
 
 /* ---- for the resolver of a database */
 
@@ -117,6 +128,9 @@ extern void braid_xa_transaction_server_clean(Oid dbid, Oid serverid);
 
 /* The slot as it is; for the resolver, and for reading under the lock below. */
 extern XaTransaction *braid_xa_transaction_slot(int slot);
+
+/* How often a slot was taken from a transaction that had something left to do. */
+extern uint64 braid_xa_transaction_recycled(void);
 
 /* A copy of slot number i; false if there are no more slots. */
 extern bool braid_xa_transaction_read(int slot, XaTransaction *copy);
