@@ -355,7 +355,7 @@ braid_xa_transaction_wait(int slot)
 }
 
 bool
-braid_xa_transaction_watch(int slot, const BraidGid *gid, Latch *latch)
+braid_xa_transaction_watch(int slot, const BraidGid *gid, Oid serverid, Latch *latch)
 {
 	XaTransaction *t = &pool->slots[slot];
 	bool committing;
@@ -363,7 +363,10 @@ braid_xa_transaction_watch(int slot, const BraidGid *gid, Latch *latch)
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	committing = t->state == XA_COMMITTING && braid_gid_same_transaction(&t->gid, gid);
 	if (committing)
+	{
 		t->watcher = latch;
+		t->watched_server = serverid;
+	}
 	LWLockRelease(&pool->lock);
 	return committing;
 }
@@ -412,9 +415,14 @@ braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 	t->attempts++;
 	t->branches[branch].state = error ? XA_BRANCH_LEFT : XA_BRANCH_DONE;
 	if (error)
+	{
+		t->left_at = GetCurrentTimestamp();
 		strlcpy(t->last_error, error, sizeof(t->last_error));
+	}
 	complete = finish_if_complete(t, &left);
-	waiter = complete && t->waiter ? t->waiter : t->watcher;
+	waiter = t->waiter;
+	if (!complete || !waiter)
+		waiter = t->branches[branch].serverid == t->watched_server ? t->watcher : NULL;
 	LWLockRelease(&pool->lock);
 
 	/* Not under the lock, which who wakes up wants next. */
@@ -456,7 +464,7 @@ braid_xa_transaction_is_live(const BraidGid *gid, TimestampTz *decided)
 }
 
 void
-braid_xa_transaction_server_clean(Oid dbid, Oid serverid)
+braid_xa_transaction_server_clean(Oid dbid, Oid serverid, TimestampTz began)
 {
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < pool->nslots; i++)
@@ -465,6 +473,10 @@ braid_xa_transaction_server_clean(Oid dbid, Oid serverid)
 		bool left = false;
 
 		if (t->state == XA_FREE || t->state == XA_ACTIVE || t->dbid != dbid)
+			continue;
+
+		/* Left after the sweep's list was made, and perhaps still on it. */
+		if (t->left_at >= began)
 			continue;
 		for (int j = 0; j < t->nbranches; j++)
 		{
