@@ -20,6 +20,7 @@ SQL_PARTS = src/common/common.sql \
 	src/xa/statistics.sql \
 	src/xa/execute.sql \
 	src/xa/doctor.sql \
+	src/xa/failover.sql \
 	src/capture/capture.sql \
 	src/view/view.sql
 DATA_built = braid--$(BRAID_VERSION).sql
