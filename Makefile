@@ -17,10 +17,12 @@ OBJS = $(sort $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c)))
 SQL_PARTS = src/common/common.sql \
 	src/xa/adoption.sql \
 	src/xa/xa.sql \
+	src/xa/operator.sql \
 	src/xa/statistics.sql \
 	src/xa/execute.sql \
 	src/xa/doctor.sql \
 	src/xa/failover.sql \
+	src/xa/deadlock.sql \
 	src/capture/capture.sql \
 	src/view/view.sql
 DATA_built = braid--$(BRAID_VERSION).sql

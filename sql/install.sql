@@ -21,8 +21,10 @@ WHERE pronamespace IN ('braid'::regnamespace, 'braid_internal'::regnamespace)
 	AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=%')
 ORDER BY 1;
 
--- None runs with more rights than its caller's.
-SELECT p.oid::regprocedure AS security_definer
+-- Those that run with more rights than their caller's: for operators and resolvers,
+-- and for nobody else.
+SELECT p.oid::regprocedure AS security_definer,
+	(SELECT string_agg(a.grantee::regrole::text, ', ') FROM aclexplode(p.proacl) a WHERE a.grantee <> p.proowner) AS granted_to
 FROM pg_proc p WHERE pronamespace IN ('braid'::regnamespace, 'braid_internal'::regnamespace) AND prosecdef
 ORDER BY 1;
 

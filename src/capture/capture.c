@@ -696,7 +696,7 @@ braid_capture_wait(Oid relid, TimestampTz deadline)
 	return braid_doorbell_ask(relid, deadline);
 }
 
-static const BraidWorkerKind capture_kind = {"braid capture", capture_main};
+static const BraidWorkerKind capture_kind = {"braid capture", capture_main, 0};
 
 void
 braid_capture_init(void)

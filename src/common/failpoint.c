@@ -19,6 +19,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
@@ -115,6 +116,39 @@ look_up(const char *name, int delta)
 	return action;
 }
 
+/*
+ * Until the point is disarmed; counted as waiting already.  The death of the
+ * postmaster ends it too: where no error may be raised no process may exit
+ * either, and goes on.
+ */
+static void
+wait_at_point(const char *name, bool may_throw)
+{
+	elog(DEBUG1, "waiting at failpoint \"%s\"", name);
+	while (look_up(name, 0) == FAILPOINT_WAIT)
+	{
+		int rc = WaitLatch(NULL, WL_TIMEOUT | WL_POSTMASTER_DEATH, 5,
+						   braid_wait_begin(BRAID_WAIT_FAILPOINT));
+
+		braid_wait_end();
+		if (may_throw && INTERRUPTS_PENDING_CONDITION())
+		{
+			/* Whoever leaves by an error does not wait any more. */
+			(void) look_up(name, -1);
+			CHECK_FOR_INTERRUPTS();
+			if (look_up(name, +1) != FAILPOINT_WAIT)
+				return;
+		}
+		if (rc & WL_POSTMASTER_DEATH)
+		{
+			if (may_throw)
+				proc_exit(1);
+			break;
+		}
+	}
+	(void) look_up(name, -1);
+}
+
 void
 braid_failpoint_reach(const char *name, bool may_throw)
 {
@@ -123,16 +157,7 @@ braid_failpoint_reach(const char *name, bool may_throw)
 		case FAILPOINT_OFF:
 			break;
 		case FAILPOINT_WAIT:
-			elog(DEBUG1, "waiting at failpoint \"%s\"", name);
-			while (look_up(name, 0) == FAILPOINT_WAIT)
-			{
-				(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5,
-								 braid_wait_begin(BRAID_WAIT_FAILPOINT));
-				if (may_throw)
-					CHECK_FOR_INTERRUPTS();
-			}
-			braid_wait_end();
-			(void) look_up(name, -1);
+			wait_at_point(name, may_throw);
 			break;
 		case FAILPOINT_ERROR:
 			if (may_throw)

@@ -173,12 +173,13 @@ static void
 mark_died(WorkerSlot *s)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	int max_ms = kinds[s->kind]->max_restart_ms ? kinds[s->kind]->max_restart_ms : MAX_RESTART_MS;
 
 	if (TimestampDifferenceExceeds(s->started, now, STABLE_MS))
 		s->delay_ms = MIN_RESTART_MS;
 	s->state = SLOT_DIED;
 	s->not_before = Max(s->not_before, TimestampTzPlusMilliseconds(now, s->delay_ms));
-	s->delay_ms = Min(s->delay_ms * 2, MAX_RESTART_MS);
+	s->delay_ms = Min(s->delay_ms * 2, max_ms);
 	s->pid = 0;
 	s->latch = NULL;
 }

@@ -23,6 +23,9 @@ typedef struct BraidWorkerKind
 	 * only where the extension is installed.
 	 */
 	void (*main)(void);
+
+	/* Longest delay before a restart, however often it has died; 0: 30 s. */
+	int max_restart_ms;
 } BraidWorkerKind;
 
 /* Returns the kind's number.  kind must be static. */

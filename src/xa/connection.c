@@ -87,9 +87,10 @@ braid_xa_connection_options(Oid serverid, uint64 coordinator)
 			add_option(&o, def->defname, defGetString(def));
 	}
 	add_option(&o, "application_name",
-			   psprintf("braid resolver %016llx", (unsigned long long) coordinator));
+			   psprintf(BRAID_XA_RESOLVER_NAME, (unsigned long long) coordinator));
 	add_option(&o, "options",
 			   "-c search_path=pg_catalog -c statement_timeout=0 "
+			   "-c default_transaction_isolation=read\\ committed "
 			   "-c lock_timeout=0 -c idle_session_timeout=0 "
 			   "-c default_transaction_read_only=off "
 			   "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3");

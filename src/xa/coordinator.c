@@ -61,6 +61,10 @@ static int slot = -1;
  */
 static bool expect_two_phases = false;
 
+/* On the stack of error contexts while the only participant commits. */
+static ErrorContextCallback one_phase_context;
+static bool in_one_phase = false;
+
 /* Throws if there are too many, or if the identity is not known. */
 static void
 register_transaction(void)
@@ -106,12 +110,77 @@ braid_xa_coordinator_tag(const XaBranch *branch, char *gid)
  * COMMIT is the commit.  Without an xid there is no row, no commit record, and
  * nothing of ours that anybody could see.  (Once a statement was tagged the
  * participant will prepare, and there is an xid.)
+ *
+ * Under SERIALIZABLE a server that was only read from can refuse its COMMIT,
+ * when the other one may have committed already.
  */
 static bool
 one_phase_suffices(List *branches)
 {
 	return list_length(branches) == 1 && phase == PHASE_NONE &&
-		   !TransactionIdIsValid(GetTopTransactionIdIfAny());
+		   !TransactionIdIsValid(GetTopTransactionIdIfAny()) && !IsolationIsSerializable();
+}
+
+/*
+ * An error while the only participant commits: if it is not the participant's
+ * own that it could not, nobody here knows whether it has.  Whoever reads the
+ * SQLSTATE must not take it for a rollback.
+ */
+static void
+doubt_outcome(void *arg)
+{
+	switch (ERRCODE_TO_CATEGORY(geterrcode()))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN);
+			errcontext("COMMIT on one server, which may or may not have committed");
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+begin_one_phase(void)
+{
+	one_phase_context.callback = doubt_outcome;
+	one_phase_context.arg = NULL;
+	one_phase_context.previous = error_context_stack;
+	error_context_stack = &one_phase_context;
+	in_one_phase = true;
+}
+
+/* It has committed.  (After an error the stack was reset by whoever caught it.) */
+static void
+end_one_phase(void)
+{
+	Assert(error_context_stack == &one_phase_context);
+	error_context_stack = one_phase_context.previous;
+	in_one_phase = false;
+}
+
+void
+braid_xa_coordinator_introduce(const XaBranch *branch, bool all_branches)
+{
+	char gid[BRAID_GID_LEN];
+	ListCell *lc;
+
+	if (!branch || (!expect_two_phases && one_phase_suffices(braid_xa_branches())))
+		return;
+	foreach (lc, braid_xa_branches())
+	{
+		XaBranch *b = lfirst(lc);
+
+		if (b->named || (b == branch && !all_branches))
+			continue;
+		if (phase == PHASE_NONE)
+			register_transaction();
+		braid_xa_branch_enlist(b, branch_gid(b, gid));
+	}
 }
 
 /* Before postgres_fdw commits the remote transactions. */
@@ -128,6 +197,8 @@ before_remote_commit(void)
 	if (one_phase_suffices(branches))
 	{
 		expect_two_phases = false;
+		BRAID_FAILPOINT("xa-one-phase");
+		begin_one_phase();
 		braid_xa_trace_commit(NULL, branches);
 		return;
 	}
@@ -201,6 +272,8 @@ last_stage(XactEvent event)
 				BRAID_FAILPOINT("xa-prepared");
 				braid_xa_stat_prepared(braid_xa_branches());
 			}
+			if (in_one_phase)
+				end_one_phase();
 			return;
 		case XACT_EVENT_COMMIT:
 			if (phase == PHASE_PREPARING)
@@ -214,6 +287,7 @@ last_stage(XactEvent event)
 			if (phase == PHASE_REGISTERED || phase == PHASE_PREPARING)
 				after_abort();
 			phase = PHASE_NONE;
+			in_one_phase = false;
 			break;
 		case XACT_EVENT_PREPARE:
 			break;

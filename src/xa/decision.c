@@ -176,7 +176,9 @@ braid_xa_decision_look_up(int nasked, const BraidGid *asked, bool *committed)
 void
 braid_xa_decision_forget_all(void)
 {
-	execute("TRUNCATE braid_internal.decisions_0, braid_internal.decisions_1", SPI_OK_UTILITY);
+	execute("TRUNCATE braid_internal.decisions_0, braid_internal.decisions_1, "
+			"braid_internal.heuristics",
+			SPI_OK_UTILITY);
 }
 
 /* ---------------------------------------------------------------- rotation */

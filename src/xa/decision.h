@@ -21,7 +21,7 @@ extern void braid_xa_decision_insert(const BraidGid *gid, int nservers, const Oi
  */
 extern void braid_xa_decision_look_up(int nasked, const BraidGid *asked, bool *committed);
 
-/* Drops all decisions: for an identity that ends.  Needs SPI to be connected. */
+/* Drops all decisions and heuristic outcomes: for an identity that ends.  Needs SPI to be connected. */
 extern void braid_xa_decision_forget_all(void);
 
 /* ---- rotation, by the resolver; see decision.c */

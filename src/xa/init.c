@@ -8,13 +8,17 @@
 
 #include "common/worker.h"
 #include "utils/guc.h"
+#include "xa/branch.h"
 #include "xa/checkup.h"
 #include "xa/coordinator.h"
 #include "xa/ddl.h"
+#include "xa/deadlock.h"
 #include "xa/doubt.h"
 #include "xa/fdw.h"
 #include "xa/identity.h"
+#include "xa/lock_waits.h"
 #include "xa/node.h"
+#include "xa/origin.h"
 #include "xa/participant.h"
 #include "xa/resolver.h"
 #include "xa/settings.h"
@@ -28,11 +32,13 @@ int braid_xa_finish_timeout = 10000;
 int braid_xa_recovery_interval = 10000;
 int braid_xa_resolver_connections = 8;
 int braid_xa_max_servers = 128;
+bool braid_xa_deadlock_detection = true;
 int braid_xa_resolver_kind = -1;
 
 static char *protocol = NULL;
 
-static const BraidWorkerKind resolver = {"braid resolver", braid_xa_resolver_main};
+/* Commits wait for it: it is never long in coming back. */
+static const BraidWorkerKind resolver = {"braid resolver", braid_xa_resolver_main, 1000};
 
 static void
 define_settings(void)
@@ -66,6 +72,12 @@ define_settings(void)
 		"Sets how many foreign servers of braid all databases together may have.",
 		"Writes to servers beyond this fail.", &braid_xa_max_servers, 128, 1, 10000, PGC_POSTMASTER,
 		0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"braid.xa_deadlock_detection",
+		"Finds deadlocks between global transactions over several servers.",
+		"Servers are asked for their lock waits while a global transaction has waited for "
+		"longer than \"deadlock_timeout\".  When off, such deadlocks last until somebody cancels.",
+		&braid_xa_deadlock_detection, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable(
 		"braid.xa_protocol",
 		"Shows the version of the protocol between coordinators and participants.", NULL, &protocol,
@@ -85,7 +97,11 @@ braid_xa_init(void)
 	braid_xa_node_init();
 	braid_xa_stat_init();
 	braid_xa_trace_init();
+	braid_xa_origin_init();
+	braid_xa_lock_waits_init();
+	braid_xa_deadlock_init();
 	braid_xa_participant_init();
+	braid_xa_branch_init();
 	braid_xa_fdw_init();
 	braid_xa_coordinator_init();
 	braid_xa_ddl_init();

@@ -42,6 +42,9 @@ typedef struct XaFinding
 	Oid serverid;
 	BraidGid gid;
 	TimestampTz prepared;
+	int64 locks;	  /* that it holds there; -1: not looked at, it was young */
+	int32 xid_age;	  /* transactions begun there since: what VACUUM must keep */
+	TimestampTz seen; /* when all this was so */
 	XaFindingState state;
 	char error[128];
 } XaFinding;

@@ -16,13 +16,16 @@
  *
  *	  The gid comes with an UPDATE of the view braid_internal.enlist or as a
  *	  comment at the end of any statement (tag.h); what is rolled back to a
- *	  savepoint later leaves the transaction enlisted all the same.
+ *	  savepoint later leaves the transaction enlisted all the same.  With it, or
+ *	  before it, comes the name of the transaction (origin.h), for which nothing
+ *	  is to be done but to remember it.
  *
  *	  Enlisting needs no privilege: it can only make a session's own COMMIT a
  *	  PREPARE, which the session could have sent itself.
  *
- *	  The role braid_resolver may finish prepared transactions that carry a gid
- *	  of braid, whoever owns them, and nothing else.
+ *	  The role braid_resolver and members of braid_operator may finish prepared
+ *	  transactions that carry a gid of braid, whoever owns them.  What anybody
+ *	  but the coordinator's resolver finishes is recorded (intervention.c).
  */
 #include "postgres.h"
 
@@ -39,8 +42,10 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
 #include "xa/gid.h"
+#include "xa/intervention.h"
 #include "xa/participant.h"
 #include "xa/settings.h"
 #include "xa/tag.h"
@@ -58,25 +63,23 @@ static ProcessUtility_hook_type prev_process_utility = NULL;
 static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
 
 static void
-enlist(const char *text)
+enlist(const XaTag *tag)
 {
-	BraidGid gid;
-
-	if (!braid_gid_parse(text, &gid))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" is not the name of a branch of a global transaction", text)));
 	if (!IsTransactionBlock())
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
 			 errmsg(
 				 "a branch of a global transaction can only be enlisted in a transaction block")));
-	if (enlisted_gid[0] != '\0' && strcmp(enlisted_gid, text) != 0)
+	if (tag->has_origin)
+		braid_xa_origin_note(&tag->origin, tag->has_gid ? &tag->parsed_gid : NULL);
+	if (!tag->has_gid)
+		return;
+	if (enlisted_gid[0] != '\0' && strcmp(enlisted_gid, tag->gid) != 0)
 		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 						errmsg("transaction is already branch \"%s\" of a global transaction",
 							   enlisted_gid)));
-	strlcpy(enlisted_gid, text, sizeof(enlisted_gid));
+	strlcpy(enlisted_gid, tag->gid, sizeof(enlisted_gid));
 }
 
 /*
@@ -90,6 +93,7 @@ braid_sql_enlist(PG_FUNCTION_ARGS)
 	Datum gid;
 	bool isnull;
 	bool known_before;
+	XaTag tag;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
@@ -98,8 +102,12 @@ braid_sql_enlist(PG_FUNCTION_ARGS)
 	if (isnull)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("name of a branch must not be null")));
+	if (!braid_xa_tag_parse(TextDatumGetCString(gid), &tag))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is not the name of a branch of a global transaction",
+							   TextDatumGetCString(gid))));
 	known_before = enlisted_gid[0] != '\0';
-	enlist(TextDatumGetCString(gid));
+	enlist(&tag);
 	if (known_before)
 		return PointerGetDatum(trigger->tg_newtuple);
 	isnull = true;
@@ -109,13 +117,13 @@ braid_sql_enlist(PG_FUNCTION_ARGS)
 static void
 post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate)
 {
-	char gid[BRAID_GID_LEN];
+	XaTag tag;
 
 	if (prev_post_parse_analyze)
 		prev_post_parse_analyze(pstate, query, jstate);
-	if (pstate->p_sourcetext && braid_xa_tag_find(pstate->p_sourcetext, gid) &&
+	if (pstate->p_sourcetext && braid_xa_tag_find(pstate->p_sourcetext, &tag) &&
 		IsTransactionBlock())
-		enlist(gid);
+		enlist(&tag);
 }
 
 /* The COMMIT as a PREPARE TRANSACTION of the enlisted gid. */
@@ -148,21 +156,59 @@ process_commit(PlannedStmt *pstmt)
 		return pstmt;
 	}
 	if (enlisted_gid[0] == '\0' || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+	{
+		BRAID_FAILPOINT("xa-participant-commit");
 		return pstmt;
+	}
 	BRAID_FAILPOINT("xa-participant-prepare");
 	return prepare_instead(pstmt);
 }
 
-/* May the session finish this transaction though it does not own it? */
+/* Is this the resolver of the coordinator that the branch belongs to? */
 static bool
-finishes_as_resolver(TransactionStmt *stmt)
+is_its_resolver(const BraidGid *gid)
 {
-	BraidGid gid;
+	char name[NAMEDATALEN];
 
-	if (stmt->kind != TRANS_STMT_COMMIT_PREPARED && stmt->kind != TRANS_STMT_ROLLBACK_PREPARED)
+	snprintf(name, sizeof(name), BRAID_XA_RESOLVER_NAME, (unsigned long long) gid->coordinator);
+	return strcmp(application_name, name) == 0 &&
+		   (superuser() || GetUserId() == get_role_oid(BRAID_XA_RESOLVER_ROLE, true));
+}
+
+/* May the current user finish branches that others own? */
+static bool
+may_finish_all(void)
+{
+	Oid resolver = get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
+	Oid operators = get_role_oid(BRAID_XA_OPERATOR_ROLE, true);
+
+	return superuser() || GetUserId() == resolver ||
+		   (OidIsValid(operators) && has_privs_of_role(GetUserId(), operators));
+}
+
+/*
+ * A prepared transaction is about to be finished.  If it is a branch, and its
+ * coordinator is not who does that, records it; returns whether the session
+ * may finish it though it does not own it.
+ */
+static bool
+before_finish(TransactionStmt *stmt, ProcessUtilityContext context)
+{
+	bool commit = stmt->kind == TRANS_STMT_COMMIT_PREPARED;
+	BraidGid gid;
+	bool all;
+
+	if (!braid_gid_parse(stmt->gid, &gid))
 		return false;
-	return braid_gid_parse(stmt->gid, &gid) && !superuser() &&
-		   GetUserId() == get_role_oid(BRAID_XA_RESOLVER_ROLE, true);
+	all = may_finish_all();
+	if (!is_its_resolver(&gid))
+	{
+		PreventInTransactionBlock(context == PROCESS_UTILITY_TOPLEVEL,
+								  commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED");
+		braid_xa_intervention_record(stmt->gid, commit, all,
+									 GetUserNameFromId(GetSessionUserId(), false));
+	}
+	return all && !superuser();
 }
 
 /* The branch that the statement finishes, whoever runs it; empty: none. */
@@ -198,7 +244,9 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			enlisted_failed = false;
 		else if (stmt->kind == TRANS_STMT_COMMIT)
 			pstmt = process_commit(pstmt);
-		else if (finishes_as_resolver(stmt))
+		else if ((stmt->kind == TRANS_STMT_COMMIT_PREPARED ||
+				  stmt->kind == TRANS_STMT_ROLLBACK_PREPARED) &&
+				 before_finish(stmt, context))
 		{
 			/*
 			 * Finishing a prepared transaction runs none of its owner's code:
@@ -208,14 +256,21 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			GetUserIdAndSecContext(&userid, &sec_context);
 			SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
 								   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+			BRAID_FAILPOINT("xa-participant-finish");
 		}
 	}
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
 		pstmt, query, read_only_tree, context, params, env, dest, qc);
 	if (OidIsValid(userid))
+	{
+		BRAID_FAILPOINT("xa-participant-finished");
 		SetUserIdAndSecContext(userid, sec_context);
+	}
 	if (finished[0] != '\0')
+	{
+		BRAID_FAILPOINT_NOTHROW("xa-participant-finished");
 		braid_xa_trace_prepared_finished(finished, commit);
+	}
 }
 
 static void
@@ -223,11 +278,15 @@ end_of_transaction(XactEvent event)
 {
 	switch (event)
 	{
+		case XACT_EVENT_COMMIT:
+			BRAID_FAILPOINT_NOTHROW("xa-participant-committed");
+			enlisted_gid[0] = '\0';
+			enlisted_failed = false;
+			break;
 		case XACT_EVENT_PREPARE:
+			BRAID_FAILPOINT_NOTHROW("xa-participant-prepared");
 			if (enlisted_gid[0] != '\0')
 				braid_xa_trace_prepared(enlisted_gid);
-			/* FALLTHROUGH */
-		case XACT_EVENT_COMMIT:
 			enlisted_gid[0] = '\0';
 			enlisted_failed = false;
 			break;

@@ -161,8 +161,8 @@ braid_sql_xa_findings(PG_FUNCTION_ARGS)
 	for (int i = 0; braid_xa_node_read_finding(i, &f); i++)
 	{
 		char gid[BRAID_GID_LEN];
-		Datum v[5];
-		bool n[5] = {false};
+		Datum v[8];
+		bool n[8] = {false};
 
 		if (f.dbid != MyDatabaseId)
 			continue;
@@ -171,6 +171,10 @@ braid_sql_xa_findings(PG_FUNCTION_ARGS)
 		v[2] = time_or_null(f.prepared, &n[2]);
 		v[3] = CStringGetTextDatum(finding_name(f.state));
 		v[4] = text_or_null(f.error, &n[4]);
+		v[5] = Int64GetDatum(f.locks);
+		n[5] = f.locks < 0;
+		v[6] = Int32GetDatum(f.xid_age);
+		v[7] = time_or_null(f.seen, &n[7]);
 		tuplestore_putvalues(rsi->setResult, rsi->setDesc, v, n);
 	}
 	return (Datum) 0;

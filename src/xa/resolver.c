@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "xa/deadlock.h"
 #include "xa/decision.h"
 #include "xa/identity.h"
 #include "xa/resolver.h"
@@ -454,6 +455,7 @@ braid_xa_resolver_main(void)
 		take_queue();
 		if (sessions == NIL)
 			return;
+		nap = Min(nap, braid_xa_deadlock_tend(sessions, identity.coordinator));
 		foreach (lc, sessions)
 			nap = Min(nap, braid_xa_session_tend(lfirst(lc)));
 		tend_rotation();

@@ -27,9 +27,13 @@
  *	  other with growing intervals for that reason, since a PREPARE can still be
  *	  on its way on a connection that postgres_fdw has given up.
  *
- *	  COMMIT PREPARED of an unknown gid (42704) counts as done: the branch wrote
- *	  nothing and had no xid, so that its COMMIT was an ordinary one, or an
- *	  earlier attempt whose answer was lost has finished it.
+ *	  COMMIT PREPARED of an unknown gid (42704): the branch wrote nothing and had
+ *	  no xid, so that its COMMIT was an ordinary one, or an earlier attempt whose
+ *	  answer was lost has finished it, or somebody has finished it by hand.  The
+ *	  participant is asked what it knows of the last (heuristic.c).  A sweep asks
+ *	  for that too, in the same command as for P and after it:
+ *
+ *		H  the gids that were finished by hand on the participant
  */
 #include "postgres.h"
 
@@ -44,7 +48,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "xa/checkup.h"
+#include "xa/deadlock.h"
 #include "xa/decision.h"
+#include "xa/heuristic.h"
 #include "xa/session.h"
 #include "xa/settings.h"
 #include "xa/statistics.h"
@@ -63,22 +69,28 @@ typedef enum JobKind
 	JOB_CLAIM,
 	JOB_SWEEP,
 	JOB_CHECKUP, /* what the participant says of itself */
+	JOB_WAITS,	 /* list lock waits for the detector of deadlocks */
 	JOB_FINISH,	 /* commit a branch of a transaction under way */
-	JOB_RECOVER	 /* commit or roll back what a sweep has found */
+	JOB_RECOVER, /* commit or roll back what a sweep has found */
+	JOB_FORGET	 /* the participant's row of an intervention */
 } JobKind;
 
 typedef struct Job
 {
 	dlist_node node; /* in XaSession.jobs */
 	JobKind kind;
-	BraidGid gid;	 /* FINISH, RECOVER */
+	BraidGid gid;	 /* FINISH, RECOVER, FORGET */
 	uint64 question; /* CHECKUP */
 	int slot;		 /* FINISH */
 	bool commit;	 /* RECOVER */
+	uint32 round;	 /* WAITS */
+	char xid[24];	 /* RECOVER: of the branch */
+	bool asking;	 /* FINISH, RECOVER: the gid is unknown; what became of it? */
 	int attempts;
 } Job;
 
 static void fail_connection(XaSession *s, XaConnection *c, const char *reason);
+static void note_verdict(XaSession *s, const Job *job, XaVerdict verdict);
 
 static XaConnection *
 control(XaSession *s)
@@ -99,6 +111,7 @@ braid_xa_session_create(Oid serverid, const char *name, const XaIdentity *identi
 	s->options = *options;
 	s->retry_ms = MIN_RETRY_MS;
 	s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
+	s->forgot_requests = UINT64_MAX;
 	dlist_init(&s->jobs);
 	return s;
 }
@@ -138,33 +151,48 @@ give_up_job(XaSession *s, Job *job, const char *reason)
 			s->sweep_failed = true;
 			s->recovering--;
 			break;
+		case JOB_WAITS:
+			s->waits_pending = false;
+			braid_xa_deadlock_receive(s->serverid, s->name, job->round, NULL);
+			break;
 		default:
 			break;
 	}
 	pfree(job);
 }
 
+/* A gid consists of letters, digits and colons, an xid of digits: nothing to quote. */
+static char *
+job_command(const Job *job)
+{
+	char gid[BRAID_GID_LEN];
+
+	braid_gid_format(&job->gid, gid);
+	if (job->kind == JOB_FORGET)
+		return psprintf("SELECT braid_internal.forget_intervention('%s')", gid);
+	if (job->asking)
+		return psprintf("SELECT * FROM braid_internal.branch_fate('%s', %s%s%s)", gid,
+						job->xid[0] ? "'" : "", job->xid[0] ? job->xid : "NULL",
+						job->xid[0] ? "'" : "");
+	return psprintf("%s PREPARED '%s'",
+					job->kind == JOB_FINISH || job->commit ? "COMMIT" : "ROLLBACK", gid);
+}
+
 static void
 send_job(XaSession *s, XaConnection *c, Job *job)
 {
-	char gid[BRAID_GID_LEN];
-	char sql[BRAID_GID_LEN + 64];
+	char *sql = job_command(job);
+	bool sent;
 
-	/* A gid consists of letters, digits and colons: nothing to quote. */
-	snprintf(sql, sizeof(sql), "%s PREPARED '%s'",
-			 job->kind == JOB_FINISH || job->commit ? "COMMIT" : "ROLLBACK",
-			 braid_gid_format(&job->gid, gid));
-	if (job->attempts++ > 0)
+	if (job->attempts++ > 0 && !job->asking)
 		braid_xa_stat_branch_retried(s->serverid);
-	if (job->kind == JOB_FINISH)
+	if (job->kind == JOB_FINISH && !job->asking)
 		BRAID_FAILPOINT("xa-finish");
-	if (!braid_xa_connection_send(c, sql))
-	{
-		c->job = job;
-		fail_connection(s, c, PQerrorMessage(c->pg));
-		return;
-	}
+	sent = braid_xa_connection_send(c, sql);
+	pfree(sql);
 	c->job = job;
+	if (!sent)
+		fail_connection(s, c, PQerrorMessage(c->pg));
 }
 
 /* Hands queued jobs to idle connections; opens another one if all are busy. */
@@ -234,6 +262,9 @@ braid_xa_session_close(XaSession *s, const char *reason, const char *hint)
 	s->njobs = 0;
 	s->sweeping = false;
 	s->recovering = 0;
+	if (s->waits_asked != 0)
+		braid_xa_deadlock_receive(s->serverid, s->name, s->waits_asked, NULL);
+	s->waits_asked = 0;
 	s->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->retry_ms);
 	s->retry_ms = Min(s->retry_ms * 2, MAX_RETRY_MS);
 }
@@ -375,10 +406,7 @@ begin_sweep(XaSession *s)
 {
 	XaConnection *c = control(s);
 	char prefix[BRAID_GID_LEN];
-	char *sql = psprintf("SELECT gid, pg_catalog.extract('epoch', prepared) "
-						 "FROM pg_catalog.pg_prepared_xacts "
-						 "WHERE database = pg_catalog.current_database() "
-						 "AND pg_catalog.starts_with(gid, '%s')",
+	char *sql = psprintf("SELECT * FROM braid_internal.branches_of('%s')",
 						 braid_gid_prefix(s->identity.coordinator, prefix));
 
 	s->sweeping = true;
@@ -407,69 +435,132 @@ end_sweep_if_complete(XaSession *s)
 	s->sweep_delay_ms = Min(s->sweep_delay_ms * 2, braid_xa_recovery_interval);
 }
 
-/* P minus A: the gids that are recovery's business; notes the others. */
+/* A prepared transaction as the sweep's result shows it. */
+static XaFinding
+read_finding(XaSession *s, PGresult *p, int row, const BraidGid *gid)
+{
+	XaFinding f = {0};
+
+	f.dbid = MyDatabaseId;
+	f.serverid = s->serverid;
+	f.gid = *gid;
+	f.prepared = time_t_to_timestamptz(0) + atoll(PQgetvalue(p, row, XA_COLUMN_PREPARED));
+	f.locks =
+		PQgetisnull(p, row, XA_COLUMN_LOCKS) ? -1 : atoll(PQgetvalue(p, row, XA_COLUMN_LOCKS));
+	f.xid_age = atoi(PQgetvalue(p, row, XA_COLUMN_XID_AGE));
+	f.seen = s->sweep_began;
+	return f;
+}
+
+/*
+ * P or H, minus A: returns a RECOVER job for each gid that is recovery's
+ * business (array of as many), with the row that it is in; notes what is
+ * prepared and the others' business.
+ */
 static int
-sift_prepared(XaSession *s, PGresult *p, BraidGid *found)
+sift(XaSession *s, PGresult *p, Job **found, int *rows)
 {
 	int nfound = 0;
 
 	for (int i = 0; i < PQntuples(p); i++)
 	{
-		XaFinding f = {0};
+		bool prepared = !PQgetisnull(p, i, XA_COLUMN_PREPARED);
+		BraidGid gid;
+		XaFinding f;
 		TimestampTz decided;
+		bool live;
 
-		if (!braid_gid_parse(PQgetvalue(p, i, 0), &f.gid) ||
-			f.gid.coordinator != s->identity.coordinator)
+		if (!braid_gid_parse(PQgetvalue(p, i, XA_COLUMN_GID), &gid) ||
+			gid.coordinator != s->identity.coordinator)
 			continue;
-		f.dbid = MyDatabaseId;
-		f.serverid = s->serverid;
-		f.prepared = time_t_to_timestamptz((pg_time_t) atof(PQgetvalue(p, i, 1)));
-		if (braid_xa_transaction_is_live(&f.gid, &decided))
-		{
-			f.state = XA_FINDING_ACTIVE;
+		live = braid_xa_transaction_is_live(&gid, &decided);
+		if (live)
 			s->sweep_clean_before = Min(s->sweep_clean_before, decided);
-		}
 		else
 		{
-			f.state = XA_FINDING_FAILED;
-			found[nfound++] = f.gid;
+			Job *job = make_job(JOB_RECOVER);
+
+			job->gid = gid;
+			job->asking = !prepared;
+			strlcpy(job->xid, PQgetvalue(p, i, XA_COLUMN_XID), sizeof(job->xid));
+			rows[nfound] = i;
+			found[nfound++] = job;
 		}
+		if (!prepared)
+			continue;
+		f = read_finding(s, p, i, &gid);
+		f.state = live ? XA_FINDING_ACTIVE : XA_FINDING_FAILED;
 		braid_xa_node_add_finding(&f);
 	}
 	return nfound;
 }
 
-/* P has arrived: look at A, then at T, and settle what is to be settled. */
+/* Has the participant removed the row of an intervention that is no use any more? */
 static void
-settle_prepared(XaSession *s, PGresult *p)
+queue_forget(XaSession *s, const BraidGid *gid)
 {
-	BraidGid *found = palloc(sizeof(BraidGid) * (PQntuples(p) + 1));
-	bool *committed = palloc(sizeof(bool) * (PQntuples(p) + 1));
+	Job *job = make_job(JOB_FORGET);
+
+	job->gid = *gid;
+	queue_job(s, job);
+}
+
+/* Looks at T for those in P, and judges those in H. */
+static void
+consult_decisions(XaSession *s, PGresult *p, int n, Job **found, const int *rows)
+{
+	BraidGid *gids = palloc(sizeof(BraidGid) * n);
+	bool *committed = palloc(sizeof(bool) * n);
+
+	for (int i = 0; i < n; i++)
+		gids[i] = found[i]->gid;
+	StartTransactionCommand();
+	if (n > 0)
+		braid_xa_decision_look_up(n, gids, committed);
+	for (int i = 0; i < n; i++)
+	{
+		found[i]->commit = committed[i];
+		if (found[i]->asking)
+			note_verdict(s, found[i], braid_xa_heuristic_judge(s->serverid, &gids[i], p, rows[i]));
+	}
+	braid_xa_heuristic_forget(s->serverid, p);
+	CommitTransactionCommand();
+}
+
+/* P and H have arrived: look at A, then at T, and settle what is to be settled. */
+static void
+settle(XaSession *s, PGresult *p)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Job **found = palloc(sizeof(Job *) * (PQntuples(p) + 1));
+	int *rows = palloc(sizeof(int) * (PQntuples(p) + 1));
 	int nfound;
 
 	braid_xa_node_forget_findings(s->serverid);
-	nfound = sift_prepared(s, p, found);
+	nfound = sift(s, p, found, rows);
 	if (nfound > 0)
-	{
-		MemoryContext caller = CurrentMemoryContext;
-
 		BRAID_FAILPOINT("xa-sweep");
-		StartTransactionCommand();
-		braid_xa_decision_look_up(nfound, found, committed);
-		CommitTransactionCommand();
+	if (nfound > 0 || s->consult_again || s->sweep_requests != s->forgot_requests)
+	{
+		consult_decisions(s, p, nfound, found, rows);
 		MemoryContextSwitchTo(caller);
+		s->forgot_requests = s->sweep_requests;
+
+		/* A row that the participant is told to forget now is gone then. */
+		s->consult_again = nfound > 0;
 	}
 	for (int i = 0; i < nfound; i++)
 	{
-		Job *job = make_job(JOB_RECOVER);
-
-		job->gid = found[i];
-		job->commit = committed[i];
+		if (found[i]->asking)
+		{
+			pfree(found[i]);
+			continue;
+		}
 		s->recovering++;
-		queue_job(s, job);
+		queue_job(s, found[i]);
 	}
 	pfree(found);
-	pfree(committed);
+	pfree(rows);
 }
 
 static void
@@ -477,13 +568,51 @@ end_sweep_query(XaSession *s, PGresult *r)
 {
 	s->sweep_us = GetCurrentTimestamp() - s->sweep_began;
 	if (PQresultStatus(r) == PGRES_TUPLES_OK)
-		settle_prepared(s, r);
+		settle(s, r);
 	else
 	{
 		ereport(LOG, (errmsg("could not list the prepared transactions of server \"%s\": %s",
 							 s->name, one_line(PQresultErrorMessage(r)))));
 		s->sweep_failed = true;
 	}
+}
+
+/* ---------------------------------------------------------------- lock waits */
+
+bool
+braid_xa_session_ask_waits(XaSession *s, uint32 round, int min_age_ms)
+{
+	if (!s->ready || s->waits_pending)
+		return false;
+	s->waits_asked = round;
+	s->waits_min_age_ms = min_age_ms;
+	return true;
+}
+
+static void
+begin_waits(XaSession *s)
+{
+	XaConnection *c = control(s);
+	Job *job = make_job(JOB_WAITS);
+	char *sql = psprintf("SELECT * FROM braid_internal.lock_waits(%d)", s->waits_min_age_ms);
+
+	job->round = s->waits_asked;
+	s->waits_asked = 0;
+	s->waits_pending = true;
+	c->job = job;
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	pfree(sql);
+}
+
+static void
+end_waits(XaSession *s, Job *job, PGresult *r)
+{
+	s->waits_pending = false;
+	if (PQresultStatus(r) != PGRES_TUPLES_OK)
+		ereport(LOG, (errmsg("could not list the lock waits of server \"%s\": %s", s->name,
+							 one_line(PQresultErrorMessage(r)))));
+	braid_xa_deadlock_receive(s->serverid, s->name, job->round, r);
 }
 
 /* ---------------------------------------------------------------- check-up */
@@ -520,47 +649,95 @@ end_checkup(XaSession *s, Job *job, PGresult *r)
 
 /* ---------------------------------------------------------------- results */
 
-/* There is no prepared transaction of that name. */
+/*
+ * There is no prepared transaction of that name: asks the participant what it
+ * knows of it, for which the job goes on.
+ */
 static bool
-is_unknown_gid(PGresult *r)
+ask_if_unknown(XaSession *s, Job *job, PGresult *r)
 {
 	const char *sqlstate = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 
-	return sqlstate && strcmp(sqlstate, "42704") == 0;
+	if ((job->kind != JOB_FINISH && job->kind != JOB_RECOVER) || job->asking || !sqlstate ||
+		strcmp(sqlstate, "42704") != 0)
+		return false;
+	job->asking = true;
+	dlist_push_head(&s->jobs, &job->node);
+	s->njobs++;
+	return true;
 }
 
-/* NULL if the command did its work, or had none. */
-static const char *
-finish_error(PGresult *r)
+static void
+note_verdict(XaSession *s, const Job *job, XaVerdict verdict)
 {
-	if (PQresultStatus(r) == PGRES_COMMAND_OK || is_unknown_gid(r))
+	if (verdict == XA_VERDICT_VOID)
+		queue_forget(s, &job->gid);
+	else if (verdict == XA_VERDICT_UNDER_WAY)
+		s->sweep_failed = true;
+}
+
+/* The answer to what became of an unknown gid. */
+static XaVerdict
+judge(XaSession *s, const Job *job, PGresult *r)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	XaVerdict verdict;
+
+	StartTransactionCommand();
+	verdict = braid_xa_heuristic_judge(s->serverid, &job->gid, r, 0);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+	note_verdict(s, job, verdict);
+	return verdict;
+}
+
+/* NULL if the command did its work; *verdict if it had none. */
+static const char *
+finish_error(XaSession *s, const Job *job, PGresult *r, XaVerdict *verdict)
+{
+	*verdict = XA_VERDICT_NONE;
+	if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
+		return one_line(PQresultErrorMessage(r));
+	if (!job->asking)
 		return NULL;
-	return one_line(PQresultErrorMessage(r));
+	*verdict = judge(s, job, r);
+	switch (*verdict)
+	{
+		case XA_VERDICT_UNDER_WAY:
+			return "somebody is finishing its branch by hand";
+		case XA_VERDICT_CONTRADICTS:
+			return "its branch was finished by hand, against the decision";
+		case XA_VERDICT_UNKNOWN:
+			return "its branch was finished by hand, and how is not known";
+		default:
+			return NULL;
+	}
 }
 
 /* For the statistics: what a command that finishes a branch has done. */
 static void
-count_outcome(XaSession *s, XaConnection *c, Job *job, PGresult *r)
+count_outcome(XaSession *s, XaConnection *c, const Job *job, const char *error)
 {
-	const char *error = finish_error(r);
+	int64 elapsed = GetCurrentTimestamp() - c->began;
 
 	if (error)
 		braid_xa_stat_branch_failed(s->serverid, error);
 	else if (job->kind == JOB_FINISH)
-		braid_xa_stat_branch_finished(s->serverid, XA_STAT_BRANCH_COMMITTED,
-									  GetCurrentTimestamp() - c->began);
-	else if (!is_unknown_gid(r))
+		braid_xa_stat_branch_finished(s->serverid, XA_STAT_BRANCH_COMMITTED, elapsed);
+	else if (!job->asking)
 		braid_xa_stat_branch_finished(s->serverid,
 									  job->commit ? XA_STAT_BRANCH_RECOVERY_COMMITTED
 												  : XA_STAT_BRANCH_RECOVERY_ROLLED_BACK,
-									  GetCurrentTimestamp() - c->began);
+									  elapsed);
 }
 
 static void
-end_finish(XaSession *s, Job *job, PGresult *r)
+end_finish(XaSession *s, XaConnection *c, Job *job, PGresult *r)
 {
-	const char *error = finish_error(r);
+	XaVerdict verdict;
+	const char *error = finish_error(s, job, r, &verdict);
 
+	count_outcome(s, c, job, error);
 	if (!error)
 		braid_xa_trace_branch_committed(&job->gid, s->name);
 	braid_xa_transaction_branch_end(job->slot, job->gid.branch,
@@ -576,14 +753,17 @@ end_finish(XaSession *s, Job *job, PGresult *r)
 }
 
 static void
-end_recover(XaSession *s, Job *job, PGresult *r)
+end_recover(XaSession *s, XaConnection *c, Job *job, PGresult *r)
 {
-	const char *error = finish_error(r);
+	XaVerdict verdict;
+	const char *error = finish_error(s, job, r, &verdict);
+	bool committed = job->commit != (verdict == XA_VERDICT_CONTRADICTS);
 	char gid[BRAID_GID_LEN];
 
+	count_outcome(s, c, job, error);
 	braid_gid_format(&job->gid, gid);
 	s->recovering--;
-	if (error)
+	if (error && verdict < XA_VERDICT_AGREES)
 	{
 		s->sweep_failed = true;
 		ereport(LOG, (errmsg("could not finish prepared transaction \"%s\" on server \"%s\": %s",
@@ -592,12 +772,28 @@ end_recover(XaSession *s, Job *job, PGresult *r)
 		return;
 	}
 
-	/* Whoever was to finish it was faster than we: between P and A. */
-	if (!is_unknown_gid(r))
+	/* If we had to ask, whoever was to finish it was faster than we: between P and A. */
+	if (!job->asking)
 		ereport(LOG, (errmsg("recovery has %s prepared transaction \"%s\" on server \"%s\"",
 							 job->commit ? "committed" : "rolled back", gid, s->name)));
 	braid_xa_node_settle_finding(s->serverid, &job->gid,
-								 job->commit ? XA_FINDING_COMMITTED : XA_FINDING_ROLLED_BACK, NULL);
+								 verdict == XA_VERDICT_UNKNOWN ? XA_FINDING_FAILED
+								 : committed				   ? XA_FINDING_COMMITTED
+															   : XA_FINDING_ROLLED_BACK,
+								 error);
+}
+
+/* A void row that stays is met by the next sweep. */
+static void
+end_forget(XaSession *s, Job *job, PGresult *r)
+{
+	char gid[BRAID_GID_LEN];
+
+	if (PQresultStatus(r) != PGRES_TUPLES_OK)
+		ereport(LOG, (errmsg("could not have server \"%s\" forget what was done by hand with "
+							 "branch \"%s\": %s",
+							 s->name, braid_gid_format(&job->gid, gid),
+							 one_line(PQresultErrorMessage(r)))));
 }
 
 static void
@@ -607,8 +803,11 @@ process_result(XaSession *s, XaConnection *c)
 	Job *job = c->job;
 
 	c->job = NULL;
-	if (job->kind == JOB_FINISH || job->kind == JOB_RECOVER)
-		count_outcome(s, c, job, r);
+	if (ask_if_unknown(s, job, r))
+	{
+		PQclear(r);
+		return;
+	}
 	switch (job->kind)
 	{
 		case JOB_VERIFY:
@@ -620,14 +819,20 @@ process_result(XaSession *s, XaConnection *c)
 		case JOB_SWEEP:
 			end_sweep_query(s, r);
 			break;
+		case JOB_WAITS:
+			end_waits(s, job, r);
+			break;
 		case JOB_CHECKUP:
 			end_checkup(s, job, r);
 			break;
 		case JOB_FINISH:
-			end_finish(s, job, r);
+			end_finish(s, c, job, r);
 			break;
 		case JOB_RECOVER:
-			end_recover(s, job, r);
+			end_recover(s, c, job, r);
+			break;
+		case JOB_FORGET:
+			end_forget(s, job, r);
 			break;
 	}
 	PQclear(r);
@@ -737,6 +942,8 @@ braid_xa_session_tend(XaSession *s)
 	nap = Min(nap, tend_control(s, now));
 	nap = Min(nap, tend_sweep(s, now));
 	nap = Min(nap, tend_checkup(s));
+	if (s->waits_asked != 0 && control(s)->state == XA_CONNECTION_IDLE)
+		begin_waits(s);
 	dispatch(s, now);
 	return nap;
 }

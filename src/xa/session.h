@@ -32,11 +32,17 @@ typedef struct XaSession
 	/* The sweep under way, see session.c. */
 	bool sweeping;
 	bool sweep_failed;
-	int recovering;		   /* its commands that have not ended */
-	uint64 sweep_requests; /* that it answers */
+	int recovering;			/* its commands that have not ended */
+	uint64 sweep_requests;	/* that it answers */
+	uint64 forgot_requests; /* those of the last one that looked what to forget */
+	bool consult_again;		/* the next one is to look, too */
 	TimestampTz sweep_began;
 	TimestampTz sweep_clean_before;
 	int64 sweep_us;
+
+	uint32 waits_asked; /* round for which the lock waits are to be asked; 0: none */
+	int waits_min_age_ms;
+	bool waits_pending; /* were asked, and not answered yet */
 
 	TimestampTz next_sweep;
 	int sweep_delay_ms;
@@ -56,6 +62,12 @@ extern void braid_xa_session_close(XaSession *s, const char *reason, const char 
 
 /* Commits a branch of a decided transaction (see transaction.h) soon. */
 extern void braid_xa_session_finish(XaSession *s, int slot, int branch);
+
+/*
+ * Asks the participant who waits for whom (deadlock.h), soon; false if it
+ * cannot be asked now.
+ */
+extern bool braid_xa_session_ask_waits(XaSession *s, uint32 round, int min_age_ms);
 
 /* A connection's socket is ready. */
 extern void braid_xa_session_advance(XaSession *s, XaConnection *c);

@@ -109,19 +109,6 @@ COMMENT ON TABLE braid_internal.decisions_1 IS
 'Coordinators: transactions decided to commit, whose branches may still be prepared; filled and truncated in turn';
 COMMENT ON VIEW braid_internal.decisions IS 'Coordinators: all transactions decided to commit';
 
-CREATE FUNCTION braid_internal.new_identity() RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-	UPDATE braid_internal.coordinator SET id = braid_internal.random_id(), system_identifier = NULL;
-	TRUNCATE braid_internal.decisions_0, braid_internal.decisions_1;
-	-- its successor waits for our commit, and takes the new identity
-	SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-	WHERE backend_type = 'braid resolver' AND datname = current_database();
-$$;
-REVOKE ALL ON FUNCTION braid_internal.new_identity() FROM PUBLIC;
-COMMENT ON FUNCTION braid_internal.new_identity() IS
-'For a clone that shall coordinate transactions of its own: gives it another identity. It forgets the transactions of the original, which stay the original''s business.';
-
 -- ---- what the operator sees
 
 CREATE FUNCTION braid_internal.xa_nodes(
@@ -133,7 +120,8 @@ CREATE FUNCTION braid_internal.xa_transactions(
 	OUT servers oid[], OUT branch_states text[], OUT attempts int, OUT last_error text)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_xa_transactions' LANGUAGE C VOLATILE STRICT ROWS 10;
 CREATE FUNCTION braid_internal.xa_findings(
-	OUT gid text, OUT server oid, OUT prepared timestamptz, OUT state text, OUT error text)
+	OUT gid text, OUT server oid, OUT prepared timestamptz, OUT state text, OUT error text,
+	OUT locks bigint, OUT xid_age int, OUT seen timestamptz)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_xa_findings' LANGUAGE C VOLATILE STRICT ROWS 10;
 CREATE FUNCTION braid_internal.xa_sweep(server oid, timeout_ms int) RETURNS bool
 AS 'MODULE_PATHNAME', 'braid_sql_xa_sweep' LANGUAGE C VOLATILE STRICT;
@@ -186,43 +174,6 @@ REVOKE ALL ON braid.participants FROM PUBLIC;
 GRANT SELECT ON braid.participants TO pg_monitor, braid_operator;
 COMMENT ON VIEW braid.participants IS
 'Servers that take part in global transactions of this database: whether they can be written to, and if not, why and what to do; also those whose wrapper was adopted and, as after the restore of a dump, is not any more';
-
--- Beside what is under way in shared memory: transactions decided before the
--- server started, for servers that were not looked at completely since then.
--- While there are no such servers the decisions, of which there can be very
--- many, are not read.
-CREATE VIEW braid.transactions AS
-	WITH known AS (
-		SELECT gid, state, pid, started, servers, branch_states, attempts, last_error
-		FROM braid_internal.xa_transactions()
-	), unchecked AS (
-		SELECT d.gid, 'unchecked' AS state, NULL::int AS pid, d.decided AS started, d.servers,
-			ARRAY(SELECT CASE WHEN n.clean_before IS NULL THEN 'unchecked' ELSE 'committed' END
-				FROM unnest(d.servers) WITH ORDINALITY u(server, i)
-				LEFT JOIN braid_internal.xa_nodes() n ON n.server = u.server ORDER BY i) AS branch_states,
-			0 AS attempts, NULL::text AS last_error
-		FROM braid_internal.decisions d
-		WHERE (SELECT braid_internal.xa_unchecked_servers()) <> '{}'
-			AND d.servers && (SELECT braid_internal.xa_unchecked_servers())
-			AND d.decided < (SELECT pg_catalog.pg_postmaster_start_time())
-			AND d.gid <> ALL (ARRAY(SELECT k.gid FROM known k))
-	)
-	SELECT t.gid, t.state, t.pid, t.started, pg_catalog.clock_timestamp() - t.started AS age,
-		ARRAY(SELECT coalesce(s.srvname::text, '(dropped)') FROM unnest(t.servers) WITH ORDINALITY u(server, i)
-			LEFT JOIN pg_catalog.pg_foreign_server s ON s.oid = u.server ORDER BY i) AS servers,
-		t.branch_states, t.attempts, t.last_error,
-		CASE WHEN t.state IN ('in doubt', 'unchecked') THEN (
-			SELECT pg_catalog.string_agg(pg_catalog.format('Server "%s" is not ready: %s. %s', s.srvname, n.reason, n.hint), ' ')
-			FROM unnest(t.servers, t.branch_states) b(server, state)
-			JOIN pg_catalog.pg_foreign_server s ON s.oid = b.server
-			JOIN braid_internal.xa_nodes() n ON n.server = b.server
-			WHERE b.state IN ('in doubt', 'unchecked') AND NOT n.ready)
-		END AS advice
-	FROM (SELECT * FROM known UNION ALL SELECT * FROM unchecked) t;
-REVOKE ALL ON braid.transactions FROM PUBLIC;
-GRANT SELECT ON braid.transactions TO pg_monitor, braid_operator;
-COMMENT ON VIEW braid.transactions IS
-'Global transactions of this database that are not finished on all their servers: active (not decided yet), committing, in doubt (committed here; a server could not be told yet) or unchecked (committed here before the last restart; a server could not be asked since then)';
 
 CREATE FUNCTION braid.xa_recover(timeout interval DEFAULT '10 seconds',
 	OUT gid text, OUT server name, OUT prepared timestamptz, OUT state text, OUT error text)

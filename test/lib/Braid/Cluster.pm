@@ -13,6 +13,7 @@ use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
 use IPC::Run;
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -183,20 +184,47 @@ sub kill_process
 	return;
 }
 
-# SIGKILL to the postmaster, whose processes notice and end. Returns when the
-# postmaster's entry in the process table has gone, as a start would take it for
-# alive until then.
+# Has the process ended? It may stand in the process table until it is collected.
+sub has_ended
+{
+	my ($pid) = @_;
+	return 1 if kill(0, $pid) == 0;
+	open my $fh, '<', "/proc/$pid/stat" or return 0;
+	my $stat = <$fh> // '';
+	return $stat =~ /^\d+ \(.*\) Z/ ? 1 : 0;
+}
+
+# SIGKILL to the postmaster, whose processes notice and end. Returns when all
+# have. A start would take a postmaster that nobody has collected yet for alive
+# (and some systems take seconds for that): its lock files get to name a process
+# that does not exist; the rest, by which shared memory is known, stays.
 sub kill_node
 {
 	my ($self, $name) = @_;
-	my $pid = $self->node($name)->{_pid};
-	$self->node($name)->kill9;
-	for (1 .. 600)
+	my $node = $self->node($name);
+	my $pid = $node->{_pid};
+	my @pids = ($pid, split ' ', `ps -o pid= --ppid $pid`);
+	$node->kill9;
+	for (1 .. 6000)
 	{
-		return if kill(0, $pid) == 0;
-		select undef, undef, undef, 0.05;
+		last if !grep { !has_ended($_) } @pids;
+		select undef, undef, undef, 0.005;
 	}
-	die "postmaster $pid of node $name does not end";
+	die "processes of node $name do not end" if grep { !has_ended($_) } @pids;
+	return if kill(0, $pid) == 0;
+
+	my $gone = fork // die $!;
+	POSIX::_exit(0) if $gone == 0;
+	waitpid $gone, 0;
+	for my $file ($node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock')
+	{
+		my $text = PostgreSQL::Test::Utils::slurp_file($file);
+		$text =~ s/^\d+/$gone/;
+		open my $fh, '>', $file or die "$file: $!";
+		print $fh $text;
+		close $fh;
+	}
+	return;
 }
 
 # Starts a node that was killed. Its old processes may need a moment to let go
