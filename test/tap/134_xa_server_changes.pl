@@ -33,7 +33,8 @@ sub is_finished
 {
 	my ($what) = @_;
 	$cluster->wait_ready('hub', 2);
-	ok($cluster->wait_for('hub', 'SELECT count(*) = 0 FROM braid.transactions'), "$what: it is finished");
+	ok($cluster->wait_for('hub', 'SELECT count(*) = 0 FROM braid.transactions'), "$what: it is finished")
+	  or diag($cluster->sql('hub', 'SELECT * FROM braid.transactions'));
 	is($cluster->sql($_, 'SELECT v FROM t WHERE id = 1'), $value, "$what: on $_") for 'a', 'b';
 	return;
 }
@@ -91,6 +92,10 @@ for my $known ('in doubt', 'unchecked')
 	ok($cluster->wait_for('hub', q{SELECT ready FROM braid.participants WHERE server = 'b'}), 'with nothing in doubt an address can be changed');
 	(undef, undef, $err) = $cluster->try_sql('hub', "SELECT braid.accept_node('nonsense')");
 	like($err, qr/server "nonsense" does not take part/, 'no such server');
+
+	ok($cluster->wait_for('hub', "SELECT count(*) = 1 FROM braid.transactions WHERE gid = '$gid' AND state ~ 'heuristic'"), 'that it was finished by hand is found out')
+	  or diag($cluster->sql('hub', 'SELECT * FROM braid.transactions'));
+	$cluster->sql('hub', "SELECT braid.xa_forget('$gid')");
 	is_finished('after that');
 }
 
@@ -109,7 +114,8 @@ sub promote_participant
 	my @reported = $cluster->stop_journal($load);
 	$cluster->wait_ready('hub', 2);
 	ok($cluster->wait_for($_, 'SELECT count(*) = 0 FROM pg_prepared_xacts'), "$what: nothing is left prepared on $_") for $standby, $name eq 'a' ? 'b' : 'a2';
-	ok($cluster->wait_for('hub', 'SELECT count(*) = 0 FROM braid.transactions'), "$what: nothing is left in doubt");
+	ok($cluster->wait_for('hub', 'SELECT count(*) = 0 FROM braid.transactions'), "$what: nothing is left in doubt")
+	  or diag($cluster->sql('hub', 'SELECT * FROM braid.transactions'));
 	is($cluster->sql('hub', $torn), '0', "$what: each transaction is on all nodes or on none");
 	my %committed = map { $_ => 1 } split /\n/, $cluster->sql('hub', 'SELECT key FROM journal');
 	is(scalar(grep { !$committed{$_} } @reported), 0, "$what: none that was reported committed is lost");
