@@ -20,6 +20,7 @@ SQL_PARTS = src/common/common.sql \
 	src/xa/operator.sql \
 	src/xa/statistics.sql \
 	src/xa/execute.sql \
+	src/xa/restore_point.sql \
 	src/xa/doctor.sql \
 	src/xa/failover.sql \
 	src/xa/deadlock.sql \

@@ -32,6 +32,7 @@ int braid_xa_finish_timeout = 10000;
 int braid_xa_recovery_interval = 10000;
 int braid_xa_resolver_connections = 8;
 int braid_xa_max_servers = 128;
+bool braid_xa_resolver = true;
 bool braid_xa_deadlock_detection = true;
 int braid_xa_resolver_kind = -1;
 
@@ -72,6 +73,11 @@ define_settings(void)
 		"Sets how many foreign servers of braid all databases together may have.",
 		"Writes to servers beyond this fail.", &braid_xa_max_servers, 128, 1, 10000, PGC_POSTMASTER,
 		0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"braid.xa_resolver", "Lets resolvers connect to foreign servers.",
+		"When off, no server can be written to, and nothing that is in doubt is finished: "
+		"for a restored server whose foreign servers' options still lead to the originals.",
+		&braid_xa_resolver, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"braid.xa_deadlock_detection",
 		"Finds deadlocks between global transactions over several servers.",

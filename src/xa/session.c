@@ -72,6 +72,7 @@ typedef enum JobKind
 	JOB_WAITS,	 /* list lock waits for the detector of deadlocks */
 	JOB_FINISH,	 /* commit a branch of a transaction under way */
 	JOB_RECOVER, /* commit or roll back what a sweep has found */
+	JOB_POINT,	 /* make a restore point */
 	JOB_FORGET	 /* the participant's row of an intervention */
 } JobKind;
 
@@ -81,6 +82,7 @@ typedef struct Job
 	JobKind kind;
 	BraidGid gid;	 /* FINISH, RECOVER, FORGET */
 	uint64 question; /* CHECKUP */
+	uint64 point;	 /* POINT: number of the request */
 	int slot;		 /* FINISH */
 	bool commit;	 /* RECOVER */
 	uint32 round;	 /* WAITS */
@@ -150,6 +152,9 @@ give_up_job(XaSession *s, Job *job, const char *reason)
 			braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, reason);
 			s->sweep_failed = true;
 			s->recovering--;
+			break;
+		case JOB_POINT:
+			braid_xa_node_point_done(s->serverid, job->point, InvalidXLogRecPtr, reason);
 			break;
 		case JOB_WAITS:
 			s->waits_pending = false;
@@ -577,6 +582,43 @@ end_sweep_query(XaSession *s, PGresult *r)
 	}
 }
 
+/* ---------------------------------------------------------------- restore points */
+
+/* Makes the restore point that is asked for, if there is one and nothing is under way. */
+static void
+tend_point(XaSession *s)
+{
+	XaConnection *c = control(s);
+	XaNodePoint point;
+	char *sql;
+
+	if (!s->ready || c->state != XA_CONNECTION_IDLE ||
+		!braid_xa_node_point_requested(s->serverid, s->point_request, &point))
+		return;
+	s->point_request = point.requested;
+	sql =
+		psprintf("SELECT braid_internal.create_restore_point(%s)", quote_literal_cstr(point.name));
+	c->job = make_job(JOB_POINT);
+	((Job *) c->job)->point = point.requested;
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	pfree(sql);
+}
+
+static void
+end_point(XaSession *s, Job *job, PGresult *r)
+{
+	uint32 high;
+	uint32 low;
+
+	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1 &&
+		sscanf(PQgetvalue(r, 0, 0), "%X/%X", &high, &low) == 2)
+		braid_xa_node_point_done(s->serverid, job->point, (uint64) high << 32 | low, NULL);
+	else
+		braid_xa_node_point_done(s->serverid, job->point, InvalidXLogRecPtr,
+								 one_line(PQresultErrorMessage(r)));
+}
+
 /* ---------------------------------------------------------------- lock waits */
 
 bool
@@ -834,6 +876,9 @@ process_result(XaSession *s, XaConnection *c)
 		case JOB_FORGET:
 			end_forget(s, job, r);
 			break;
+		case JOB_POINT:
+			end_point(s, job, r);
+			break;
 	}
 	PQclear(r);
 	pfree(job);
@@ -889,6 +934,12 @@ tend_control(XaSession *s, TimestampTz now)
 {
 	const char *error;
 
+	if (!braid_xa_resolver)
+	{
+		braid_xa_session_close(s, "\"braid.xa_resolver\" is off",
+							   "Set it to on when the server's options lead to the right place.");
+		return LONG_MAX;
+	}
 	if (control(s)->state != XA_CONNECTION_CLOSED)
 		return LONG_MAX;
 	if (s->retry_at > now)
@@ -942,6 +993,7 @@ braid_xa_session_tend(XaSession *s)
 	nap = Min(nap, tend_control(s, now));
 	nap = Min(nap, tend_sweep(s, now));
 	nap = Min(nap, tend_checkup(s));
+	tend_point(s);
 	if (s->waits_asked != 0 && control(s)->state == XA_CONNECTION_IDLE)
 		begin_waits(s);
 	dispatch(s, now);

@@ -40,7 +40,8 @@ typedef struct XaSession
 	TimestampTz sweep_clean_before;
 	int64 sweep_us;
 
-	uint32 waits_asked; /* round for which the lock waits are to be asked; 0: none */
+	uint64 point_request; /* restore point that was sent last */
+	uint32 waits_asked;	  /* round for which the lock waits are to be asked; 0: none */
 	int waits_min_age_ms;
 	bool waits_pending; /* were asked, and not answered yet */
 

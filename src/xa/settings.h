@@ -10,6 +10,7 @@ extern int braid_xa_finish_timeout;	   /* ms */
 extern int braid_xa_recovery_interval; /* ms */
 extern int braid_xa_resolver_connections;
 extern int braid_xa_max_servers;
+extern bool braid_xa_resolver;
 extern bool braid_xa_deadlock_detection;
 
 /* Kind of the resolver among the background workers; see common/worker.h. */

@@ -2,7 +2,7 @@
 -- ---------------------------------------------------------------- xa
 
 -- The role as which resolvers connect. It owns nothing and may do nothing but
--- finish prepared transactions that carry a gid of braid.
+-- finish prepared transactions that carry a gid of braid, and make restore points.
 DO $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'braid_resolver') THEN
