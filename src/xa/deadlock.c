@@ -56,6 +56,7 @@
 #include "xa/lock_graph.h"
 #include "xa/session.h"
 #include "xa/settings.h"
+#include "xa/statistics.h"
 #include "xa/transaction.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_xa_lock_waits);
@@ -491,11 +492,13 @@ cancel_victim(List *cycle, int victim)
 	const XaOrigin *ours = &graph->nodes[victim].ours;
 
 	BRAID_FAILPOINT("xa-deadlock-cancel");
-	if (braid_xa_origin_cancel(ours, detail))
-		ereport(LOG, (errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
-					  errmsg("deadlock over several servers detected: process %d is canceled",
-							 ours->pid),
-					  errdetail_log("%s", detail)));
+	if (!braid_xa_origin_cancel(ours, detail))
+		return;
+	braid_xa_stat_count(XA_STAT_DEADLOCKS);
+	ereport(LOG,
+			(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+			 errmsg("deadlock over several servers detected: process %d is canceled", ours->pid),
+			 errdetail_log("%s", detail)));
 }
 
 /*

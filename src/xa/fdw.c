@@ -39,6 +39,7 @@
 #include "xa/origin.h"
 #include "xa/server.h"
 #include "xa/tag.h"
+#include "xa/unfinished.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_fdw_handler);
 PG_FUNCTION_INFO_V1(braid_sql_fdw_validator);
@@ -90,6 +91,35 @@ scan_locks_rows(ForeignScanState *node)
 	return false;
 }
 
+static XaBranch *
+note_write(Oid serverid, Oid userid)
+{
+	braid_xa_unfinished_await(serverid);
+	return braid_xa_branch_note_write(serverid, userid);
+}
+
+/* With use_remote_estimate, planning takes the remote snapshot. */
+static void
+estimate_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	braid_xa_unfinished_await(rel->serverid);
+	original->GetForeignRelSize(root, rel, relid);
+}
+
+static bool
+analyze_table(Relation rel, AcquireSampleRowsFunc *func, BlockNumber *pages)
+{
+	braid_xa_unfinished_await(server_of(rel));
+	return original->AnalyzeForeignTable(rel, func, pages);
+}
+
+static List *
+import_schema(ImportForeignSchemaStmt *stmt, Oid serverid)
+{
+	braid_xa_unfinished_await(serverid);
+	return original->ImportForeignSchema(stmt, serverid);
+}
+
 /*
  * fdw_private with a tag in the remote statement, which names the current
  * transaction and, unless gid is NULL, enlists a branch; unchanged if there is
@@ -125,8 +155,9 @@ begin_scan(ForeignScanState *node, int eflags)
 		original->BeginForeignScan(node, eflags);
 		return;
 	}
+	braid_xa_unfinished_await(plan->fs_server);
 	if (scan_locks_rows(node))
-		branch = braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
+		branch = note_write(plan->fs_server, braid_compat_scan_user(node));
 	if (branch)
 	{
 		braid_xa_coordinator_introduce(branch, false);
@@ -233,7 +264,7 @@ begin_direct_modify(ForeignScanState *node, int eflags)
 		return;
 	}
 	check_execute_privilege(node->resultRelInfo->ri_RelationDesc, braid_compat_scan_user(node));
-	branch = braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
+	branch = note_write(plan->fs_server, braid_compat_scan_user(node));
 	copy = makeNode(ForeignScan);
 	memcpy(copy, plan, sizeof(ForeignScan));
 	copy->fdw_private = tag_write(plan->fdw_private, branch, &enlists);
@@ -275,7 +306,7 @@ begin_modify(ModifyTableState *mtstate, ResultRelInfo *rri, List *fdw_private, i
 		bool enlists;
 
 		check_execute_privilege(rri->ri_RelationDesc, userid);
-		branch = braid_xa_branch_note_write(server_of(rri->ri_RelationDesc), userid);
+		branch = note_write(server_of(rri->ri_RelationDesc), userid);
 		fdw_private = tag_write(fdw_private, branch, &enlists);
 		if (enlists)
 			add_pending_tag(rri, branch);
@@ -349,8 +380,8 @@ forget_aborted_tags(SubXactEvent event)
 static void
 begin_insert(ModifyTableState *mtstate, ResultRelInfo *rri)
 {
-	XaBranch *branch = braid_xa_branch_note_write(server_of(rri->ri_RelationDesc),
-												  braid_compat_modify_user(mtstate->ps.state, rri));
+	XaBranch *branch = note_write(server_of(rri->ri_RelationDesc),
+								  braid_compat_modify_user(mtstate->ps.state, rri));
 
 	braid_xa_coordinator_introduce(branch, true);
 	original->BeginForeignInsert(mtstate, rri);
@@ -363,8 +394,7 @@ truncate_tables(List *rels, DropBehavior behavior, bool restart_seqs)
 	ListCell *lc;
 
 	foreach (lc, rels)
-		braid_xa_coordinator_introduce(
-			braid_xa_branch_note_write(server_of(lfirst(lc)), GetUserId()), true);
+		braid_xa_coordinator_introduce(note_write(server_of(lfirst(lc)), GetUserId()), true);
 	original->ExecForeignTruncate(rels, behavior, restart_seqs);
 	move_in_front();
 }
@@ -396,6 +426,9 @@ braid_sql_fdw_handler(PG_FUNCTION_ARGS)
 	if (!original)
 		original = original_routine();
 	memcpy(routine, original, sizeof(FdwRoutine));
+	routine->GetForeignRelSize = estimate_size;
+	routine->AnalyzeForeignTable = analyze_table;
+	routine->ImportForeignSchema = import_schema;
 	routine->BeginForeignScan = begin_scan;
 	routine->BeginDirectModify = begin_direct_modify;
 	routine->IterateDirectModify = iterate_direct_modify;

@@ -28,6 +28,7 @@
 #include "xa/xa.h"
 
 int braid_xa_ready_timeout = 5000;
+bool braid_xa_commit_wait = true;
 int braid_xa_finish_timeout = 10000;
 int braid_xa_recovery_interval = 10000;
 int braid_xa_resolver_connections = 8;
@@ -49,6 +50,12 @@ define_settings(void)
 		"Sets how long a write waits for its server to be ready for two-phase commit.",
 		"0 fails at once if the server is not ready now.", &braid_xa_ready_timeout, 5000, 0,
 		INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"braid.xa_commit_wait",
+		"Sets whether COMMIT waits until a committed transaction is visible on all servers.",
+		"Without, COMMIT returns when the transaction is durably committed.  The session itself "
+		"sees its changes all the same: its next statement on such a server waits.",
+		&braid_xa_commit_wait, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"braid.xa_finish_timeout",
 		"Sets how long COMMIT waits until a committed transaction is visible on all servers.",

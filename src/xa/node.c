@@ -356,6 +356,15 @@ braid_xa_node_request_sweep(Oid dbid, Oid serverid)
 }
 
 bool
+braid_xa_node_is_clean(Oid serverid, TimestampTz since)
+{
+	XaNode node;
+
+	(void) is_ready(serverid, &node);
+	return node.clean && node.clean_before >= since;
+}
+
+bool
 braid_xa_node_wait_sweep(Oid serverid, uint64 request, int timeout_ms)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);

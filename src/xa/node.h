@@ -103,6 +103,9 @@ extern void braid_xa_node_wait_ready(Oid serverid);
 /* Asks for a sweep of the server soon; returns the request's number. */
 extern uint64 braid_xa_node_request_sweep(Oid dbid, Oid serverid);
 
+/* Was the server swept completely since then? */
+extern bool braid_xa_node_is_clean(Oid serverid, TimestampTz since);
+
 /* Waits for that sweep; false on time-out or if the server is not ready. */
 extern bool braid_xa_node_wait_sweep(Oid serverid, uint64 request, int timeout_ms);
 

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
@@ -43,6 +44,7 @@
 #include "xa/transaction.h"
 
 #define MAX_NAP_MS 1000
+#define QUEUE_BATCH 256			/* transactions handed over by one flush */
 #define ROTATION_LIMIT_MS 30000 /* how long a rotation waits for sweeps */
 #define ROTATION_RETRY_MS 200	/* pause when a table is in use */
 
@@ -220,30 +222,51 @@ warn_of_lost_adoptions(void)
 
 /* ---------------------------------------------------------------- queue */
 
+/* Hands the branches of a transaction to their sessions. */
+static void
+spread(int slot)
+{
+	XaTransaction *t = braid_xa_transaction_slot(slot);
+	int nbranches = t->nbranches;
+
+	/* When the last branch has ended, the slot is another's. */
+	for (int i = 0; i < nbranches; i++)
+	{
+		XaSession *s;
+
+		if (t->branches[i].state != XA_BRANCH_QUEUED)
+			continue;
+		s = find_session(t->branches[i].serverid);
+		if (s)
+			braid_xa_session_finish(s, slot, i);
+		else
+			braid_xa_transaction_branch_end(slot, i, "its server was dropped");
+	}
+}
+
+/* One flush makes the decisions of all that are queued durable. */
 static void
 take_queue(void)
 {
-	int slot;
+	int slots[QUEUE_BATCH];
+	int n;
 
-	while ((slot = braid_xa_transaction_dequeue(MyDatabaseId)) >= 0)
+	do
 	{
-		XaTransaction *t = braid_xa_transaction_slot(slot);
-		int nbranches = t->nbranches;
+		XLogRecPtr end = InvalidXLogRecPtr;
 
-		/* When the last branch has ended, the slot is another's. */
-		for (int i = 0; i < nbranches; i++)
+		for (n = 0; n < QUEUE_BATCH; n++)
 		{
-			XaSession *s;
-
-			if (t->branches[i].state != XA_BRANCH_QUEUED)
-				continue;
-			s = find_session(t->branches[i].serverid);
-			if (s)
-				braid_xa_session_finish(s, slot, i);
-			else
-				braid_xa_transaction_branch_end(slot, i, "its server was dropped");
+			slots[n] = braid_xa_transaction_dequeue(MyDatabaseId);
+			if (slots[n] < 0)
+				break;
+			end = Max(end, braid_xa_transaction_slot(slots[n])->commit_end);
 		}
-	}
+		if (n > 0)
+			XLogFlush(end);
+		for (int i = 0; i < n; i++)
+			spread(slots[i]);
+	} while (n == QUEUE_BATCH);
 }
 
 /* ---------------------------------------------------------------- rotation */

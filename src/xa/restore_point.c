@@ -23,6 +23,10 @@
  *	  rolled back here (its PREPARE can still arrive after 3): there is no
  *	  decision at the point either, and whoever restores rolls it back.
  *
+ *	  A point can be used when its log segment has been archived.  So segments are
+ *	  ended, after all points have been made: that writes the rest of a segment,
+ *	  and nobody should wait for it.
+ *
  *	  The locks are let go before the function returns.  While they are held,
  *	  COMMITs with two phases wait.  Ours may wait for a transaction whose
  *	  PREPARE waits for a lock that one of those holds: the wait has a limit,
@@ -55,6 +59,7 @@
 
 PG_FUNCTION_INFO_V1(braid_sql_create_restore_point);
 PG_FUNCTION_INFO_V1(braid_sql_create_restore_point_here);
+PG_FUNCTION_INFO_V1(braid_sql_switch_wal);
 
 #define POLL_MS 5
 
@@ -64,12 +69,17 @@ braid_sql_create_restore_point_here(PG_FUNCTION_ARGS)
 {
 	Datum lsn = DirectFunctionCall1(pg_create_restore_point, PG_GETARG_DATUM(0));
 
-	/*
-	 * The record is not flushed yet, and would be archived when its segment is
-	 * full one day.  The switch does the first at once and the second soon.
-	 */
-	(void) RequestXLogSwitch(false);
+	/* That inserts the record and no more. */
+	XLogFlush(DatumGetLSN(lsn));
 	return lsn;
+}
+
+/* switch_wal() returns pg_lsn: where the segment ends */
+Datum
+braid_sql_switch_wal(PG_FUNCTION_ARGS)
+{
+	PreventCommandDuringRecovery("braid_internal.switch_wal()");
+	PG_RETURN_LSN(RequestXLogSwitch(false));
 }
 
 static int
@@ -290,5 +300,8 @@ braid_sql_create_restore_point(PG_FUNCTION_ARGS)
 	BRAID_FAILPOINT("xa-restore-point");
 	create_points(name, servers, deadline, (ReturnSetInfo *) fcinfo->resultinfo);
 	braid_xa_decision_unblock();
+
+	/* The segment takes a while to fill up: the servers do it meanwhile (session.c). */
+	(void) RequestXLogSwitch(false);
 	return (Datum) 0;
 }

@@ -4,10 +4,18 @@
 CREATE FUNCTION braid_internal.create_restore_point(name text) RETURNS pg_lsn
 AS 'MODULE_PATHNAME', 'braid_sql_create_restore_point_here' LANGUAGE C VOLATILE STRICT;
 REVOKE ALL ON FUNCTION braid_internal.create_restore_point(text) FROM PUBLIC;
--- It writes a name into the log, flushes it and begins a new segment, and nothing else.
+-- It writes a name into the log and flushes it, and nothing else.
 GRANT EXECUTE ON FUNCTION braid_internal.create_restore_point(text) TO braid_resolver;
 COMMENT ON FUNCTION braid_internal.create_restore_point(text) IS
-'Participants: makes a restore point on this server alone, as pg_create_restore_point() does, flushes it and lets its log segment be archived; returns its position; 55000, 22023.';
+'Participants: makes a restore point on this server alone, as pg_create_restore_point() does, and flushes it; returns its position; 55000, 22023.';
+
+CREATE FUNCTION braid_internal.switch_wal() RETURNS pg_lsn
+AS 'MODULE_PATHNAME', 'braid_sql_switch_wal' LANGUAGE C VOLATILE STRICT;
+REVOKE ALL ON FUNCTION braid_internal.switch_wal() FROM PUBLIC;
+-- It lets the log segment be archived now that would be some time.
+GRANT EXECUTE ON FUNCTION braid_internal.switch_wal() TO braid_resolver;
+COMMENT ON FUNCTION braid_internal.switch_wal() IS
+'Participants: ends the log segment with a restore point, as pg_switch_wal() does, so that it is archived; 25006 on a standby.';
 
 CREATE FUNCTION braid.create_restore_point(name text, timeout interval DEFAULT '10 seconds',
 	OUT server name, OUT lsn pg_lsn)

@@ -73,6 +73,7 @@ typedef enum JobKind
 	JOB_FINISH,	 /* commit a branch of a transaction under way */
 	JOB_RECOVER, /* commit or roll back what a sweep has found */
 	JOB_POINT,	 /* make a restore point */
+	JOB_SWITCH,	 /* let the segment with it be archived */
 	JOB_FORGET	 /* the participant's row of an intervention */
 } JobKind;
 
@@ -435,7 +436,7 @@ end_sweep_if_complete(XaSession *s)
 	braid_xa_node_sweep_done(s->serverid, s->sweep_requests,
 							 s->sweep_failed ? 0 : s->sweep_clean_before, s->sweep_us);
 	if (!s->sweep_failed)
-		braid_xa_transaction_server_clean(MyDatabaseId, s->serverid);
+		braid_xa_transaction_server_clean(MyDatabaseId, s->serverid, s->sweep_began);
 	s->next_sweep = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->sweep_delay_ms);
 	s->sweep_delay_ms = Min(s->sweep_delay_ms * 2, braid_xa_recovery_interval);
 }
@@ -606,14 +607,34 @@ tend_point(XaSession *s)
 }
 
 static void
-end_point(XaSession *s, Job *job, PGresult *r)
+begin_switch(XaSession *s, XaConnection *c)
+{
+	c->job = make_job(JOB_SWITCH);
+	if (!braid_xa_connection_send(c, "SELECT braid_internal.switch_wal()"))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+}
+
+/* Nobody waits for it, and the segment will be full one day. */
+static void
+end_switch(XaSession *s, PGresult *r)
+{
+	if (PQresultStatus(r) != PGRES_TUPLES_OK)
+		ereport(LOG, (errmsg("could not end the log segment of server \"%s\": %s", s->name,
+							 one_line(PQresultErrorMessage(r)))));
+}
+
+static void
+end_point(XaSession *s, XaConnection *c, Job *job, PGresult *r)
 {
 	uint32 high;
 	uint32 low;
 
 	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1 &&
 		sscanf(PQgetvalue(r, 0, 0), "%X/%X", &high, &low) == 2)
+	{
 		braid_xa_node_point_done(s->serverid, job->point, (uint64) high << 32 | low, NULL);
+		begin_switch(s, c);
+	}
 	else
 		braid_xa_node_point_done(s->serverid, job->point, InvalidXLogRecPtr,
 								 one_line(PQresultErrorMessage(r)));
@@ -877,7 +898,10 @@ process_result(XaSession *s, XaConnection *c)
 			end_forget(s, job, r);
 			break;
 		case JOB_POINT:
-			end_point(s, job, r);
+			end_point(s, c, job, r);
+			break;
+		case JOB_SWITCH:
+			end_switch(s, r);
 			break;
 	}
 	PQclear(r);

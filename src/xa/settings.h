@@ -5,7 +5,8 @@
 #ifndef BRAID_XA_SETTINGS_H
 #define BRAID_XA_SETTINGS_H
 
-extern int braid_xa_ready_timeout;	   /* ms */
+extern int braid_xa_ready_timeout; /* ms */
+extern bool braid_xa_commit_wait;
 extern int braid_xa_finish_timeout;	   /* ms */
 extern int braid_xa_recovery_interval; /* ms */
 extern int braid_xa_resolver_connections;

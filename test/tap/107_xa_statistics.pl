@@ -119,6 +119,27 @@ is(mine($outcomes), "$n|0|$n|0|0|0|0|0|0|0|0|0|$n", 'every transaction under loa
 is($phases->("string_agg(DISTINCT requests::text, ' ')"), $n, 'with each of its phases');
 is($cluster->sql('hub', "SELECT $branches FROM braid.stat_xa_branch"), "a $n $n 0 0 0 0 $n, b $n $n 0 0 0 0 $n", 'and its branches');
 
+# ---- a deadlock over two servers: each session goes on when both have written to one of them
+reset_statistics();
+my @deadlocked = map {
+	my ($mine, $first, $second) = @$_;
+	my $other = 3 - $mine;
+	$cluster->start_sql('hub', <<"SQL");
+BEGIN;
+UPDATE t_$first SET v = v + 1 WHERE id = 9;
+SELECT pg_advisory_lock($mine);
+DO \$\$ BEGIN
+	WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $other) LOOP PERFORM pg_sleep(0.01); END LOOP;
+END \$\$;
+UPDATE t_$second SET v = v + 1 WHERE id = 9;
+COMMIT;
+SQL
+} ([ 1, 'a', 'b' ], [ 2, 'b', 'a' ]);
+my @said = map { $cluster->finish_sql($_) } @deadlocked;
+is(scalar(grep { /deadlock detected/ } @said), 1, 'a deadlock has one victim');
+settle(1);
+is(mine('deadlocks, xact_begun, xact_commit_two_phase, xact_rollback'), '1|2|1|1', 'which is counted');
+
 # ---- names of waits, and waits that are cut short
 reset_statistics();
 for my $how ('time-out', 'cancel', 'terminate')
@@ -159,6 +180,20 @@ ok($cluster->wait_for('hub', "SELECT in_doubt = 0 AND recovery_commits = 1 FROM 
 is($cluster->sql('hub', "SELECT committed, recovery_commits FROM braid.stat_xa_branch WHERE server = 'b'"), '1|1', 'and its branch');
 is($phases->("string_agg(phase || ' ' || requests, ', ')"), 'enlist 1, prepare 1, local commit 1, wait 1, total 1, finish 0',
 	'what recovery has finished has no duration');
+
+# ---- a command whose connection is lost is sent again
+reset_statistics();
+$cluster->failpoint('a', 'xa-participant-finish', 'wait');
+my @both = map { $cluster->start_sql('hub', $both =~ s/id = 1/id = $_/gr) } 1, 2;
+$cluster->wait_for('a', "SELECT braid_internal.failpoint_waiting('xa-participant-finish') = 2");
+is($cluster->sql('a', q{SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name ~ '^braid resolver'
+	AND query ~ '^COMMIT PREPARED' AND state = 'active' AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')}), '1', 'one of two connections is terminated');
+ok($cluster->wait_for('hub', "SELECT failed_attempts = 1 FROM braid.stat_xa_branch WHERE server = 'a'"), 'which is noticed');
+$cluster->failpoint('a', 'xa-participant-finish', 'off');
+is(join('', map { $cluster->finish_sql($_) } @both), '', 'both transactions are finished');
+settle(2);
+is($cluster->sql('hub', "SELECT $branches FROM braid.stat_xa_branch"), 'a 2 2 0 0 1 1 2, b 2 2 0 0 0 0 2', 'one attempt has failed, and one was made again');
+is($cluster->sql('hub', "SELECT count(*) FROM braid.stat_xa_branch WHERE last_error ~ 'terminating connection|closed the connection'"), '1', 'with its error');
 
 # ---- the coordinator is killed: counting begins anew, with what recovery does
 sub kill_at

@@ -271,7 +271,7 @@ sub start_sql
 	my $file = $self->write_script($sql);
 	my $run = IPC::Run::start([ 'psql', '-XAtq', '-d', $self->node($name)->connstr('postgres'), '-f', $file ],
 		'>', "$file.out", '2>', "$file.err");
-	return { run => $run, error => "$file.err" };
+	return { run => $run, output => "$file.out", error => "$file.err" };
 }
 
 # Waits until it has ended; returns what psql said on its standard error.
