@@ -268,7 +268,7 @@ CREATE VIEW braid_internal.heuristic_transactions AS
 		pg_catalog.max(h.servers) IS NOT NULL AS servers_known,
 		pg_catalog.string_agg(pg_catalog.format('Branch %s on server "%s" was %s by %s%s.', h.branch, h.server_name,
 			CASE h.outcome WHEN 'commit' THEN 'committed' WHEN 'rollback' THEN 'rolled back' ELSE 'finished, which way is not known,' END,
-			coalesce(pg_catalog.format('role "%s"', h.decided_by), 'somebody who is not known'),
+			coalesce('role "' || h.decided_by || '"', 'somebody who is not known'),
 			pg_catalog.to_char(h.decided_at, '" at "YYYY-MM-DD HH24:MI:SS')), ' ' ORDER BY h.branch) AS story
 	FROM braid_internal.heuristics h WHERE NOT h.forgotten
 	GROUP BY h.gid;

@@ -114,7 +114,6 @@ braid_xa_session_create(Oid serverid, const char *name, const XaIdentity *identi
 	s->options = *options;
 	s->retry_ms = MIN_RETRY_MS;
 	s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
-	s->forgot_requests = UINT64_MAX;
 	dlist_init(&s->jobs);
 	return s;
 }
@@ -511,7 +510,7 @@ queue_forget(XaSession *s, const BraidGid *gid)
 	queue_job(s, job);
 }
 
-/* Looks at T for those in P, and judges those in H. */
+/* Looks at T for those in P, judges those in H, and drops what is to be forgotten. */
 static void
 consult_decisions(XaSession *s, PGresult *p, int n, Job **found, const int *rows)
 {
@@ -546,15 +545,8 @@ settle(XaSession *s, PGresult *p)
 	nfound = sift(s, p, found, rows);
 	if (nfound > 0)
 		BRAID_FAILPOINT("xa-sweep");
-	if (nfound > 0 || s->consult_again || s->sweep_requests != s->forgot_requests)
-	{
-		consult_decisions(s, p, nfound, found, rows);
-		MemoryContextSwitchTo(caller);
-		s->forgot_requests = s->sweep_requests;
-
-		/* A row that the participant is told to forget now is gone then. */
-		s->consult_again = nfound > 0;
-	}
+	consult_decisions(s, p, nfound, found, rows);
+	MemoryContextSwitchTo(caller);
 	for (int i = 0; i < nfound; i++)
 	{
 		if (found[i]->asking)
@@ -803,6 +795,8 @@ end_finish(XaSession *s, XaConnection *c, Job *job, PGresult *r)
 	count_outcome(s, c, job, error);
 	if (!error)
 		braid_xa_trace_branch_committed(&job->gid, s->name);
+	if (verdict == XA_VERDICT_CONTRADICTS || verdict == XA_VERDICT_UNKNOWN)
+		braid_xa_transaction_by_hand(job->slot);
 	braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 									error ? psprintf("server \"%s\": %s", s->name, error) : NULL);
 	BRAID_FAILPOINT("xa-branch-finished");

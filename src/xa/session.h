@@ -32,10 +32,8 @@ typedef struct XaSession
 	/* The sweep under way, see session.c. */
 	bool sweeping;
 	bool sweep_failed;
-	int recovering;			/* its commands that have not ended */
-	uint64 sweep_requests;	/* that it answers */
-	uint64 forgot_requests; /* those of the last one that looked what to forget */
-	bool consult_again;		/* the next one is to look, too */
+	int recovering;		   /* its commands that have not ended */
+	uint64 sweep_requests; /* that it answers */
 	TimestampTz sweep_began;
 	TimestampTz sweep_clean_before;
 	int64 sweep_us;

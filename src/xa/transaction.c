@@ -266,15 +266,19 @@ interruption(TimestampTz deadline)
 	return NULL;
 }
 
-/* Detaches the backend; true if all branches are done. */
+/*
+ * Detaches the backend; true if all branches are done.  by_hand: one was
+ * finished by hand the other way.
+ */
 static bool
-stop_waiting(XaTransaction *t, char *error, Size error_size)
+stop_waiting(XaTransaction *t, bool *by_hand, char *error, Size error_size)
 {
 	bool complete = true;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < t->nbranches; i++)
 		complete &= t->branches[i].state == XA_BRANCH_DONE;
+	*by_hand = t->by_hand;
 	strlcpy(error, t->last_error, error_size);
 	t->waiter = NULL;
 	if (t->state == XA_FINISHED)
@@ -293,6 +297,15 @@ warn_unfinished(const char *gid, const char *why)
 					  errhint("See braid.transactions.")));
 }
 
+static void
+warn_by_hand(const char *gid, const char *why)
+{
+	ereport(WARNING, (errcode(ERRCODE_WARNING),
+					  errmsg("transaction \"%s\" is committed, but not on all servers", gid),
+					  errdetail("Somebody has decided otherwise by hand: %s.", why),
+					  errhint("See braid.transactions.")));
+}
+
 bool
 braid_xa_transaction_wait(int slot)
 {
@@ -300,6 +313,7 @@ braid_xa_transaction_wait(int slot)
 	TimestampTz deadline =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), braid_xa_finish_timeout);
 	const char *why = NULL;
+	bool by_hand;
 	char error[sizeof(t->last_error)];
 	char gid[BRAID_GID_LEN];
 	bool complete;
@@ -332,8 +346,10 @@ braid_xa_transaction_wait(int slot)
 
 	/* Whoever set the latch for another reason finds it set. */
 	SetLatch(MyLatch);
-	complete = stop_waiting(t, error, sizeof(error));
-	if (!complete)
+	complete = stop_waiting(t, &by_hand, error, sizeof(error));
+	if (!complete && by_hand && !why)
+		warn_by_hand(gid, error);
+	else if (!complete)
 		warn_unfinished(gid, why ? why : error);
 	return complete;
 }
@@ -374,6 +390,14 @@ finish_if_complete(XaTransaction *t, bool *left)
 	else
 		t->state = *left ? XA_LEFT : XA_FREE;
 	return true;
+}
+
+void
+braid_xa_transaction_by_hand(int slot)
+{
+	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
+	pool->slots[slot].by_hand = true;
+	LWLockRelease(&pool->lock);
 }
 
 void

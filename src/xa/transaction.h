@@ -60,7 +60,8 @@ typedef struct XaTransaction
 	XLogRecPtr commit_end; /* up to here the log is flushed before a branch is committed */
 	TimestampTz left_at;   /* when the last branch was left to recovery */
 	int attempts;
-	int next; /* in its database's queue; -1: last */
+	bool by_hand; /* a branch was finished by hand, not as decided */
+	int next;	  /* in its database's queue; -1: last */
 	char last_error[128];
 	int nbranches;
 	XaBranchEntry branches[BRAID_XA_MAX_BRANCHES];
@@ -112,6 +113,9 @@ extern void braid_xa_transaction_requeue(Oid dbid);
 
 /* Notes the end of one branch; error is NULL for done, else it is left. */
 extern void braid_xa_transaction_branch_end(int slot, int branch, const char *error);
+
+/* A branch, whose end is noted next, was finished by hand, and not as decided. */
+extern void braid_xa_transaction_by_hand(int slot);
 
 /*
  * Is this branch's fate not recovery's business?  If so, *decided is when its
