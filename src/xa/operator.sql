@@ -177,7 +177,7 @@ COMMENT ON TABLE braid_internal.heuristics IS
 CREATE FUNCTION braid_internal.new_identity() RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-	UPDATE braid_internal.coordinator SET id = braid_internal.random_id();
+	UPDATE braid_internal.coordinator SET id = braid_internal.random_id(), system_identifier = NULL;
 	TRUNCATE braid_internal.decisions_0, braid_internal.decisions_1, braid_internal.heuristics;
 	-- its successor waits for our commit, and takes the new identity
 	SELECT pg_terminate_backend(pid) FROM pg_stat_activity
