@@ -22,7 +22,10 @@ SQL_PARTS = src/common/common.sql \
 	src/xa/operator.sql \
 	src/xa/statistics.sql \
 	src/xa/execute.sql \
+	src/xa/restore_point.sql \
 	src/xa/doctor.sql \
+	src/xa/failover.sql \
+	src/xa/deadlock.sql \
 	src/capture/capture.sql \
 	src/view/view.sql
 DATA_built = braid--$(BRAID_VERSION).sql

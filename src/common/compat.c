@@ -182,6 +182,26 @@ braid_compat_is_relation_owner(Oid relid, Oid roleid)
 #endif
 }
 
+LocalTransactionId
+braid_compat_lxid(PGPROC *proc)
+{
+#if PG_VERSION_NUM >= 170000
+	return proc->vxid.lxid;
+#else
+	return proc->lxid;
+#endif
+}
+
+char *
+braid_compat_instance_vxid(const LockInstanceData *instance)
+{
+#if PG_VERSION_NUM >= 170000
+	return psprintf("%d/%u", instance->vxid.procNumber, instance->vxid.localTransactionId);
+#else
+	return psprintf("%d/%u", instance->backend, instance->lxid);
+#endif
+}
+
 #if PG_VERSION_NUM >= 170000
 #define TUPLE_OF(buffer) (buffer)
 #else

@@ -12,6 +12,7 @@
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/array.h"
 
@@ -36,6 +37,12 @@ extern uint32 braid_compat_wait_event(const char *name);
 
 /* Does the current user own the object (of catalog class classid)? */
 extern bool braid_compat_owns(Oid classid, Oid objid);
+
+/* Number of the local transaction that the backend runs. */
+extern LocalTransactionId braid_compat_lxid(PGPROC *proc);
+
+/* The virtual transaction of a holder of a lock as pg_locks shows it. */
+extern char *braid_compat_instance_vxid(const LockInstanceData *instance);
 
 /* The old (new) row of a decoded change, NULL if there is none. */
 extern HeapTuple braid_compat_old_tuple(ReorderBufferChange *change);

@@ -9,7 +9,7 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
-#define MAX_AREAS 16
+#define MAX_AREAS 32
 
 static const BraidShmemArea *areas[MAX_AREAS];
 static int nareas = 0;

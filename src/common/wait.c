@@ -22,6 +22,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -35,7 +36,10 @@ static const char *const names[BRAID_NWAITS] = {
 	[BRAID_WAIT_COMMIT_FINISH] = "BraidCommitFinish",
 	[BRAID_WAIT_FAILPOINT] = "BraidFailpoint",
 	[BRAID_WAIT_LAUNCHER_MAIN] = "BraidLauncherMain",
+	[BRAID_WAIT_LOCK_WAITS] = "BraidLockWaits",
+	[BRAID_WAIT_OWN_COMMIT] = "BraidOwnCommit",
 	[BRAID_WAIT_RESOLVER_MAIN] = "BraidResolverMain",
+	[BRAID_WAIT_RESTORE_POINT] = "BraidRestorePoint",
 	[BRAID_WAIT_SERVER_CHECKUP] = "BraidServerCheckup",
 	[BRAID_WAIT_SERVER_READY] = "BraidServerReady",
 	[BRAID_WAIT_SERVER_SWEEP] = "BraidServerSweep",

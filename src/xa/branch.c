@@ -21,6 +21,7 @@
 
 #include "catalog/pg_type.h"
 #include "common/failpoint.h"
+#include "common/xact.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
@@ -30,8 +31,10 @@
 #include "utils/snapmgr.h"
 #include "xa/branch.h"
 #include "xa/node.h"
+#include "xa/origin.h"
 #include "xa/server.h"
 #include "xa/statistics.h"
+#include "xa/tag.h"
 #include "xa/transaction.h"
 
 /* In TopTransactionContext. */
@@ -119,7 +122,16 @@ braid_xa_branch_note_write(Oid serverid, Oid userid)
 	b->number = list_length(branches);
 	branches = lappend(branches, b);
 	MemoryContextSwitchTo(old);
+	(void) braid_xa_origin_open();
 	return b;
+}
+
+/* An error within braid_xa_branch_enlist() that somebody has caught. */
+static void
+stop_enlisting(SubXactEvent event)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		enlisting = false;
 }
 
 static EnlistMethod *
@@ -154,7 +166,7 @@ braid_xa_branch_may_tag(const XaBranch *branch)
 bool
 braid_xa_branch_is_enlisted(const XaBranch *branch)
 {
-	return branch->tagged && enlist_method(branch->serverid)->tags_arrive;
+	return branch->told || (branch->tagged && enlist_method(branch->serverid)->tags_arrive);
 }
 
 /* Prepares the enlisting statement; SPI must be connected. */
@@ -186,7 +198,7 @@ note_arrival(EnlistMethod *method, bool known_before)
 }
 
 void
-braid_xa_branch_enlist(const XaBranch *branch, const char *gid)
+braid_xa_branch_enlist(XaBranch *branch, const char *gid)
 {
 	EnlistMethod *method = enlist_method(branch->serverid);
 	Oid userid;
@@ -202,7 +214,7 @@ braid_xa_branch_enlist(const XaBranch *branch, const char *gid)
 	SPI_connect();
 	if (!method->plan)
 		prepare_plan(method);
-	args[0] = CStringGetTextDatum(gid);
+	args[0] = CStringGetTextDatum(braid_xa_tag_format(gid, braid_xa_origin_open()));
 	rc = SPI_execute_plan(method->plan, args, NULL, false, 0);
 	if (rc != SPI_OK_UPDATE_RETURNING || SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
@@ -212,6 +224,13 @@ braid_xa_branch_enlist(const XaBranch *branch, const char *gid)
 		note_arrival(method, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) != NULL);
 	SPI_finish();
 	PopActiveSnapshot();
+	branch->told = branch->named = true;
 	enlisting = false;
 	SetUserIdAndSecContext(userid, sec_context);
+}
+
+void
+braid_xa_branch_init(void)
+{
+	braid_xact_register_subxact(stop_enlisting);
 }

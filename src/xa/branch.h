@@ -14,6 +14,8 @@ typedef struct XaBranch
 	Oid userid;	 /* a local user with that mapping */
 	int number;	 /* in the order of first writes, from 0 */
 	bool tagged; /* a statement with its tag has been executed */
+	bool named;	 /* a statement with the name of the transaction was sent */
+	bool told;	 /* has been enlisted by a statement of its own */
 } XaBranch;
 
 /*
@@ -30,7 +32,7 @@ extern List *braid_xa_branches(void);
 extern void braid_xa_branches_forget(void);
 
 /* Makes the participant prepare the branch under this gid when it is committed. */
-extern void braid_xa_branch_enlist(const XaBranch *branch, const char *gid);
+extern void braid_xa_branch_enlist(XaBranch *branch, const char *gid);
 
 /*
  * May the branch be enlisted by tags in its statements?  Not once it has turned
@@ -39,12 +41,14 @@ extern void braid_xa_branch_enlist(const XaBranch *branch, const char *gid);
 extern bool braid_xa_branch_may_tag(const XaBranch *branch);
 
 /*
- * Is the branch enlisted by a tag, and have tags been seen to arrive on its
- * server?  If not it must be enlisted by a statement of its own.
+ * Is the branch enlisted by a statement of its own, or by a tag, and have tags
+ * been seen to arrive on its server?
  */
 extern bool braid_xa_branch_is_enlisted(const XaBranch *branch);
 
 /* Are we within braid_xa_branch_enlist()? */
 extern bool braid_xa_branch_enlisting(void);
+
+extern void braid_xa_branch_init(void);
 
 #endif /* BRAID_XA_BRANCH_H */

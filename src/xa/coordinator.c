@@ -15,6 +15,10 @@
  *		LAST   COMMIT		hand over to the resolver	recovery commits
  *		locks released		wait for the resolver		recovery commits
  *
+ *	  If nothing else was written here, the flush comes after the hand-over (see
+ *	  set_flush()); what was handed over and not flushed is presumed aborted, and
+ *	  no branch of it is committed yet.
+ *
  *	  An error before the commit record aborts the local transaction; whatever
  *	  was prepared by then, or is being prepared on a connection that
  *	  postgres_fdw has given up, is found and rolled back by a sweep.
@@ -30,14 +34,18 @@
 #include "common/xact.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "replication/syncrep.h"
+#include "utils/guc.h"
 #include "xa/branch.h"
 #include "xa/coordinator.h"
 #include "xa/decision.h"
 #include "xa/identity.h"
 #include "xa/node.h"
+#include "xa/settings.h"
 #include "xa/statistics.h"
 #include "xa/trace.h"
 #include "xa/transaction.h"
+#include "xa/unfinished.h"
 
 typedef enum CommitPhase
 {
@@ -64,6 +72,10 @@ static bool expect_two_phases = false;
 /* On the stack of error contexts while the only participant commits. */
 static ErrorContextCallback one_phase_context;
 static bool in_one_phase = false;
+
+/* From the commit to the wait: is there to be one, and see unfinished.h. */
+static bool waits;
+static uint64 recycled;
 
 /* Throws if there are too many, or if the identity is not known. */
 static void
@@ -163,12 +175,50 @@ end_one_phase(void)
 	in_one_phase = false;
 }
 
+void
+braid_xa_coordinator_introduce(const XaBranch *branch, bool all_branches)
+{
+	char gid[BRAID_GID_LEN];
+	ListCell *lc;
+
+	if (!branch || (!expect_two_phases && one_phase_suffices(braid_xa_branches())))
+		return;
+	foreach (lc, braid_xa_branches())
+	{
+		XaBranch *b = lfirst(lc);
+
+		if (b->named || (b == branch && !all_branches))
+			continue;
+		if (phase == PHASE_NONE)
+			register_transaction();
+		braid_xa_branch_enlist(b, branch_gid(b, gid));
+	}
+}
+
+/*
+ * The decision must be durable before a branch is committed, and before anybody
+ * is told.  Usually that means: before the local commit is visible.  But when
+ * nothing else was written here, nobody can see that commit, and the flush may
+ * come after the transaction was handed over: it overlaps the resolver's waking
+ * up, and many transactions share one.  Standbys are waited for in the usual way.
+ */
+static void
+set_flush(bool local_writes)
+{
+	if (local_writes || SyncRepStandbyNames[0] != '\0')
+		ForceSyncCommit();
+	else
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, ERROR, false);
+}
+
 /* Before postgres_fdw commits the remote transactions. */
 static void
 before_remote_commit(void)
 {
 	List *branches = braid_xa_branches();
 	Oid serverids[BRAID_XA_MAX_BRANCHES];
+	bool local_writes;
 	ListCell *lc;
 
 	if (branches == NIL)
@@ -184,7 +234,8 @@ before_remote_commit(void)
 	}
 
 	/* An xid that tagging has forced is not a local write; WAL is. */
-	expect_two_phases = list_length(branches) > 1 || XactLastRecEnd != InvalidXLogRecPtr;
+	local_writes = XactLastRecEnd != InvalidXLogRecPtr;
+	expect_two_phases = list_length(branches) > 1 || local_writes;
 	if (phase == PHASE_NONE)
 		register_transaction();
 	foreach (lc, branches)
@@ -199,7 +250,7 @@ before_remote_commit(void)
 	}
 	braid_xa_transaction_set_branches(slot, list_length(branches), serverids);
 	braid_xa_decision_insert(&transaction, list_length(branches), serverids);
-	ForceSyncCommit();
+	set_flush(local_writes);
 	BRAID_FAILPOINT("xa-before-prepare");
 	phase = PHASE_PREPARING;
 	braid_xa_trace_commit(&transaction, branches);
@@ -211,9 +262,18 @@ static void
 after_commit(void)
 {
 	braid_xa_stat_phase_ends(XA_PHASE_LOCAL_COMMIT);
+	BRAID_FAILPOINT_NOTHROW("xa-decided");
+#ifdef BRAID_FAILPOINTS
+
+	/* Whoever stops at the next point counts on the decision. */
+	if (braid_failpoint_any_armed())
+		XLogFlush(XactLastCommitEnd);
+#endif
 	BRAID_FAILPOINT_NOTHROW("xa-committed");
 	braid_xa_trace_decided(&transaction);
-	braid_xa_transaction_commit(slot);
+	waits = braid_xa_commit_wait || !braid_xa_unfinished_has_room();
+	recycled = braid_xa_transaction_recycled();
+	braid_xa_transaction_commit(slot, XactLastCommitEnd, waits);
 	phase = PHASE_COMMITTED;
 }
 
@@ -283,7 +343,10 @@ locks_released(bool is_commit)
 	if (phase != PHASE_COMMITTED)
 		return;
 	phase = PHASE_NONE;
-	braid_xa_transaction_wait(slot);
+	BRAID_FAILPOINT_NOTHROW("xa-handed-over");
+	XLogFlush(XactLastCommitEnd);
+	if (!waits || !braid_xa_transaction_wait(slot))
+		braid_xa_unfinished_remember(slot, &transaction, recycled);
 	braid_xa_stat_commit_ends(&transaction);
 }
 

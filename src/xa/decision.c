@@ -133,6 +133,21 @@ braid_xa_decision_insert(const BraidGid *gid, int nservers, const Oid *serverids
 	table_close(rel, NoLock);
 }
 
+void
+braid_xa_decision_block(void)
+{
+	/* It conflicts with itself too: one at a time. */
+	for (uint32 i = 0; i < 2; i++)
+		LockRelationOid(decision_table(i), ShareRowExclusiveLock);
+}
+
+void
+braid_xa_decision_unblock(void)
+{
+	for (uint32 i = 0; i < 2; i++)
+		UnlockRelationOid(decision_table(i), ShareRowExclusiveLock);
+}
+
 static void
 execute(const char *sql, int expected)
 {

@@ -11,7 +11,8 @@
 
 /*
  * Adds the current transaction's decision: it is taken when, and only if, this
- * transaction commits.  Holds a RowExclusiveLock on the table from here on.
+ * transaction commits.  Holds a RowExclusiveLock on the table from here on.  To be
+ * called before a branch is prepared: braid_xa_decision_block() relies on it.
  */
 extern void braid_xa_decision_insert(const BraidGid *gid, int nservers, const Oid *serverids);
 
@@ -20,6 +21,15 @@ extern void braid_xa_decision_insert(const BraidGid *gid, int nservers, const Oi
  * new snapshot sees it?  For the resolver, in a transaction.
  */
 extern void braid_xa_decision_look_up(int nasked, const BraidGid *asked, bool *committed);
+
+/*
+ * Waits until each transaction that has inserted a decision has ended, and keeps
+ * others from inserting theirs, until unblocked or the transaction ends.  As a
+ * decision is inserted before the first PREPARE, no transaction is then between
+ * that and its commit.  Both in the same resource owner.
+ */
+extern void braid_xa_decision_block(void);
+extern void braid_xa_decision_unblock(void);
 
 /* Drops all decisions and heuristic outcomes: for an identity that ends.  Needs SPI to be connected. */
 extern void braid_xa_decision_forget_all(void);

@@ -8,11 +8,12 @@
  *	  original.  Planning, execution, push-down and the connections are
  *	  postgres_fdw's, from the library that is installed.
  *
- *	  Where the remote statement is at hand, it gets the tag that enlists the
- *	  branch (tag.h): it is the first element of fdw_private, in copies of the
- *	  list and of the plan node, as plans are shared and cached.  A branch counts
- *	  as tagged once such a statement has been executed.  COPY, rows routed to
- *	  partitions and TRUNCATE make their statements out of sight.
+ *	  Where the remote statement is at hand, it gets the tag that names the
+ *	  transaction and enlists the branch (tag.h): it is the first element of
+ *	  fdw_private, in copies of the list and of the plan node, as plans are
+ *	  shared and cached.  A branch counts as tagged once such a statement has
+ *	  been executed.  COPY, rows routed to partitions and TRUNCATE make their
+ *	  statements out of sight.
  */
 #include "postgres.h"
 
@@ -35,8 +36,10 @@
 #include "xa/coordinator.h"
 #include "xa/fdw.h"
 #include "xa/gid.h"
+#include "xa/origin.h"
 #include "xa/server.h"
 #include "xa/tag.h"
+#include "xa/unfinished.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_fdw_handler);
 PG_FUNCTION_INFO_V1(braid_sql_fdw_validator);
@@ -88,16 +91,88 @@ scan_locks_rows(ForeignScanState *node)
 	return false;
 }
 
+static XaBranch *
+note_write(Oid serverid, Oid userid)
+{
+	braid_xa_unfinished_await(serverid);
+	return braid_xa_branch_note_write(serverid, userid);
+}
+
+/* With use_remote_estimate, planning takes the remote snapshot. */
+static void
+estimate_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	braid_xa_unfinished_await(rel->serverid);
+	original->GetForeignRelSize(root, rel, relid);
+}
+
+static bool
+analyze_table(Relation rel, AcquireSampleRowsFunc *func, BlockNumber *pages)
+{
+	braid_xa_unfinished_await(server_of(rel));
+	return original->AnalyzeForeignTable(rel, func, pages);
+}
+
+static List *
+import_schema(ImportForeignSchemaStmt *stmt, Oid serverid)
+{
+	braid_xa_unfinished_await(serverid);
+	return original->ImportForeignSchema(stmt, serverid);
+}
+
+/*
+ * fdw_private with a tag in the remote statement, which names the current
+ * transaction and, unless gid is NULL, enlists a branch; unchanged if there is
+ * no statement where it is expected.
+ */
+static List *
+tag_statement(List *fdw_private, const char *gid)
+{
+	List *tagged;
+	char *text;
+
+	if (fdw_private == NIL || !IsA(linitial(fdw_private), String))
+		return fdw_private;
+	text = braid_xa_tag_format(gid, braid_xa_origin_own());
+	tagged = list_copy(fdw_private);
+	linitial(tagged) = makeString(braid_xa_tag_append(strVal(linitial(fdw_private)), text));
+	return tagged;
+}
+
+/*
+ * Begins a scan.  Of a transaction that writes, all statements carry its name:
+ * a mere reader, too, can be in somebody's way.
+ */
 static void
 begin_scan(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	ForeignScan *copy;
+	XaBranch *branch = NULL;
 
-	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY) && scan_locks_rows(node))
-		(void) braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+	{
+		original->BeginForeignScan(node, eflags);
+		return;
+	}
+	braid_xa_unfinished_await(plan->fs_server);
+	if (scan_locks_rows(node))
+		branch = note_write(plan->fs_server, braid_compat_scan_user(node));
+	if (branch)
+	{
+		braid_xa_coordinator_introduce(branch, false);
+		branch->named = braid_xa_branch_may_tag(branch);
+	}
+	if (braid_xa_origin_own() && !braid_xa_branch_enlisting())
+	{
+		copy = makeNode(ForeignScan);
+		memcpy(copy, plan, sizeof(ForeignScan));
+		copy->fdw_private = tag_statement(plan->fdw_private, NULL);
+		node->ss.ps.plan = (Plan *) copy;
+	}
 	original->BeginForeignScan(node, eflags);
-	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
-		move_in_front();
+	node->ss.ps.plan = (Plan *) plan;
+	move_in_front();
 }
 
 /*
@@ -114,20 +189,25 @@ check_execute_privilege(Relation rel, Oid userid)
 }
 
 /*
- * fdw_private with the tag of the branch in the remote statement; unchanged if
- * the branch is not to be tagged.
+ * fdw_private of a statement that writes, with the tag of the branch; *enlists
+ * says whether that has the gid.
  */
 static List *
-tag_statement(List *fdw_private, const XaBranch *branch)
+tag_write(List *fdw_private, XaBranch *branch, bool *enlists)
 {
 	char gid[BRAID_GID_LEN];
 	List *tagged;
 
-	if (!branch || fdw_private == NIL || !IsA(linitial(fdw_private), String) ||
-		!braid_xa_coordinator_tag(branch, gid))
+	*enlists = false;
+	if (!branch)
 		return fdw_private;
-	tagged = list_copy(fdw_private);
-	linitial(tagged) = makeString(braid_xa_tag_append(strVal(linitial(fdw_private)), gid));
+	braid_xa_coordinator_introduce(branch, false);
+	*enlists = braid_xa_coordinator_tag(branch, gid);
+	tagged = tag_statement(fdw_private, *enlists ? gid : NULL);
+	if (tagged == fdw_private)
+		*enlists = false;
+	else
+		branch->named = braid_xa_branch_may_tag(branch);
 	return tagged;
 }
 
@@ -176,6 +256,7 @@ begin_direct_modify(ForeignScanState *node, int eflags)
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	ForeignScan *copy;
 	XaBranch *branch;
+	bool enlists;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 	{
@@ -183,11 +264,11 @@ begin_direct_modify(ForeignScanState *node, int eflags)
 		return;
 	}
 	check_execute_privilege(node->resultRelInfo->ri_RelationDesc, braid_compat_scan_user(node));
-	branch = braid_xa_branch_note_write(plan->fs_server, braid_compat_scan_user(node));
+	branch = note_write(plan->fs_server, braid_compat_scan_user(node));
 	copy = makeNode(ForeignScan);
 	memcpy(copy, plan, sizeof(ForeignScan));
-	copy->fdw_private = tag_statement(plan->fdw_private, branch);
-	if (copy->fdw_private != plan->fdw_private)
+	copy->fdw_private = tag_write(plan->fdw_private, branch, &enlists);
+	if (enlists)
 		add_pending_tag(node, branch);
 	node->ss.ps.plan = (Plan *) copy;
 	original->BeginDirectModify(node, eflags);
@@ -222,15 +303,13 @@ begin_modify(ModifyTableState *mtstate, ResultRelInfo *rri, List *fdw_private, i
 	{
 		Oid userid = braid_compat_modify_user(mtstate->ps.state, rri);
 		XaBranch *branch;
-		List *tagged;
+		bool enlists;
 
 		check_execute_privilege(rri->ri_RelationDesc, userid);
-		branch = braid_xa_branch_note_write(server_of(rri->ri_RelationDesc), userid);
-		tagged = tag_statement(fdw_private, branch);
-
-		if (tagged != fdw_private)
+		branch = note_write(server_of(rri->ri_RelationDesc), userid);
+		fdw_private = tag_write(fdw_private, branch, &enlists);
+		if (enlists)
 			add_pending_tag(rri, branch);
-		fdw_private = tagged;
 	}
 	original->BeginForeignModify(mtstate, rri, fdw_private, subplan_index, eflags);
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
@@ -301,8 +380,10 @@ forget_aborted_tags(SubXactEvent event)
 static void
 begin_insert(ModifyTableState *mtstate, ResultRelInfo *rri)
 {
-	(void) braid_xa_branch_note_write(server_of(rri->ri_RelationDesc),
-									  braid_compat_modify_user(mtstate->ps.state, rri));
+	XaBranch *branch = note_write(server_of(rri->ri_RelationDesc),
+								  braid_compat_modify_user(mtstate->ps.state, rri));
+
+	braid_xa_coordinator_introduce(branch, true);
 	original->BeginForeignInsert(mtstate, rri);
 	move_in_front();
 }
@@ -313,7 +394,7 @@ truncate_tables(List *rels, DropBehavior behavior, bool restart_seqs)
 	ListCell *lc;
 
 	foreach (lc, rels)
-		(void) braid_xa_branch_note_write(server_of(lfirst(lc)), GetUserId());
+		braid_xa_coordinator_introduce(note_write(server_of(lfirst(lc)), GetUserId()), true);
 	original->ExecForeignTruncate(rels, behavior, restart_seqs);
 	move_in_front();
 }
@@ -345,6 +426,9 @@ braid_sql_fdw_handler(PG_FUNCTION_ARGS)
 	if (!original)
 		original = original_routine();
 	memcpy(routine, original, sizeof(FdwRoutine));
+	routine->GetForeignRelSize = estimate_size;
+	routine->AnalyzeForeignTable = analyze_table;
+	routine->ImportForeignSchema = import_schema;
 	routine->BeginForeignScan = begin_scan;
 	routine->BeginDirectModify = begin_direct_modify;
 	routine->IterateDirectModify = iterate_direct_modify;

@@ -8,13 +8,17 @@
 
 #include "common/worker.h"
 #include "utils/guc.h"
+#include "xa/branch.h"
 #include "xa/checkup.h"
 #include "xa/coordinator.h"
 #include "xa/ddl.h"
+#include "xa/deadlock.h"
 #include "xa/doubt.h"
 #include "xa/fdw.h"
 #include "xa/identity.h"
+#include "xa/lock_waits.h"
 #include "xa/node.h"
+#include "xa/origin.h"
 #include "xa/participant.h"
 #include "xa/resolver.h"
 #include "xa/settings.h"
@@ -24,10 +28,13 @@
 #include "xa/xa.h"
 
 int braid_xa_ready_timeout = 5000;
+bool braid_xa_commit_wait = true;
 int braid_xa_finish_timeout = 10000;
 int braid_xa_recovery_interval = 10000;
 int braid_xa_resolver_connections = 8;
 int braid_xa_max_servers = 128;
+bool braid_xa_resolver = true;
+bool braid_xa_deadlock_detection = true;
 int braid_xa_resolver_kind = -1;
 
 static char *protocol = NULL;
@@ -43,6 +50,12 @@ define_settings(void)
 		"Sets how long a write waits for its server to be ready for two-phase commit.",
 		"0 fails at once if the server is not ready now.", &braid_xa_ready_timeout, 5000, 0,
 		INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"braid.xa_commit_wait",
+		"Sets whether COMMIT waits until a committed transaction is visible on all servers.",
+		"Without, COMMIT returns when the transaction is durably committed.  The session itself "
+		"sees its changes all the same: its next statement on such a server waits.",
+		&braid_xa_commit_wait, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"braid.xa_finish_timeout",
 		"Sets how long COMMIT waits until a committed transaction is visible on all servers.",
@@ -67,6 +80,17 @@ define_settings(void)
 		"Sets how many foreign servers of braid all databases together may have.",
 		"Writes to servers beyond this fail.", &braid_xa_max_servers, 128, 1, 10000, PGC_POSTMASTER,
 		0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"braid.xa_resolver", "Lets resolvers connect to foreign servers.",
+		"When off, no server can be written to, and nothing that is in doubt is finished: "
+		"for a restored server whose foreign servers' options still lead to the originals.",
+		&braid_xa_resolver, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"braid.xa_deadlock_detection",
+		"Finds deadlocks between global transactions over several servers.",
+		"Servers are asked for their lock waits while a global transaction has waited for "
+		"longer than \"deadlock_timeout\".  When off, such deadlocks last until somebody cancels.",
+		&braid_xa_deadlock_detection, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable(
 		"braid.xa_protocol",
 		"Shows the version of the protocol between coordinators and participants.", NULL, &protocol,
@@ -86,7 +110,11 @@ braid_xa_init(void)
 	braid_xa_node_init();
 	braid_xa_stat_init();
 	braid_xa_trace_init();
+	braid_xa_origin_init();
+	braid_xa_lock_waits_init();
+	braid_xa_deadlock_init();
 	braid_xa_participant_init();
+	braid_xa_branch_init();
 	braid_xa_fdw_init();
 	braid_xa_coordinator_init();
 	braid_xa_ddl_init();

@@ -237,6 +237,40 @@ braid_xa_node_settle_finding(Oid serverid, const BraidGid *gid, XaFindingState s
 	LWLockRelease(&table->lock);
 }
 
+bool
+braid_xa_node_point_requested(Oid serverid, uint64 than, XaNodePoint *copy)
+{
+	XaNode *node;
+	bool found = false;
+
+	LWLockAcquire(&table->lock, LW_SHARED);
+	node = find_node(MyDatabaseId, serverid);
+	if (node && node->point.requested > than && node->point.requested != node->point.done)
+	{
+		*copy = node->point;
+		found = true;
+	}
+	LWLockRelease(&table->lock);
+	return found;
+}
+
+void
+braid_xa_node_point_done(Oid serverid, uint64 request, XLogRecPtr lsn, const char *error)
+{
+	XaNode *node;
+
+	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
+	node = find_node(MyDatabaseId, serverid);
+	if (node && node->point.requested == request)
+	{
+		node->point.done = request;
+		node->point.lsn = lsn;
+		strlcpy(node->point.error, error ? error : "", sizeof(node->point.error));
+	}
+	LWLockRelease(&table->lock);
+	ConditionVariableBroadcast(&table->changed);
+}
+
 /* ---------------------------------------------------------------- backends */
 
 static bool
@@ -322,6 +356,15 @@ braid_xa_node_request_sweep(Oid dbid, Oid serverid)
 }
 
 bool
+braid_xa_node_is_clean(Oid serverid, TimestampTz since)
+{
+	XaNode node;
+
+	(void) is_ready(serverid, &node);
+	return node.clean && node.clean_before >= since;
+}
+
+bool
 braid_xa_node_wait_sweep(Oid serverid, uint64 request, int timeout_ms)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
@@ -334,6 +377,43 @@ braid_xa_node_wait_sweep(Oid serverid, uint64 request, int timeout_ms)
 			break;
 	ConditionVariableCancelSleep();
 	return ready && node.sweeps_done >= request;
+}
+
+uint64
+braid_xa_node_request_point(Oid serverid, const char *name)
+{
+	XaNode *node;
+	uint64 request = 0;
+
+	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
+	node = find_node(MyDatabaseId, serverid);
+	if (node)
+	{
+		request = ++node->point.requested;
+		strlcpy(node->point.name, name, sizeof(node->point.name));
+		node->point.lsn = InvalidXLogRecPtr;
+		node->point.error[0] = '\0';
+	}
+	LWLockRelease(&table->lock);
+	braid_worker_wake(braid_xa_resolver_kind, MyDatabaseId);
+	return request;
+}
+
+bool
+braid_xa_node_wait_point(Oid serverid, uint64 request, int timeout_ms, XaNodePoint *copy)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	XaNode node;
+
+	/* An entry that was made anew does not know the request. */
+	ConditionVariablePrepareToSleep(&table->changed);
+	while (is_ready(serverid, &node) && node.point.requested >= request &&
+		   node.point.done < request)
+		if (!sleep_until(deadline, BRAID_WAIT_RESTORE_POINT))
+			break;
+	ConditionVariableCancelSleep();
+	*copy = node.point;
+	return request != 0 && node.point.done == request && node.point.lsn != InvalidXLogRecPtr;
 }
 
 bool

@@ -5,10 +5,21 @@
 #ifndef BRAID_XA_NODE_H
 #define BRAID_XA_NODE_H
 
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "xa/gid.h"
 
 #define BRAID_XA_MAX_CONNECTIONS 64
+
+/* The restore point that is asked for on a server, and what became of it. */
+typedef struct XaNodePoint
+{
+	uint64 requested; /* number of the request; they are never two at a time */
+	uint64 done;	  /* request that was answered */
+	char name[64];
+	XLogRecPtr lsn; /* invalid: see error */
+	char error[256];
+} XaNodePoint;
 
 typedef struct XaNode
 {
@@ -25,6 +36,7 @@ typedef struct XaNode
 	uint64 sweeps_requested;
 	uint64 sweeps_done; /* requests that a finished sweep has covered */
 	TimestampTz last_sweep;
+	XaNodePoint point;
 } XaNode;
 
 /* What a sweep did with a prepared transaction. */
@@ -73,6 +85,13 @@ extern void braid_xa_node_add_finding(const XaFinding *finding);
 extern void braid_xa_node_settle_finding(Oid serverid, const BraidGid *gid, XaFindingState state,
 										 const char *error);
 
+/* Is a restore point asked for that has a higher number than this?  Fills the copy. */
+extern bool braid_xa_node_point_requested(Oid serverid, uint64 than, XaNodePoint *copy);
+
+/* Answers that request; error NULL: it is there. */
+extern void
+braid_xa_node_point_done(Oid serverid, uint64 request, XLogRecPtr lsn, const char *error);
+
 /* ---- for backends */
 
 /*
@@ -84,8 +103,21 @@ extern void braid_xa_node_wait_ready(Oid serverid);
 /* Asks for a sweep of the server soon; returns the request's number. */
 extern uint64 braid_xa_node_request_sweep(Oid dbid, Oid serverid);
 
+/* Was the server swept completely since then? */
+extern bool braid_xa_node_is_clean(Oid serverid, TimestampTz since);
+
 /* Waits for that sweep; false on time-out or if the server is not ready. */
 extern bool braid_xa_node_wait_sweep(Oid serverid, uint64 request, int timeout_ms);
+
+/*
+ * Asks for a restore point on the server soon; returns the request's number.  One
+ * at a time in each database.
+ */
+extern uint64 braid_xa_node_request_point(Oid serverid, const char *name);
+
+/* Waits for it and fills the copy; false if it is not there, with the error if known. */
+extern bool
+braid_xa_node_wait_point(Oid serverid, uint64 request, int timeout_ms, XaNodePoint *copy);
 
 /* Copies of entry number i; false if there are no more. */
 extern bool braid_xa_node_read(int i, XaNode *copy);

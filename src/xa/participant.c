@@ -16,7 +16,9 @@
  *
  *	  The gid comes with an UPDATE of the view braid_internal.enlist or as a
  *	  comment at the end of any statement (tag.h); what is rolled back to a
- *	  savepoint later leaves the transaction enlisted all the same.
+ *	  savepoint later leaves the transaction enlisted all the same.  With it, or
+ *	  before it, comes the name of the transaction (origin.h), for which nothing
+ *	  is to be done but to remember it.
  *
  *	  Enlisting needs no privilege: it can only make a session's own COMMIT a
  *	  PREPARE, which the session could have sent itself.
@@ -61,25 +63,23 @@ static ProcessUtility_hook_type prev_process_utility = NULL;
 static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
 
 static void
-enlist(const char *text)
+enlist(const XaTag *tag)
 {
-	BraidGid gid;
-
-	if (!braid_gid_parse(text, &gid))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" is not the name of a branch of a global transaction", text)));
 	if (!IsTransactionBlock())
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
 			 errmsg(
 				 "a branch of a global transaction can only be enlisted in a transaction block")));
-	if (enlisted_gid[0] != '\0' && strcmp(enlisted_gid, text) != 0)
+	if (tag->has_origin)
+		braid_xa_origin_note(&tag->origin, tag->has_gid ? &tag->parsed_gid : NULL);
+	if (!tag->has_gid)
+		return;
+	if (enlisted_gid[0] != '\0' && strcmp(enlisted_gid, tag->gid) != 0)
 		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 						errmsg("transaction is already branch \"%s\" of a global transaction",
 							   enlisted_gid)));
-	strlcpy(enlisted_gid, text, sizeof(enlisted_gid));
+	strlcpy(enlisted_gid, tag->gid, sizeof(enlisted_gid));
 }
 
 /*
@@ -93,6 +93,7 @@ braid_sql_enlist(PG_FUNCTION_ARGS)
 	Datum gid;
 	bool isnull;
 	bool known_before;
+	XaTag tag;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
@@ -101,8 +102,12 @@ braid_sql_enlist(PG_FUNCTION_ARGS)
 	if (isnull)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("name of a branch must not be null")));
+	if (!braid_xa_tag_parse(TextDatumGetCString(gid), &tag))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is not the name of a branch of a global transaction",
+							   TextDatumGetCString(gid))));
 	known_before = enlisted_gid[0] != '\0';
-	enlist(TextDatumGetCString(gid));
+	enlist(&tag);
 	if (known_before)
 		return PointerGetDatum(trigger->tg_newtuple);
 	isnull = true;
@@ -112,13 +117,13 @@ braid_sql_enlist(PG_FUNCTION_ARGS)
 static void
 post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate)
 {
-	char gid[BRAID_GID_LEN];
+	XaTag tag;
 
 	if (prev_post_parse_analyze)
 		prev_post_parse_analyze(pstate, query, jstate);
-	if (pstate->p_sourcetext && braid_xa_tag_find(pstate->p_sourcetext, gid) &&
+	if (pstate->p_sourcetext && braid_xa_tag_find(pstate->p_sourcetext, &tag) &&
 		IsTransactionBlock())
-		enlist(gid);
+		enlist(&tag);
 }
 
 /* The COMMIT as a PREPARE TRANSACTION of the enlisted gid. */

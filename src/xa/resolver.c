@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
@@ -32,6 +33,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "xa/deadlock.h"
 #include "xa/decision.h"
 #include "xa/identity.h"
 #include "xa/resolver.h"
@@ -42,6 +44,7 @@
 #include "xa/transaction.h"
 
 #define MAX_NAP_MS 1000
+#define QUEUE_BATCH 256			/* transactions handed over by one flush */
 #define ROTATION_LIMIT_MS 30000 /* how long a rotation waits for sweeps */
 #define ROTATION_RETRY_MS 200	/* pause when a table is in use */
 
@@ -114,7 +117,7 @@ add_session(Oid serverid, const char *name, const XaConnectionOptions *options)
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	sessions = lappend(sessions, NULL);
 	MemoryContextSwitchTo(old);
-	llast(sessions) = braid_xa_session_create(serverid, name, identity.coordinator, options);
+	llast(sessions) = braid_xa_session_create(serverid, name, &identity, options);
 	return true;
 }
 
@@ -177,6 +180,19 @@ follow_servers(void)
 	MemoryContextSwitchTo(TopMemoryContext);
 }
 
+static void
+warn_of_copy(void)
+{
+	StartTransactionCommand();
+	ereport(WARNING,
+			(errmsg("this server is a copy of the coordinator that database \"%s\" belongs "
+					"to: it neither writes to servers nor finishes transactions",
+					get_database_name(MyDatabaseId)),
+			 errhint("See braid.participants.")));
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
 /* An adopted wrapper that a dump has restored without its handler is not atomic. */
 static void
 warn_of_lost_adoptions(void)
@@ -206,30 +222,51 @@ warn_of_lost_adoptions(void)
 
 /* ---------------------------------------------------------------- queue */
 
+/* Hands the branches of a transaction to their sessions. */
+static void
+spread(int slot)
+{
+	XaTransaction *t = braid_xa_transaction_slot(slot);
+	int nbranches = t->nbranches;
+
+	/* When the last branch has ended, the slot is another's. */
+	for (int i = 0; i < nbranches; i++)
+	{
+		XaSession *s;
+
+		if (t->branches[i].state != XA_BRANCH_QUEUED)
+			continue;
+		s = find_session(t->branches[i].serverid);
+		if (s)
+			braid_xa_session_finish(s, slot, i);
+		else
+			braid_xa_transaction_branch_end(slot, i, "its server was dropped");
+	}
+}
+
+/* One flush makes the decisions of all that are queued durable. */
 static void
 take_queue(void)
 {
-	int slot;
+	int slots[QUEUE_BATCH];
+	int n;
 
-	while ((slot = braid_xa_transaction_dequeue(MyDatabaseId)) >= 0)
+	do
 	{
-		XaTransaction *t = braid_xa_transaction_slot(slot);
-		int nbranches = t->nbranches;
+		XLogRecPtr end = InvalidXLogRecPtr;
 
-		/* When the last branch has ended, the slot is another's. */
-		for (int i = 0; i < nbranches; i++)
+		for (n = 0; n < QUEUE_BATCH; n++)
 		{
-			XaSession *s;
-
-			if (t->branches[i].state != XA_BRANCH_QUEUED)
-				continue;
-			s = find_session(t->branches[i].serverid);
-			if (s)
-				braid_xa_session_finish(s, slot, i);
-			else
-				braid_xa_transaction_branch_end(slot, i, "its server was dropped");
+			slots[n] = braid_xa_transaction_dequeue(MyDatabaseId);
+			if (slots[n] < 0)
+				break;
+			end = Max(end, braid_xa_transaction_slot(slots[n])->commit_end);
 		}
-	}
+		if (n > 0)
+			XLogFlush(end);
+		for (int i = 0; i < n; i++)
+			spread(slots[i]);
+	} while (n == QUEUE_BATCH);
 }
 
 /* ---------------------------------------------------------------- rotation */
@@ -397,7 +434,16 @@ begin(void)
 	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_change, 0);
 	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, note_change, 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_change, 0);
+
+	/*
+	 * What this worker commits of its own need not be on a standby: a promoted
+	 * one finds it out again.  Waiting for one would keep decided transactions
+	 * from being finished.
+	 */
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 	identity = braid_xa_identity_begin();
+	if (identity.is_copy)
+		warn_of_copy();
 	warn_of_lost_adoptions();
 	follow_servers();
 	braid_xa_transaction_requeue(MyDatabaseId);
@@ -432,6 +478,7 @@ braid_xa_resolver_main(void)
 		take_queue();
 		if (sessions == NIL)
 			return;
+		nap = Min(nap, braid_xa_deadlock_tend(sessions, identity.coordinator));
 		foreach (lc, sessions)
 			nap = Min(nap, braid_xa_session_tend(lfirst(lc)));
 		tend_rotation();

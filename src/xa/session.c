@@ -48,6 +48,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "xa/checkup.h"
+#include "xa/deadlock.h"
 #include "xa/decision.h"
 #include "xa/heuristic.h"
 #include "xa/session.h"
@@ -55,6 +56,7 @@
 #include "xa/statistics.h"
 #include "xa/trace.h"
 #include "xa/transaction.h"
+#include "xa/verify.h"
 
 #define MIN_RETRY_MS 50
 #define MAX_RETRY_MS 1000
@@ -64,10 +66,14 @@
 typedef enum JobKind
 {
 	JOB_VERIFY,
+	JOB_CLAIM,
 	JOB_SWEEP,
 	JOB_CHECKUP, /* what the participant says of itself */
+	JOB_WAITS,	 /* list lock waits for the detector of deadlocks */
 	JOB_FINISH,	 /* commit a branch of a transaction under way */
 	JOB_RECOVER, /* commit or roll back what a sweep has found */
+	JOB_POINT,	 /* make a restore point */
+	JOB_SWITCH,	 /* let the segment with it be archived */
 	JOB_FORGET	 /* the participant's row of an intervention */
 } JobKind;
 
@@ -77,8 +83,10 @@ typedef struct Job
 	JobKind kind;
 	BraidGid gid;	 /* FINISH, RECOVER, FORGET */
 	uint64 question; /* CHECKUP */
+	uint64 point;	 /* POINT: number of the request */
 	int slot;		 /* FINISH */
 	bool commit;	 /* RECOVER */
+	uint32 round;	 /* WAITS */
 	char xid[24];	 /* RECOVER: of the branch */
 	bool asking;	 /* FINISH, RECOVER: the gid is unknown; what became of it? */
 	int attempts;
@@ -94,7 +102,7 @@ control(XaSession *s)
 }
 
 XaSession *
-braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
+braid_xa_session_create(Oid serverid, const char *name, const XaIdentity *identity,
 						const XaConnectionOptions *options)
 {
 	XaSession *s = palloc0(sizeof(XaSession));
@@ -102,11 +110,10 @@ braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
 	s->context = CurrentMemoryContext;
 	s->serverid = serverid;
 	s->name = pstrdup(name);
-	s->coordinator = coordinator;
+	s->identity = *identity;
 	s->options = *options;
 	s->retry_ms = MIN_RETRY_MS;
 	s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
-	s->forgot_requests = UINT64_MAX;
 	dlist_init(&s->jobs);
 	return s;
 }
@@ -145,6 +152,13 @@ give_up_job(XaSession *s, Job *job, const char *reason)
 			braid_xa_node_settle_finding(s->serverid, &job->gid, XA_FINDING_FAILED, reason);
 			s->sweep_failed = true;
 			s->recovering--;
+			break;
+		case JOB_POINT:
+			braid_xa_node_point_done(s->serverid, job->point, InvalidXLogRecPtr, reason);
+			break;
+		case JOB_WAITS:
+			s->waits_pending = false;
+			braid_xa_deadlock_receive(s->serverid, s->name, job->round, NULL);
 			break;
 		default:
 			break;
@@ -253,6 +267,9 @@ braid_xa_session_close(XaSession *s, const char *reason, const char *hint)
 	s->njobs = 0;
 	s->sweeping = false;
 	s->recovering = 0;
+	if (s->waits_asked != 0)
+		braid_xa_deadlock_receive(s->serverid, s->name, s->waits_asked, NULL);
+	s->waits_asked = 0;
 	s->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->retry_ms);
 	s->retry_ms = Min(s->retry_ms * 2, MAX_RETRY_MS);
 }
@@ -313,17 +330,6 @@ fail_connection(XaSession *s, XaConnection *c, const char *reason)
 
 /* ---------------------------------------------------------------- verify */
 
-/*
- * Key of the advisory lock that is the fence.  A clone of this coordinator has
- * the same identity and the same servers, and so the same keys; two servers
- * that lead to the same database do not get in each other's way.
- */
-static int64
-fence_key(XaSession *s)
-{
-	return (int64) (s->coordinator ^ ((uint64) s->serverid * UINT64CONST(0x9E3779B97F4A7C15)));
-}
-
 static void
 refuse_without_password(XaSession *s)
 {
@@ -333,95 +339,69 @@ refuse_without_password(XaSession *s)
 		"or let a superuser own the server.");
 }
 
-/*
- * One row: version of the extension, protocol of the loaded library,
- * max_prepared_transactions, whether it is a standby, and whether we hold the
- * fence.
- */
+static void
+refuse_copy(XaSession *s)
+{
+	braid_xa_session_close(
+		s, "this server is a copy of the coordinator's files that was not promoted",
+		"If the original is lost for good, run braid.take_over(); to live beside it, "
+		"run braid_internal.new_identity().");
+}
+
+static void
+ask(XaSession *s, JobKind kind, const char *sql)
+{
+	XaConnection *c = control(s);
+
+	c->job = make_job(kind);
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+}
+
 static void
 begin_verify(XaSession *s)
 {
-	XaConnection *c = control(s);
-	char *sql =
-		psprintf("SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'braid'), "
-				 "pg_catalog.current_setting('braid.xa_protocol', true), "
-				 "pg_catalog.current_setting('max_prepared_transactions'), "
-				 "pg_catalog.pg_is_in_recovery(), "
-				 "pg_catalog.pg_try_advisory_lock(%lld)",
-				 (long long) fence_key(s));
-
-	if (s->options.needs_password && !PQconnectionUsedPassword(c->pg))
-	{
+	if (s->options.needs_password && !PQconnectionUsedPassword(control(s)->pg))
 		refuse_without_password(s);
-		return;
-	}
-	c->job = make_job(JOB_VERIFY);
-	if (!braid_xa_connection_send(c, sql))
-		fail_connection(s, c, PQerrorMessage(c->pg));
-	pfree(sql);
+	else
+		ask(s, JOB_VERIFY, braid_xa_verify_query());
 }
 
-/* Why the participant cannot take part; NULL if it can. */
-static const char *
-find_fault(PGresult *r, const char **hint)
+/* false if the answer is none, or says that the participant cannot take part. */
+static bool
+passes(XaSession *s, PGresult *r, bool is_claim)
 {
+	const char *hint = NULL;
+	const char *fault;
+
 	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1)
-	{
-		*hint = NULL;
-		return one_line(PQresultErrorMessage(r));
-	}
-	if (PQgetisnull(r, 0, 1))
-	{
-		*hint = "Add braid to \"shared_preload_libraries\" in its postgresql.conf and restart it.";
-		return "braid is not loaded there";
-	}
-	if (PQgetisnull(r, 0, 0))
-	{
-		*hint = "Run CREATE EXTENSION braid in that database.";
-		return "the extension braid is not installed in its database";
-	}
-	if (strcmp(PQgetvalue(r, 0, 1), BRAID_XA_PROTOCOL) != 0)
-	{
-		*hint = "Install the same version of braid on both.";
-		return psprintf("it speaks version %s of the commit protocol, this server version %s",
-						PQgetvalue(r, 0, 1), BRAID_XA_PROTOCOL);
-	}
-	if (strcmp(PQgetvalue(r, 0, 2), "0") == 0)
-	{
-		*hint =
-			"Set \"max_prepared_transactions\" in its postgresql.conf to at least its \"max_connections\" and restart it.";
-		return "prepared transactions are disabled there";
-	}
-	if (strcmp(PQgetvalue(r, 0, 3), "t") == 0)
-	{
-		*hint = "Let the server's options point to the primary.";
-		return "it is a standby";
-	}
-	if (strcmp(PQgetvalue(r, 0, 4), "t") != 0)
-	{
-		*hint =
-			"Stop the other one, or give this database an identity of its own with braid_internal.new_identity().";
-		return "another server with the identity of this one, a clone or an old primary, is connected to it";
-	}
-	return NULL;
+		fault = one_line(PQresultErrorMessage(r));
+	else if (is_claim)
+		fault = braid_xa_verify_claim_fault(r, &hint);
+	else
+		fault = braid_xa_verify_fault(s->serverid, r, &hint);
+	if (fault)
+		braid_xa_session_close(s, fault, hint);
+	return fault == NULL;
 }
 
 static void
 end_verify(XaSession *s, PGresult *r)
 {
-	const char *hint = NULL;
-	const char *fault = find_fault(r, &hint);
+	if (passes(s, r, false))
+		ask(s, JOB_CLAIM, braid_xa_verify_claim(s->serverid, &s->identity));
+}
 
-	if (fault)
-	{
-		braid_xa_session_close(s, fault, hint);
+static void
+end_claim(XaSession *s, PGresult *r)
+{
+	if (!passes(s, r, true))
 		return;
-	}
 	s->ready = true;
 	s->retry_ms = MIN_RETRY_MS;
 	s->next_sweep = 0;
 	s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
-	braid_xa_node_set_ready(s->serverid, PQgetvalue(r, 0, 0));
+	braid_xa_node_set_ready(s->serverid, braid_xa_verify_version(r));
 }
 
 /* ---------------------------------------------------------------- sweep */
@@ -432,7 +412,7 @@ begin_sweep(XaSession *s)
 	XaConnection *c = control(s);
 	char prefix[BRAID_GID_LEN];
 	char *sql = psprintf("SELECT * FROM braid_internal.branches_of('%s')",
-						 braid_gid_prefix(s->coordinator, prefix));
+						 braid_gid_prefix(s->identity.coordinator, prefix));
 
 	s->sweeping = true;
 	s->sweep_failed = false;
@@ -455,7 +435,7 @@ end_sweep_if_complete(XaSession *s)
 	braid_xa_node_sweep_done(s->serverid, s->sweep_requests,
 							 s->sweep_failed ? 0 : s->sweep_clean_before, s->sweep_us);
 	if (!s->sweep_failed)
-		braid_xa_transaction_server_clean(MyDatabaseId, s->serverid);
+		braid_xa_transaction_server_clean(MyDatabaseId, s->serverid, s->sweep_began);
 	s->next_sweep = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->sweep_delay_ms);
 	s->sweep_delay_ms = Min(s->sweep_delay_ms * 2, braid_xa_recovery_interval);
 }
@@ -496,7 +476,7 @@ sift(XaSession *s, PGresult *p, Job **found, int *rows)
 		bool live;
 
 		if (!braid_gid_parse(PQgetvalue(p, i, XA_COLUMN_GID), &gid) ||
-			gid.coordinator != s->coordinator)
+			gid.coordinator != s->identity.coordinator)
 			continue;
 		live = braid_xa_transaction_is_live(&gid, &decided);
 		if (live)
@@ -530,7 +510,7 @@ queue_forget(XaSession *s, const BraidGid *gid)
 	queue_job(s, job);
 }
 
-/* Looks at T for those in P, and judges those in H. */
+/* Looks at T for those in P, judges those in H, and drops what is to be forgotten. */
 static void
 consult_decisions(XaSession *s, PGresult *p, int n, Job **found, const int *rows)
 {
@@ -565,15 +545,8 @@ settle(XaSession *s, PGresult *p)
 	nfound = sift(s, p, found, rows);
 	if (nfound > 0)
 		BRAID_FAILPOINT("xa-sweep");
-	if (nfound > 0 || s->consult_again || s->sweep_requests != s->forgot_requests)
-	{
-		consult_decisions(s, p, nfound, found, rows);
-		MemoryContextSwitchTo(caller);
-		s->forgot_requests = s->sweep_requests;
-
-		/* A row that the participant is told to forget now is gone then. */
-		s->consult_again = nfound > 0;
-	}
+	consult_decisions(s, p, nfound, found, rows);
+	MemoryContextSwitchTo(caller);
 	for (int i = 0; i < nfound; i++)
 	{
 		if (found[i]->asking)
@@ -600,6 +573,101 @@ end_sweep_query(XaSession *s, PGresult *r)
 							 s->name, one_line(PQresultErrorMessage(r)))));
 		s->sweep_failed = true;
 	}
+}
+
+/* ---------------------------------------------------------------- restore points */
+
+/* Makes the restore point that is asked for, if there is one and nothing is under way. */
+static void
+tend_point(XaSession *s)
+{
+	XaConnection *c = control(s);
+	XaNodePoint point;
+	char *sql;
+
+	if (!s->ready || c->state != XA_CONNECTION_IDLE ||
+		!braid_xa_node_point_requested(s->serverid, s->point_request, &point))
+		return;
+	s->point_request = point.requested;
+	sql =
+		psprintf("SELECT braid_internal.create_restore_point(%s)", quote_literal_cstr(point.name));
+	c->job = make_job(JOB_POINT);
+	((Job *) c->job)->point = point.requested;
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	pfree(sql);
+}
+
+static void
+begin_switch(XaSession *s, XaConnection *c)
+{
+	c->job = make_job(JOB_SWITCH);
+	if (!braid_xa_connection_send(c, "SELECT braid_internal.switch_wal()"))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+}
+
+/* Nobody waits for it, and the segment will be full one day. */
+static void
+end_switch(XaSession *s, PGresult *r)
+{
+	if (PQresultStatus(r) != PGRES_TUPLES_OK)
+		ereport(LOG, (errmsg("could not end the log segment of server \"%s\": %s", s->name,
+							 one_line(PQresultErrorMessage(r)))));
+}
+
+static void
+end_point(XaSession *s, XaConnection *c, Job *job, PGresult *r)
+{
+	uint32 high;
+	uint32 low;
+
+	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1 &&
+		sscanf(PQgetvalue(r, 0, 0), "%X/%X", &high, &low) == 2)
+	{
+		braid_xa_node_point_done(s->serverid, job->point, (uint64) high << 32 | low, NULL);
+		begin_switch(s, c);
+	}
+	else
+		braid_xa_node_point_done(s->serverid, job->point, InvalidXLogRecPtr,
+								 one_line(PQresultErrorMessage(r)));
+}
+
+/* ---------------------------------------------------------------- lock waits */
+
+bool
+braid_xa_session_ask_waits(XaSession *s, uint32 round, int min_age_ms)
+{
+	if (!s->ready || s->waits_pending)
+		return false;
+	s->waits_asked = round;
+	s->waits_min_age_ms = min_age_ms;
+	return true;
+}
+
+static void
+begin_waits(XaSession *s)
+{
+	XaConnection *c = control(s);
+	Job *job = make_job(JOB_WAITS);
+	char *sql = psprintf("SELECT * FROM braid_internal.lock_waits(%d)", s->waits_min_age_ms);
+
+	job->round = s->waits_asked;
+	s->waits_asked = 0;
+	s->waits_pending = true;
+	c->job = job;
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+	pfree(sql);
+}
+
+static void
+end_waits(XaSession *s, Job *job, PGresult *r)
+{
+	s->waits_pending = false;
+	if (PQresultStatus(r) != PGRES_TUPLES_OK)
+		ereport(LOG, (errmsg("could not list the lock waits of server \"%s\": %s", s->name,
+							 one_line(PQresultErrorMessage(r)))));
+	braid_xa_deadlock_receive(s->serverid, s->name, job->round, r);
 }
 
 /* ---------------------------------------------------------------- check-up */
@@ -727,6 +795,8 @@ end_finish(XaSession *s, XaConnection *c, Job *job, PGresult *r)
 	count_outcome(s, c, job, error);
 	if (!error)
 		braid_xa_trace_branch_committed(&job->gid, s->name);
+	if (verdict == XA_VERDICT_CONTRADICTS || verdict == XA_VERDICT_UNKNOWN)
+		braid_xa_transaction_by_hand(job->slot);
 	braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 									error ? psprintf("server \"%s\": %s", s->name, error) : NULL);
 	BRAID_FAILPOINT("xa-branch-finished");
@@ -800,8 +870,14 @@ process_result(XaSession *s, XaConnection *c)
 		case JOB_VERIFY:
 			end_verify(s, r);
 			break;
+		case JOB_CLAIM:
+			end_claim(s, r);
+			break;
 		case JOB_SWEEP:
 			end_sweep_query(s, r);
+			break;
+		case JOB_WAITS:
+			end_waits(s, job, r);
 			break;
 		case JOB_CHECKUP:
 			end_checkup(s, job, r);
@@ -814,6 +890,12 @@ process_result(XaSession *s, XaConnection *c)
 			break;
 		case JOB_FORGET:
 			end_forget(s, job, r);
+			break;
+		case JOB_POINT:
+			end_point(s, c, job, r);
+			break;
+		case JOB_SWITCH:
+			end_switch(s, r);
 			break;
 	}
 	PQclear(r);
@@ -870,10 +952,21 @@ tend_control(XaSession *s, TimestampTz now)
 {
 	const char *error;
 
+	if (!braid_xa_resolver)
+	{
+		braid_xa_session_close(s, "\"braid.xa_resolver\" is off",
+							   "Set it to on when the server's options lead to the right place.");
+		return LONG_MAX;
+	}
 	if (control(s)->state != XA_CONNECTION_CLOSED)
 		return LONG_MAX;
 	if (s->retry_at > now)
 		return TimestampDifferenceMilliseconds(now, s->retry_at) + 1;
+	if (s->identity.is_copy)
+	{
+		refuse_copy(s);
+		return s->retry_ms;
+	}
 	if (s->options.needs_password && !s->options.has_password)
 	{
 		refuse_without_password(s);
@@ -918,6 +1011,9 @@ braid_xa_session_tend(XaSession *s)
 	nap = Min(nap, tend_control(s, now));
 	nap = Min(nap, tend_sweep(s, now));
 	nap = Min(nap, tend_checkup(s));
+	tend_point(s);
+	if (s->waits_asked != 0 && control(s)->state == XA_CONNECTION_IDLE)
+		begin_waits(s);
 	dispatch(s, now);
 	return nap;
 }

@@ -51,9 +51,15 @@ PG_FUNCTION_INFO_V1(braid_sql_xa_phase_statistics);
 PG_FUNCTION_INFO_V1(braid_sql_xa_branch_statistics);
 PG_FUNCTION_INFO_V1(braid_sql_xa_statistics_reset);
 PG_FUNCTION_INFO_V1(braid_sql_xa_count_in_doubt);
+PG_FUNCTION_INFO_V1(braid_sql_xa_count_heuristic);
 
-#define MAX_DATABASES 128 /* with an entry of their own; 24 kB each */
-#define SECONDS 64		  /* whose commits are counted: the last minute, and some room */
+/* With an entry of their own; 24 kB each.  A test shall run out of them. */
+#ifdef BRAID_FAILPOINTS
+#define MAX_DATABASES 4
+#else
+#define MAX_DATABASES 128
+#endif
+#define SECONDS 64 /* whose commits are counted: the last minute, and some room */
 #define MINUTE 60
 #define US_PER_MS 1000.0
 
@@ -715,6 +721,22 @@ braid_sql_xa_count_in_doubt(PG_FUNCTION_ARGS)
 		if (f.dbid == dbid && OidIsValid(dbid) && f.state == XA_FINDING_FAILED)
 			gids = add_transaction(gids, &f.gid);
 	PG_RETURN_INT64(list_length(gids));
+}
+
+/* xa_count_heuristic(decision text, outcome text); see XaStatCounter. */
+Datum
+braid_sql_xa_count_heuristic(PG_FUNCTION_ARGS)
+{
+	char *decision = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *outcome = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	if (strcmp(decision, outcome) != 0)
+		braid_xa_stat_count(XA_STAT_HEURISTIC_MIXED);
+	else if (strcmp(outcome, "commit") == 0)
+		braid_xa_stat_count(XA_STAT_HEURISTIC_COMMITS);
+	else
+		braid_xa_stat_count(XA_STAT_HEURISTIC_ROLLBACKS);
+	PG_RETURN_VOID();
 }
 
 void

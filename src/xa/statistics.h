@@ -22,10 +22,10 @@ typedef enum XaStatCounter
 	XA_STAT_LEFT, /* committed, with a branch left to recovery */
 	XA_STAT_RECOVERY_COMMITS,
 	XA_STAT_RECOVERY_ROLLBACKS,
-	XA_STAT_HEURISTIC_COMMITS,
-	XA_STAT_HEURISTIC_ROLLBACKS,
-	XA_STAT_HEURISTIC_MIXED,
-	XA_STAT_DEADLOCKS, /* victims of deadlocks over several servers */
+	XA_STAT_HEURISTIC_COMMITS,	 /* branches that were finished by hand, as decided */
+	XA_STAT_HEURISTIC_ROLLBACKS, /* the same */
+	XA_STAT_HEURISTIC_MIXED,	 /* not as decided, or it is not known how */
+	XA_STAT_DEADLOCKS,			 /* victims of deadlocks over several servers */
 	XA_STAT_WAIT_CANCELED,
 	XA_STAT_WAIT_TIMED_OUT,
 	XA_STAT_WAIT_TERMINATED,

@@ -51,9 +51,11 @@ describe(List *branches)
 	foreach (lc, branches)
 	{
 		XaBranch *b = lfirst(lc);
+		ForeignServer *server = GetForeignServerExtended(b->serverid, FSV_MISSING_OK);
 
+		/* A transaction can drop a server after it has written to it. */
 		appendStringInfo(&text, "%s%d on server \"%s\"", text.len ? ", " : "", b->number,
-						 GetForeignServer(b->serverid)->servername);
+						 server ? server->servername : "(dropped)");
 	}
 	MemoryContextSwitchTo(old);
 	return text.data;

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "common/shmem.h"
 #include "common/wait.h"
 #include "common/worker.h"
@@ -48,7 +49,8 @@ typedef struct XaPool
 {
 	LWLock lock; /* guards all that follows */
 	int nslots;
-	int last_taken; /* where to look for a free slot */
+	int last_taken;	 /* where to look for a free slot */
+	uint64 recycled; /* slots that were taken from transactions in LEFT */
 	int nqueues;
 	XaQueue queues[MAX_QUEUES];
 	XaTransaction slots[FLEXIBLE_ARRAY_MEMBER];
@@ -178,7 +180,10 @@ braid_xa_transaction_begin(const BraidGid *gid)
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	slot = find_slot(XA_FREE);
 	if (slot < 0)
+	{
 		slot = find_slot(XA_LEFT);
+		pool->recycled += slot >= 0;
+	}
 	if (slot >= 0)
 	{
 		XaTransaction *t = &pool->slots[slot];
@@ -220,14 +225,15 @@ braid_xa_transaction_abort(int slot)
 }
 
 void
-braid_xa_transaction_commit(int slot)
+braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait)
 {
 	XaTransaction *t = &pool->slots[slot];
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	t->state = XA_COMMITTING;
 	t->decided = GetCurrentTimestamp();
-	t->waiter = MyLatch;
+	t->commit_end = commit_end;
+	t->waiter = wait ? MyLatch : NULL;
 	for (int i = 0; i < t->nbranches; i++)
 		t->branches[i].state = XA_BRANCH_QUEUED;
 	enqueue(slot);
@@ -260,15 +266,19 @@ interruption(TimestampTz deadline)
 	return NULL;
 }
 
-/* Detaches the backend; true if all branches are done. */
+/*
+ * Detaches the backend; true if all branches are done.  by_hand: one was
+ * finished by hand the other way.
+ */
 static bool
-stop_waiting(XaTransaction *t, char *error, Size error_size)
+stop_waiting(XaTransaction *t, bool *by_hand, char *error, Size error_size)
 {
 	bool complete = true;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < t->nbranches; i++)
 		complete &= t->branches[i].state == XA_BRANCH_DONE;
+	*by_hand = t->by_hand;
 	strlcpy(error, t->last_error, error_size);
 	t->waiter = NULL;
 	if (t->state == XA_FINISHED)
@@ -287,15 +297,26 @@ warn_unfinished(const char *gid, const char *why)
 					  errhint("See braid.transactions.")));
 }
 
-void
+static void
+warn_by_hand(const char *gid, const char *why)
+{
+	ereport(WARNING, (errcode(ERRCODE_WARNING),
+					  errmsg("transaction \"%s\" is committed, but not on all servers", gid),
+					  errdetail("Somebody has decided otherwise by hand: %s.", why),
+					  errhint("See braid.transactions.")));
+}
+
+bool
 braid_xa_transaction_wait(int slot)
 {
 	XaTransaction *t = &pool->slots[slot];
 	TimestampTz deadline =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), braid_xa_finish_timeout);
 	const char *why = NULL;
+	bool by_hand;
 	char error[sizeof(t->last_error)];
 	char gid[BRAID_GID_LEN];
+	bool complete;
 
 	braid_gid_format_transaction(&t->gid, gid);
 	for (;;)
@@ -325,8 +346,29 @@ braid_xa_transaction_wait(int slot)
 
 	/* Whoever set the latch for another reason finds it set. */
 	SetLatch(MyLatch);
-	if (!stop_waiting(t, error, sizeof(error)))
+	complete = stop_waiting(t, &by_hand, error, sizeof(error));
+	if (!complete && by_hand && !why)
+		warn_by_hand(gid, error);
+	else if (!complete)
 		warn_unfinished(gid, why ? why : error);
+	return complete;
+}
+
+bool
+braid_xa_transaction_watch(int slot, const BraidGid *gid, Oid serverid, Latch *latch)
+{
+	XaTransaction *t = &pool->slots[slot];
+	bool committing;
+
+	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
+	committing = t->state == XA_COMMITTING && braid_gid_same_transaction(&t->gid, gid);
+	if (committing)
+	{
+		t->watcher = latch;
+		t->watched_server = serverid;
+	}
+	LWLockRelease(&pool->lock);
+	return committing;
 }
 
 /* ---------------------------------------------------------------- resolver */
@@ -344,13 +386,18 @@ finish_if_complete(XaTransaction *t, bool *left)
 		*left |= t->branches[i].state == XA_BRANCH_LEFT;
 	}
 	if (t->waiter)
-	{
 		t->state = XA_FINISHED;
-		SetLatch(t->waiter);
-	}
 	else
 		t->state = *left ? XA_LEFT : XA_FREE;
 	return true;
+}
+
+void
+braid_xa_transaction_by_hand(int slot)
+{
+	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
+	pool->slots[slot].by_hand = true;
+	LWLockRelease(&pool->lock);
 }
 
 void
@@ -359,6 +406,7 @@ braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 	XaTransaction *t = &pool->slots[slot];
 	TimestampTz decided = t->decided;
 	BraidGid gid = t->gid;
+	Latch *waiter;
 	bool complete;
 	bool left;
 
@@ -367,9 +415,19 @@ braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 	t->attempts++;
 	t->branches[branch].state = error ? XA_BRANCH_LEFT : XA_BRANCH_DONE;
 	if (error)
+	{
+		t->left_at = GetCurrentTimestamp();
 		strlcpy(t->last_error, error, sizeof(t->last_error));
+	}
 	complete = finish_if_complete(t, &left);
+	waiter = t->waiter;
+	if (!complete || !waiter)
+		waiter = t->branches[branch].serverid == t->watched_server ? t->watcher : NULL;
 	LWLockRelease(&pool->lock);
+
+	/* Not under the lock, which who wakes up wants next. */
+	if (waiter)
+		SetLatch(waiter);
 	if (complete)
 	{
 		braid_xa_stat_finished(decided, left);
@@ -406,7 +464,7 @@ braid_xa_transaction_is_live(const BraidGid *gid, TimestampTz *decided)
 }
 
 void
-braid_xa_transaction_server_clean(Oid dbid, Oid serverid)
+braid_xa_transaction_server_clean(Oid dbid, Oid serverid, TimestampTz began)
 {
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < pool->nslots; i++)
@@ -415,6 +473,10 @@ braid_xa_transaction_server_clean(Oid dbid, Oid serverid)
 		bool left = false;
 
 		if (t->state == XA_FREE || t->state == XA_ACTIVE || t->dbid != dbid)
+			continue;
+
+		/* Left after the sweep's list was made, and perhaps still on it. */
+		if (t->left_at >= began)
 			continue;
 		for (int j = 0; j < t->nbranches; j++)
 		{
@@ -429,6 +491,17 @@ braid_xa_transaction_server_clean(Oid dbid, Oid serverid)
 }
 
 /* ---------------------------------------------------------------- everybody */
+
+uint64
+braid_xa_transaction_recycled(void)
+{
+	uint64 recycled;
+
+	LWLockAcquire(&pool->lock, LW_SHARED);
+	recycled = pool->recycled;
+	LWLockRelease(&pool->lock);
+	return recycled;
+}
 
 bool
 braid_xa_transaction_read(int slot, XaTransaction *copy)

@@ -5,6 +5,7 @@
 #ifndef BRAID_XA_TRANSACTION_H
 #define BRAID_XA_TRANSACTION_H
 
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "storage/latch.h"
 #include "xa/gid.h"
@@ -49,13 +50,18 @@ typedef struct XaTransaction
 {
 	XaState state;
 	Oid dbid;
-	BraidGid gid;  /* the branch number is the index in branches */
-	int pid;	   /* of the backend */
-	Latch *waiter; /* set when finished; NULL: nobody waits */
+	BraidGid gid;	/* the branch number is the index in branches */
+	int pid;		/* of the backend */
+	Latch *waiter;	/* set when finished; NULL: nobody waits */
+	Latch *watcher; /* set when a branch on watched_server ends; need not be taken notice of */
+	Oid watched_server;
 	TimestampTz started;
 	TimestampTz decided;
+	XLogRecPtr commit_end; /* up to here the log is flushed before a branch is committed */
+	TimestampTz left_at;   /* when the last branch was left to recovery */
 	int attempts;
-	int next; /* in its database's queue; -1: last */
+	bool by_hand; /* a branch was finished by hand, not as decided */
+	int next;	  /* in its database's queue; -1: last */
 	char last_error[128];
 	int nbranches;
 	XaBranchEntry branches[BRAID_XA_MAX_BRANCHES];
@@ -77,17 +83,25 @@ extern void braid_xa_transaction_set_branches(int slot, int nbranches, const Oid
 extern void braid_xa_transaction_abort(int slot);
 
 /*
- * Hands a committed transaction to the resolver.  The caller must call
- * braid_xa_transaction_wait() next.  Does not throw.
+ * Hands a committed transaction to the resolver.  The log need not have been
+ * flushed up to the end of the commit record, commit_end: the resolver does that
+ * before it commits a branch, and the caller must before it tells anybody.  If
+ * wait, the caller must call braid_xa_transaction_wait() next.  Does not throw.
  */
-extern void braid_xa_transaction_commit(int slot);
+extern void braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait);
 
 /*
- * Waits until all branches have been committed; warns if some were left to
- * recovery or the wait was cut short.  For use with interrupts held; does not
- * throw.
+ * Waits until all branches have been committed; warns, and returns false, if
+ * some were left to recovery or the wait was cut short.  For use with interrupts
+ * held; does not throw.
  */
-extern void braid_xa_transaction_wait(int slot);
+extern bool braid_xa_transaction_wait(int slot);
+
+/*
+ * Sets the latch when the transaction's branches on the server have ended; NULL:
+ * no longer.  false if it is not committing.
+ */
+extern bool braid_xa_transaction_watch(int slot, const BraidGid *gid, Oid serverid, Latch *latch);
 
 /* ---- for the resolver of a database */
 
@@ -100,19 +114,25 @@ extern void braid_xa_transaction_requeue(Oid dbid);
 /* Notes the end of one branch; error is NULL for done, else it is left. */
 extern void braid_xa_transaction_branch_end(int slot, int branch, const char *error);
 
+/* A branch, whose end is noted next, was finished by hand, and not as decided. */
+extern void braid_xa_transaction_by_hand(int slot);
+
 /*
  * Is this branch's fate not recovery's business?  If so, *decided is when its
  * transaction was decided, DT_NOEND if it is not yet.
  */
 extern bool braid_xa_transaction_is_live(const BraidGid *gid, TimestampTz *decided);
 
-/* A sweep has settled all that was left on the server. */
-extern void braid_xa_transaction_server_clean(Oid dbid, Oid serverid);
+/* A sweep that began then has settled all that had been left on the server. */
+extern void braid_xa_transaction_server_clean(Oid dbid, Oid serverid, TimestampTz began);
 
 /* ---- for everybody */
 
 /* The slot as it is; for the resolver, and for reading under the lock below. */
 extern XaTransaction *braid_xa_transaction_slot(int slot);
+
+/* How often a slot was taken from a transaction that had something left to do. */
+extern uint64 braid_xa_transaction_recycled(void);
 
 /* A copy of slot number i; false if there are no more slots. */
 extern bool braid_xa_transaction_read(int slot, XaTransaction *copy);

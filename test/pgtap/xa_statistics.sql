@@ -16,7 +16,7 @@ SELECT columns_are('braid', 'stat_xa_branch',
 		'requests', 'total_time', 'mean_time', 'p50', 'p95', 'p99', 'max_time', 'last_error', 'last_error_time'],
 	'columns of braid.stat_xa_branch');
 SELECT columns_are('braid', 'activity',
-	ARRAY['datid', 'datname', 'pid', 'usename', 'backend_type', 'wait_event', 'since', 'waits', 'gid'],
+	ARRAY['datid', 'datname', 'pid', 'usename', 'backend_type', 'wait_event', 'since', 'age', 'gid'],
 	'columns of braid.activity');
 SELECT isnt(obj_description(format('braid.%I', v)::regclass), NULL, 'braid.' || v || ' has a comment')
 	FROM unnest(ARRAY['stat_xa', 'stat_xa_phase', 'stat_xa_branch', 'activity']) v;

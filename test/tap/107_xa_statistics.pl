@@ -103,6 +103,43 @@ is($cluster->sql('hub', "SELECT $branches FROM braid.stat_xa_branch"), 'a 3 3 0 
 is($cluster->sql('hub', 'SELECT bool_and(0 < p50 AND p50 <= p95 AND p95 <= p99 AND p99 <= max_time AND mean_time = total_time / requests
 	AND last_error IS NULL AND last_error_time IS NULL) FROM braid.stat_xa_branch'), 't', 'round trips of COMMIT PREPARED');
 
+# ---- concurrent sessions lose no count
+reset_statistics();
+my $load = $cluster->start_load('hub', <<'SQL', 4);
+\set x :client_id + 2
+BEGIN;
+UPDATE t_a SET v = v + 1 WHERE id = :x;
+UPDATE t_b SET v = v + 1 WHERE id = :x;
+COMMIT;
+SQL
+ok($cluster->wait_for('hub', "SELECT xact_commit_two_phase > 200 FROM braid.stat_xa WHERE datname = 'postgres'"), 'under load');
+my $n = $cluster->stop_load($load);
+settle($n);
+is(mine($outcomes), "$n|0|$n|0|0|0|0|0|0|0|0|0|$n", 'every transaction under load is counted');
+is($phases->("string_agg(DISTINCT requests::text, ' ')"), $n, 'with each of its phases');
+is($cluster->sql('hub', "SELECT $branches FROM braid.stat_xa_branch"), "a $n $n 0 0 0 0 $n, b $n $n 0 0 0 0 $n", 'and its branches');
+
+# ---- a deadlock over two servers: each session goes on when both have written to one of them
+reset_statistics();
+my @deadlocked = map {
+	my ($mine, $first, $second) = @$_;
+	my $other = 3 - $mine;
+	$cluster->start_sql('hub', <<"SQL");
+BEGIN;
+UPDATE t_$first SET v = v + 1 WHERE id = 9;
+SELECT pg_advisory_lock($mine);
+DO \$\$ BEGIN
+	WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $other) LOOP PERFORM pg_sleep(0.01); END LOOP;
+END \$\$;
+UPDATE t_$second SET v = v + 1 WHERE id = 9;
+COMMIT;
+SQL
+} ([ 1, 'a', 'b' ], [ 2, 'b', 'a' ]);
+my @said = map { $cluster->finish_sql($_) } @deadlocked;
+is(scalar(grep { /deadlock detected/ } @said), 1, 'a deadlock has one victim');
+settle(1);
+is(mine('deadlocks, xact_begun, xact_commit_two_phase, xact_rollback'), '1|2|1|1', 'which is counted');
+
 # ---- names of waits, and waits that are cut short
 reset_statistics();
 for my $how ('time-out', 'cancel', 'terminate')
@@ -112,7 +149,7 @@ for my $how ('time-out', 'cancel', 'terminate')
 		  . ($how eq 'time-out' ? "SET braid.xa_finish_timeout = '500ms';" : '') . $both);
 	ok($cluster->wait_for('hub', q{SELECT count(*) = 1 FROM braid.activity a JOIN pg_stat_activity s USING (pid)
 		JOIN braid.transactions t USING (gid)
-		WHERE s.application_name = 'victim' AND a.wait_event = 'BraidCommitFinish' AND a.since <= clock_timestamp() AND a.waits >= interval '0'}),
+		WHERE s.application_name = 'victim' AND a.wait_event = 'BraidCommitFinish' AND a.since <= clock_timestamp() AND a.age >= interval '0'}),
 		"$how: the wait has a name and a gid");
 	is($cluster->sql('hub', q{SELECT DISTINCT wait_event FROM braid.activity WHERE backend_type = 'braid resolver'}), 'BraidFailpoint',
 		'and so has the wait of the resolver');
@@ -144,6 +181,20 @@ is($cluster->sql('hub', "SELECT committed, recovery_commits FROM braid.stat_xa_b
 is($phases->("string_agg(phase || ' ' || requests, ', ')"), 'enlist 1, prepare 1, local commit 1, wait 1, total 1, finish 0',
 	'what recovery has finished has no duration');
 
+# ---- a command whose connection is lost is sent again
+reset_statistics();
+$cluster->failpoint('a', 'xa-participant-finish', 'wait');
+my @both = map { $cluster->start_sql('hub', $both =~ s/id = 1/id = $_/gr) } 1, 2;
+$cluster->wait_for('a', "SELECT braid_internal.failpoint_waiting('xa-participant-finish') = 2");
+is($cluster->sql('a', q{SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name ~ '^braid resolver'
+	AND query ~ '^COMMIT PREPARED' AND state = 'active' AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')}), '1', 'one of two connections is terminated');
+ok($cluster->wait_for('hub', "SELECT failed_attempts = 1 FROM braid.stat_xa_branch WHERE server = 'a'"), 'which is noticed');
+$cluster->failpoint('a', 'xa-participant-finish', 'off');
+is(join('', map { $cluster->finish_sql($_) } @both), '', 'both transactions are finished');
+settle(2);
+is($cluster->sql('hub', "SELECT $branches FROM braid.stat_xa_branch"), 'a 2 2 0 0 1 1 2, b 2 2 0 0 0 0 2', 'one attempt has failed, and one was made again');
+is($cluster->sql('hub', "SELECT count(*) FROM braid.stat_xa_branch WHERE last_error ~ 'terminating connection|closed the connection'"), '1', 'with its error');
+
 # ---- the coordinator is killed: counting begins anew, with what recovery does
 sub kill_at
 {
@@ -166,6 +217,30 @@ is(mine($outcomes), '0|0|0|0|0|0|2|0|0|0|0|0|0', 'recovery has committed two bra
 is(mine('stats_reset = (SELECT min(stats_reset) FROM braid.stat_xa) AND stats_reset > pg_postmaster_start_time()'), 't', 'since the start');
 kill_at('xa-prepared');
 is(mine($outcomes), '0|0|0|0|0|0|0|2|0|0|0|0|0', 'recovery has rolled back two branches');
+
+# ---- branches that are finished by hand
+sub by_hand
+{
+	my ($point, %commands) = @_;
+	reset_statistics();
+	$cluster->failpoint('hub', $point, 'wait');
+	my $victim = $cluster->start_sql('hub', "SET application_name = 'victim'; $both");
+	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('$point') = 1");
+	my $gid = $cluster->sql('hub', 'SELECT gid FROM braid.transactions');
+	$cluster->sql($_, $commands{$_} =~ s/GID/$gid/r) for sort keys %commands;
+	$cluster->sql('hub', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'") if $point eq 'xa-prepared';
+	$cluster->failpoint('hub', $point, 'off') if $point ne 'xa-prepared';
+	$cluster->finish_sql($victim);
+	$cluster->failpoint('hub', $point, 'off');
+	ok($cluster->wait_for('hub', "SELECT heuristic_commits + heuristic_rollbacks + heuristic_mixed >= @{[ scalar keys %commands ]}
+		FROM braid.stat_xa WHERE datname = current_database()"), "at $point: finished by hand");
+	$cluster->wait_for($_, 'SELECT count(*) = 0 FROM pg_prepared_xacts') for 'a', 'b';
+	$cluster->sql('hub', "SELECT braid.xa_forget('$gid')");
+	$cluster->wait_for('hub', 'SELECT (SELECT count(*) FROM braid.transactions) + (SELECT count(*) FROM braid_internal.heuristics) = 0');
+	return mine('heuristic_commits, heuristic_rollbacks, heuristic_mixed, xact_commit_two_phase, xact_rollback');
+}
+is(by_hand('xa-committed', a => "COMMIT PREPARED 'GID:0'", b => "ROLLBACK PREPARED 'GID:1'"), '1|0|1|1|0', 'as decided, and against the decision');
+is(by_hand('xa-prepared', a => "ROLLBACK PREPARED 'GID:0'"), '0|1|0|0|1', 'rolled back, as decided then');
 
 # ---- log lines
 sub log_of
@@ -260,9 +335,34 @@ like($err, qr/permission denied/, 'who watches cannot reset');
 ($rc, undef, $err) = $cluster->try_sql('hub', 'SET ROLE operator; SELECT braid.stat_xa_reset()');
 is($rc, 0, 'an operator can');
 
-# ---- databases and servers come and go
-$cluster->sql('hub', 'CREATE DATABASE other');
-is($cluster->sql('hub', "SELECT xact_begun, requests, stats_reset IS NULL FROM braid.stat_xa WHERE datname = 'other'"), '0|0|t', 'another database has a row of zeros');
+# ---- databases and servers come and go; this build has rows of their own for four databases
+sub write_from
+{
+	my ($database, $times) = @_;
+	my ($host, $port) = ($cluster->node('a')->host, $cluster->node('a')->port);
+	my $node = $cluster->node('hub');
+	$cluster->sql('hub', "CREATE DATABASE $database");
+	is($cluster->sql('hub', "SELECT xact_begun, requests FROM braid.stat_xa WHERE datname = '$database'"), '0|0', "$database begins with a row of zeros");
+	$node->safe_psql($database, "CREATE EXTENSION braid;
+		CREATE SERVER a FOREIGN DATA WRAPPER braid_fdw OPTIONS (host '$host', port '$port', dbname 'postgres');
+		CREATE USER MAPPING FOR PUBLIC SERVER a OPTIONS (user '@{[ getpwuid($<) . '' ]}');
+		CREATE FOREIGN TABLE t_a (id int, v int) SERVER a OPTIONS (table_name 't')");
+	$node->safe_psql($database, $one x $times);
+	return;
+}
+my $begun_by_database = q{SELECT string_agg(coalesce(datname, '(shared)') || ' ' || xact_begun || ' ' || requests, ', ' ORDER BY datname)
+	FROM braid.stat_xa WHERE xact_begun > 0};
+reset_statistics();
+write_from('d1', 3);
+write_from('d2', 1);
+write_from('d3', 1);
+is($cluster->sql('hub', $begun_by_database), 'd1 3 3, d2 1 1, d3 1 1', 'databases are counted apart');
+write_from('d4', 2);
+is($cluster->sql('hub', $begun_by_database), 'd1 3 3, d2 1 1, d3 1 1, (shared) 2 2', 'one too many shares a row');
+$cluster->sql('hub', 'DROP DATABASE d1');
+is($cluster->sql('hub', $begun_by_database), 'd2 1 1, d3 1 1, (shared) 2 2', 'a dropped database has no row');
+write_from('d5', 1);
+is($cluster->sql('hub', $begun_by_database), 'd2 1 1, d3 1 1, d5 1 1, (shared) 2 2', 'its place is taken by the next one, which begins at zero');
 $cluster->sql('hub', 'DROP FOREIGN TABLE t_b; DROP SERVER b CASCADE');
 ok($cluster->wait_for('hub', "SELECT string_agg(server, ' ') = 'a' FROM braid.stat_xa_branch"), 'a dropped server has no row');
 
