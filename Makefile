@@ -22,6 +22,7 @@ SQL_PARTS = src/common/common.sql \
 	src/xa/execute.sql \
 	src/xa/restore_point.sql \
 	src/xa/doctor.sql \
+	src/xa/failover.sql \
 	src/xa/deadlock.sql \
 	src/capture/capture.sql \
 	src/view/view.sql

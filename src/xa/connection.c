@@ -69,7 +69,10 @@ braid_xa_connection_options(Oid serverid, uint64 coordinator)
 	o.keywords = palloc(room);
 	o.values = palloc(room);
 
-	/* A later keyword overrides an earlier one. */
+	/*
+	 * A later keyword overrides an earlier one.  Both sides have to notice soon
+	 * that the other one is gone: the server because the fence falls with it.
+	 */
 	add_option(&o, "user", BRAID_XA_RESOLVER_ROLE);
 	add_option(&o, "keepalives_idle", "10");
 	add_option(&o, "keepalives_interval", "5");
@@ -88,7 +91,9 @@ braid_xa_connection_options(Oid serverid, uint64 coordinator)
 	add_option(&o, "options",
 			   "-c search_path=pg_catalog -c statement_timeout=0 "
 			   "-c default_transaction_isolation=read\\ committed "
-			   "-c lock_timeout=0 -c idle_session_timeout=0");
+			   "-c lock_timeout=0 -c idle_session_timeout=0 "
+			   "-c default_transaction_read_only=off "
+			   "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3");
 	PQconninfoFree(known);
 	o.needs_password = !superuser_arg(server->owner);
 	return o;

@@ -64,7 +64,7 @@ PG_FUNCTION_INFO_V1(braid_sql_xa_lock_waits);
 #define MIN_PAUSE_MS 10
 #define MAX_PAUSE_MS 1000
 #define ANSWER_LIMIT_MS 1000 /* for the participants of a collection */
-#define GRACE_MS 3000		 /* see choose_victim(); and 2 * deadlock_timeout */
+#define GRACE_MS 5000		 /* see choose_victim(); and 2 * deadlock_timeout */
 #define MAX_SHOWN 1024		 /* edges, of all databases */
 #define MAX_SHOWING 64		 /* databases */
 #define SHOW_LIMIT_MS 5000

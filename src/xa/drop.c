@@ -345,6 +345,16 @@ forget_adoption(Oid fdwid)
 	SPI_finish();
 }
 
+/* So does what is known of the node that a server was. */
+static void
+forget_node(Oid serverid)
+{
+	SPI_connect();
+	braid_superuser_execute(
+		psprintf("DELETE FROM braid_internal.server_nodes WHERE server = %u", serverid));
+	SPI_finish();
+}
+
 static void
 clear_the_way(const char *objects, DropBehavior behavior)
 {
@@ -365,7 +375,10 @@ clear_the_way(const char *objects, DropBehavior behavior)
 		return;
 	}
 	foreach (lc, d.servers)
+	{
 		braid_xa_server_drop_hidden_tables(lfirst_oid(lc));
+		forget_node(lfirst_oid(lc));
+	}
 	foreach (lc, d.wrappers)
 		forget_adoption(lfirst_oid(lc));
 	if (d.servers != NIL)

@@ -5,9 +5,26 @@
  * NOTES
  *	  The identity is a random number in the one row of
  *	  braid_internal.coordinator.  It travels with physical replication and
- *	  backups, so that a promoted standby knows its predecessor's transactions;
- *	  that two servers with one identity do not act at the same time is the
- *	  business of the advisory lock that the resolver holds on each participant.
+ *	  backups, so that a promoted standby knows its predecessor's transactions.
+ *
+ *	  From a promotion on there are two lines of history with one identity, and
+ *	  only one of them may go on.  The row therefore says on which server it was
+ *	  used last: by system identifier, timeline and the inode of a file of the
+ *	  data directory.
+ *
+ *		the same server				the line goes on
+ *		another timeline			promoted: a new line in a later epoch, which
+ *									participants let supersede the old one
+ *		another system identifier	pg_upgrade: the line goes on
+ *		only another directory		a copy of the files that nobody has promoted,
+ *									perhaps beside its living original: it
+ *									does nothing before braid.take_over()
+ *
+ *	  Lines count their incarnations from random numbers, so that their gids differ
+ *	  although both go on from the same transaction id.  Within a line, and from
+ *	  it to the next, no pair of incarnation and xid comes twice: the incarnation
+ *	  is durable before its first gid, and only an xid that a crash has lost is
+ *	  handed out again, in the next incarnation.
  *
  *	  CREATE DATABASE ... TEMPLATE copies the row too.  The copy is another
  *	  database of the same server, so the row says for which database it was
@@ -16,7 +33,10 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
+
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "common/shmem.h"
 #include "executor/spi.h"
@@ -93,36 +113,93 @@ run(const char *sql, int expected)
 static void
 leave_template(void)
 {
-	char *sql = psprintf("UPDATE braid_internal.coordinator SET dbid = %u, "
-						 "id = braid_internal.random_id() WHERE dbid <> %u",
-						 MyDatabaseId, MyDatabaseId);
+	char *sql =
+		psprintf("UPDATE braid_internal.coordinator SET dbid = %u, "
+				 "id = braid_internal.random_id(), system_identifier = NULL WHERE dbid <> %u",
+				 MyDatabaseId, MyDatabaseId);
 
 	run(sql, SPI_OK_UPDATE);
 	if (SPI_processed > 0)
 		braid_xa_decision_forget_all();
 }
 
-XaIdentity
-braid_xa_identity_begin(void)
+/* Number of the directory that this server's files are in. */
+static int64
+directory_number(void)
 {
-	XaIdentity identity;
+	struct stat st;
+
+	if (stat("PG_VERSION", &st) != 0)
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not stat file \"%s\": %m", "PG_VERSION")));
+	return (int64) st.st_ino;
+}
+
+/* Notes on which server the line goes on, and begins a new one if it was promoted. */
+static void
+follow_promotion(uint64 system_identifier, TimeLineID timeline, int64 directory)
+{
+	run(psprintf("UPDATE braid_internal.coordinator "
+				 "SET epoch = greatest(epoch + 1, %u), line = braid_internal.random_id(), "
+				 "incarnation = braid_internal.random_incarnation() "
+				 "WHERE system_identifier = %lld AND timeline <> %u",
+				 timeline, (long long) system_identifier, timeline),
+		SPI_OK_UPDATE);
+	if (SPI_processed > 0)
+		ereport(LOG, (errmsg("this server was promoted and takes over the global transactions of "
+							 "its predecessor")));
+	run(psprintf("UPDATE braid_internal.coordinator "
+				 "SET system_identifier = %lld, timeline = %u, directory = %lld "
+				 "WHERE system_identifier IS DISTINCT FROM %lld OR timeline <> %u",
+				 (long long) system_identifier, timeline, (long long) directory,
+				 (long long) system_identifier, timeline),
+		SPI_OK_UPDATE);
+}
+
+static int64
+column(int number)
+{
 	bool isnull;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
+	return DatumGetInt64(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, &isnull));
+}
+
+/* Begins an incarnation, unless this is a copy.  SPI is connected. */
+static XaIdentity
+begin_incarnation(void)
+{
+	int64 directory = directory_number();
+	XaIdentity identity;
+
 	leave_template();
-	run("UPDATE braid_internal.coordinator SET incarnation = incarnation + 1 "
-		"RETURNING id, incarnation",
+	follow_promotion(GetSystemIdentifier(), GetWALInsertionTimeLine(), directory);
+	run(psprintf("UPDATE braid_internal.coordinator "
+				 "SET incarnation = incarnation + CASE WHEN directory = %lld THEN 1 ELSE 0 END "
+				 "RETURNING id, incarnation::bigint, epoch, line, (directory <> %lld)::int::bigint",
+				 (long long) directory, (long long) directory),
 		SPI_OK_UPDATE_RETURNING);
 	if (SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("table \"%s\" must have one row, not %llu",
 							   "braid_internal.coordinator", (unsigned long long) SPI_processed)));
-	identity.coordinator = (uint64) DatumGetInt64(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	identity.incarnation = (uint32) DatumGetInt32(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	identity.coordinator = (uint64) column(1);
+	identity.incarnation = (uint32) column(2);
+	identity.epoch = column(3);
+	identity.line = column(4);
+	identity.is_copy = column(5) != 0;
+	return identity;
+}
+
+XaIdentity
+braid_xa_identity_begin(void)
+{
+	XaIdentity identity;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	identity = begin_incarnation();
 	SPI_finish();
 	PopActiveSnapshot();
 

@@ -9,12 +9,16 @@ typedef struct XaIdentity
 {
 	uint64 coordinator;
 	uint32 incarnation;
+	int64 epoch;  /* grows with each promotion */
+	int64 line;	  /* of history: drawn at each promotion */
+	bool is_copy; /* of a server that nobody has promoted: must not act */
 } XaIdentity;
 
 /*
- * Reads this database's identity and begins a new incarnation, durably; gives
- * a database that was copied from another an identity of its own.  For the
- * resolver, in no transaction.
+ * Reads this database's identity and begins a new incarnation, durably; a new line
+ * as well if the server was promoted.  Gives a database that was copied from
+ * another of this server an identity of its own.  For the resolver, in no
+ * transaction.
  */
 extern XaIdentity braid_xa_identity_begin(void);
 

@@ -177,7 +177,7 @@ COMMENT ON TABLE braid_internal.heuristics IS
 CREATE FUNCTION braid_internal.new_identity() RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-	UPDATE braid_internal.coordinator SET id = braid_internal.random_id();
+	UPDATE braid_internal.coordinator SET id = braid_internal.random_id(), system_identifier = NULL;
 	TRUNCATE braid_internal.decisions_0, braid_internal.decisions_1, braid_internal.heuristics;
 	-- its successor waits for our commit, and takes the new identity
 	SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -268,7 +268,7 @@ CREATE VIEW braid_internal.heuristic_transactions AS
 		pg_catalog.max(h.servers) IS NOT NULL AS servers_known,
 		pg_catalog.string_agg(pg_catalog.format('Branch %s on server "%s" was %s by %s%s.', h.branch, h.server_name,
 			CASE h.outcome WHEN 'commit' THEN 'committed' WHEN 'rollback' THEN 'rolled back' ELSE 'finished, which way is not known,' END,
-			coalesce(pg_catalog.format('role "%s"', h.decided_by), 'somebody who is not known'),
+			coalesce('role "' || h.decided_by || '"', 'somebody who is not known'),
 			pg_catalog.to_char(h.decided_at, '" at "YYYY-MM-DD HH24:MI:SS')), ' ' ORDER BY h.branch) AS story
 	FROM braid_internal.heuristics h WHERE NOT h.forgotten
 	GROUP BY h.gid;

@@ -117,7 +117,7 @@ add_session(Oid serverid, const char *name, const XaConnectionOptions *options)
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	sessions = lappend(sessions, NULL);
 	MemoryContextSwitchTo(old);
-	llast(sessions) = braid_xa_session_create(serverid, name, identity.coordinator, options);
+	llast(sessions) = braid_xa_session_create(serverid, name, &identity, options);
 	return true;
 }
 
@@ -176,6 +176,19 @@ follow_servers(void)
 		forget_session(s, "it was dropped");
 	}
 	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+static void
+warn_of_copy(void)
+{
+	StartTransactionCommand();
+	ereport(WARNING,
+			(errmsg("this server is a copy of the coordinator that database \"%s\" belongs "
+					"to: it neither writes to servers nor finishes transactions",
+					get_database_name(MyDatabaseId)),
+			 errhint("See braid.participants.")));
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(TopMemoryContext);
 }
@@ -421,7 +434,16 @@ begin(void)
 	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_change, 0);
 	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, note_change, 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_change, 0);
+
+	/*
+	 * What this worker commits of its own need not be on a standby: a promoted
+	 * one finds it out again.  Waiting for one would keep decided transactions
+	 * from being finished.
+	 */
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 	identity = braid_xa_identity_begin();
+	if (identity.is_copy)
+		warn_of_copy();
 	warn_of_lost_adoptions();
 	follow_servers();
 	braid_xa_transaction_requeue(MyDatabaseId);

@@ -56,6 +56,7 @@
 #include "xa/statistics.h"
 #include "xa/trace.h"
 #include "xa/transaction.h"
+#include "xa/verify.h"
 
 #define MIN_RETRY_MS 50
 #define MAX_RETRY_MS 1000
@@ -65,6 +66,7 @@
 typedef enum JobKind
 {
 	JOB_VERIFY,
+	JOB_CLAIM,
 	JOB_SWEEP,
 	JOB_CHECKUP, /* what the participant says of itself */
 	JOB_WAITS,	 /* list lock waits for the detector of deadlocks */
@@ -100,7 +102,7 @@ control(XaSession *s)
 }
 
 XaSession *
-braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
+braid_xa_session_create(Oid serverid, const char *name, const XaIdentity *identity,
 						const XaConnectionOptions *options)
 {
 	XaSession *s = palloc0(sizeof(XaSession));
@@ -108,11 +110,10 @@ braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
 	s->context = CurrentMemoryContext;
 	s->serverid = serverid;
 	s->name = pstrdup(name);
-	s->coordinator = coordinator;
+	s->identity = *identity;
 	s->options = *options;
 	s->retry_ms = MIN_RETRY_MS;
 	s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
-	s->forgot_requests = UINT64_MAX;
 	dlist_init(&s->jobs);
 	return s;
 }
@@ -329,17 +330,6 @@ fail_connection(XaSession *s, XaConnection *c, const char *reason)
 
 /* ---------------------------------------------------------------- verify */
 
-/*
- * Key of the advisory lock that is the fence.  A clone of this coordinator has
- * the same identity and the same servers, and so the same keys; two servers
- * that lead to the same database do not get in each other's way.
- */
-static int64
-fence_key(XaSession *s)
-{
-	return (int64) (s->coordinator ^ ((uint64) s->serverid * UINT64CONST(0x9E3779B97F4A7C15)));
-}
-
 static void
 refuse_without_password(XaSession *s)
 {
@@ -349,95 +339,69 @@ refuse_without_password(XaSession *s)
 		"or let a superuser own the server.");
 }
 
-/*
- * One row: version of the extension, protocol of the loaded library,
- * max_prepared_transactions, whether it is a standby, and whether we hold the
- * fence.
- */
+static void
+refuse_copy(XaSession *s)
+{
+	braid_xa_session_close(
+		s, "this server is a copy of the coordinator's files that was not promoted",
+		"If the original is lost for good, run braid.take_over(); to live beside it, "
+		"run braid_internal.new_identity().");
+}
+
+static void
+ask(XaSession *s, JobKind kind, const char *sql)
+{
+	XaConnection *c = control(s);
+
+	c->job = make_job(kind);
+	if (!braid_xa_connection_send(c, sql))
+		fail_connection(s, c, PQerrorMessage(c->pg));
+}
+
 static void
 begin_verify(XaSession *s)
 {
-	XaConnection *c = control(s);
-	char *sql =
-		psprintf("SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'braid'), "
-				 "pg_catalog.current_setting('braid.xa_protocol', true), "
-				 "pg_catalog.current_setting('max_prepared_transactions'), "
-				 "pg_catalog.pg_is_in_recovery(), "
-				 "pg_catalog.pg_try_advisory_lock(%lld)",
-				 (long long) fence_key(s));
-
-	if (s->options.needs_password && !PQconnectionUsedPassword(c->pg))
-	{
+	if (s->options.needs_password && !PQconnectionUsedPassword(control(s)->pg))
 		refuse_without_password(s);
-		return;
-	}
-	c->job = make_job(JOB_VERIFY);
-	if (!braid_xa_connection_send(c, sql))
-		fail_connection(s, c, PQerrorMessage(c->pg));
-	pfree(sql);
+	else
+		ask(s, JOB_VERIFY, braid_xa_verify_query());
 }
 
-/* Why the participant cannot take part; NULL if it can. */
-static const char *
-find_fault(PGresult *r, const char **hint)
+/* false if the answer is none, or says that the participant cannot take part. */
+static bool
+passes(XaSession *s, PGresult *r, bool is_claim)
 {
+	const char *hint = NULL;
+	const char *fault;
+
 	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1)
-	{
-		*hint = NULL;
-		return one_line(PQresultErrorMessage(r));
-	}
-	if (PQgetisnull(r, 0, 1))
-	{
-		*hint = "Add braid to \"shared_preload_libraries\" in its postgresql.conf and restart it.";
-		return "braid is not loaded there";
-	}
-	if (PQgetisnull(r, 0, 0))
-	{
-		*hint = "Run CREATE EXTENSION braid in that database.";
-		return "the extension braid is not installed in its database";
-	}
-	if (strcmp(PQgetvalue(r, 0, 1), BRAID_XA_PROTOCOL) != 0)
-	{
-		*hint = "Install the same version of braid on both.";
-		return psprintf("it speaks version %s of the commit protocol, this server version %s",
-						PQgetvalue(r, 0, 1), BRAID_XA_PROTOCOL);
-	}
-	if (strcmp(PQgetvalue(r, 0, 2), "0") == 0)
-	{
-		*hint =
-			"Set \"max_prepared_transactions\" in its postgresql.conf to at least its \"max_connections\" and restart it.";
-		return "prepared transactions are disabled there";
-	}
-	if (strcmp(PQgetvalue(r, 0, 3), "t") == 0)
-	{
-		*hint = "Let the server's options point to the primary.";
-		return "it is a standby";
-	}
-	if (strcmp(PQgetvalue(r, 0, 4), "t") != 0)
-	{
-		*hint =
-			"Stop the other one, or give this database an identity of its own with braid_internal.new_identity().";
-		return "another server with the identity of this one, a clone or an old primary, is connected to it";
-	}
-	return NULL;
+		fault = one_line(PQresultErrorMessage(r));
+	else if (is_claim)
+		fault = braid_xa_verify_claim_fault(r, &hint);
+	else
+		fault = braid_xa_verify_fault(s->serverid, r, &hint);
+	if (fault)
+		braid_xa_session_close(s, fault, hint);
+	return fault == NULL;
 }
 
 static void
 end_verify(XaSession *s, PGresult *r)
 {
-	const char *hint = NULL;
-	const char *fault = find_fault(r, &hint);
+	if (passes(s, r, false))
+		ask(s, JOB_CLAIM, braid_xa_verify_claim(s->serverid, &s->identity));
+}
 
-	if (fault)
-	{
-		braid_xa_session_close(s, fault, hint);
+static void
+end_claim(XaSession *s, PGresult *r)
+{
+	if (!passes(s, r, true))
 		return;
-	}
 	s->ready = true;
 	s->retry_ms = MIN_RETRY_MS;
 	s->next_sweep = 0;
 	s->sweep_delay_ms = MIN_SWEEP_DELAY_MS;
-	braid_xa_node_set_ready(s->serverid, PQgetvalue(r, 0, 0));
+	braid_xa_node_set_ready(s->serverid, braid_xa_verify_version(r));
 }
 
 /* ---------------------------------------------------------------- sweep */
@@ -448,7 +412,7 @@ begin_sweep(XaSession *s)
 	XaConnection *c = control(s);
 	char prefix[BRAID_GID_LEN];
 	char *sql = psprintf("SELECT * FROM braid_internal.branches_of('%s')",
-						 braid_gid_prefix(s->coordinator, prefix));
+						 braid_gid_prefix(s->identity.coordinator, prefix));
 
 	s->sweeping = true;
 	s->sweep_failed = false;
@@ -471,7 +435,7 @@ end_sweep_if_complete(XaSession *s)
 	braid_xa_node_sweep_done(s->serverid, s->sweep_requests,
 							 s->sweep_failed ? 0 : s->sweep_clean_before, s->sweep_us);
 	if (!s->sweep_failed)
-		braid_xa_transaction_server_clean(MyDatabaseId, s->serverid);
+		braid_xa_transaction_server_clean(MyDatabaseId, s->serverid, s->sweep_began);
 	s->next_sweep = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), s->sweep_delay_ms);
 	s->sweep_delay_ms = Min(s->sweep_delay_ms * 2, braid_xa_recovery_interval);
 }
@@ -512,7 +476,7 @@ sift(XaSession *s, PGresult *p, Job **found, int *rows)
 		bool live;
 
 		if (!braid_gid_parse(PQgetvalue(p, i, XA_COLUMN_GID), &gid) ||
-			gid.coordinator != s->coordinator)
+			gid.coordinator != s->identity.coordinator)
 			continue;
 		live = braid_xa_transaction_is_live(&gid, &decided);
 		if (live)
@@ -546,7 +510,7 @@ queue_forget(XaSession *s, const BraidGid *gid)
 	queue_job(s, job);
 }
 
-/* Looks at T for those in P, and judges those in H. */
+/* Looks at T for those in P, judges those in H, and drops what is to be forgotten. */
 static void
 consult_decisions(XaSession *s, PGresult *p, int n, Job **found, const int *rows)
 {
@@ -581,15 +545,8 @@ settle(XaSession *s, PGresult *p)
 	nfound = sift(s, p, found, rows);
 	if (nfound > 0)
 		BRAID_FAILPOINT("xa-sweep");
-	if (nfound > 0 || s->consult_again || s->sweep_requests != s->forgot_requests)
-	{
-		consult_decisions(s, p, nfound, found, rows);
-		MemoryContextSwitchTo(caller);
-		s->forgot_requests = s->sweep_requests;
-
-		/* A row that the participant is told to forget now is gone then. */
-		s->consult_again = nfound > 0;
-	}
+	consult_decisions(s, p, nfound, found, rows);
+	MemoryContextSwitchTo(caller);
 	for (int i = 0; i < nfound; i++)
 	{
 		if (found[i]->asking)
@@ -838,6 +795,8 @@ end_finish(XaSession *s, XaConnection *c, Job *job, PGresult *r)
 	count_outcome(s, c, job, error);
 	if (!error)
 		braid_xa_trace_branch_committed(&job->gid, s->name);
+	if (verdict == XA_VERDICT_CONTRADICTS || verdict == XA_VERDICT_UNKNOWN)
+		braid_xa_transaction_by_hand(job->slot);
 	braid_xa_transaction_branch_end(job->slot, job->gid.branch,
 									error ? psprintf("server \"%s\": %s", s->name, error) : NULL);
 	BRAID_FAILPOINT("xa-branch-finished");
@@ -910,6 +869,9 @@ process_result(XaSession *s, XaConnection *c)
 	{
 		case JOB_VERIFY:
 			end_verify(s, r);
+			break;
+		case JOB_CLAIM:
+			end_claim(s, r);
 			break;
 		case JOB_SWEEP:
 			end_sweep_query(s, r);
@@ -1000,6 +962,11 @@ tend_control(XaSession *s, TimestampTz now)
 		return LONG_MAX;
 	if (s->retry_at > now)
 		return TimestampDifferenceMilliseconds(now, s->retry_at) + 1;
+	if (s->identity.is_copy)
+	{
+		refuse_copy(s);
+		return s->retry_ms;
+	}
 	if (s->options.needs_password && !s->options.has_password)
 	{
 		refuse_without_password(s);

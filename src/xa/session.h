@@ -7,14 +7,15 @@
 
 #include "lib/ilist.h"
 #include "xa/connection.h"
+#include "xa/identity.h"
 #include "xa/node.h"
 
 typedef struct XaSession
 {
 	MemoryContext context; /* that it and its options are in */
 	Oid serverid;
-	char *name;			/* of the server */
-	uint64 coordinator; /* our identity */
+	char *name;			 /* of the server */
+	XaIdentity identity; /* ours */
 	XaConnectionOptions options;
 
 	/* connections[0] verifies, holds the fence and sweeps; all finish branches */
@@ -31,10 +32,8 @@ typedef struct XaSession
 	/* The sweep under way, see session.c. */
 	bool sweeping;
 	bool sweep_failed;
-	int recovering;			/* its commands that have not ended */
-	uint64 sweep_requests;	/* that it answers */
-	uint64 forgot_requests; /* those of the last one that looked what to forget */
-	bool consult_again;		/* the next one is to look, too */
+	int recovering;		   /* its commands that have not ended */
+	uint64 sweep_requests; /* that it answers */
 	TimestampTz sweep_began;
 	TimestampTz sweep_clean_before;
 	int64 sweep_us;
@@ -53,8 +52,9 @@ typedef struct XaSession
  * Allocates in the current context, which is the session's own from then on,
  * and which the options are in.
  */
-extern XaSession *braid_xa_session_create(Oid serverid, const char *name, uint64 coordinator,
-										  const XaConnectionOptions *options);
+extern XaSession *
+braid_xa_session_create(Oid serverid, const char *name, const XaIdentity *identity,
+						const XaConnectionOptions *options);
 
 /* Closes all connections; what was queued is left to recovery. */
 extern void braid_xa_session_close(XaSession *s, const char *reason, const char *hint);

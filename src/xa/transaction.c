@@ -266,15 +266,19 @@ interruption(TimestampTz deadline)
 	return NULL;
 }
 
-/* Detaches the backend; true if all branches are done. */
+/*
+ * Detaches the backend; true if all branches are done.  by_hand: one was
+ * finished by hand the other way.
+ */
 static bool
-stop_waiting(XaTransaction *t, char *error, Size error_size)
+stop_waiting(XaTransaction *t, bool *by_hand, char *error, Size error_size)
 {
 	bool complete = true;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < t->nbranches; i++)
 		complete &= t->branches[i].state == XA_BRANCH_DONE;
+	*by_hand = t->by_hand;
 	strlcpy(error, t->last_error, error_size);
 	t->waiter = NULL;
 	if (t->state == XA_FINISHED)
@@ -293,6 +297,15 @@ warn_unfinished(const char *gid, const char *why)
 					  errhint("See braid.transactions.")));
 }
 
+static void
+warn_by_hand(const char *gid, const char *why)
+{
+	ereport(WARNING, (errcode(ERRCODE_WARNING),
+					  errmsg("transaction \"%s\" is committed, but not on all servers", gid),
+					  errdetail("Somebody has decided otherwise by hand: %s.", why),
+					  errhint("See braid.transactions.")));
+}
+
 bool
 braid_xa_transaction_wait(int slot)
 {
@@ -300,6 +313,7 @@ braid_xa_transaction_wait(int slot)
 	TimestampTz deadline =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), braid_xa_finish_timeout);
 	const char *why = NULL;
+	bool by_hand;
 	char error[sizeof(t->last_error)];
 	char gid[BRAID_GID_LEN];
 	bool complete;
@@ -332,14 +346,16 @@ braid_xa_transaction_wait(int slot)
 
 	/* Whoever set the latch for another reason finds it set. */
 	SetLatch(MyLatch);
-	complete = stop_waiting(t, error, sizeof(error));
-	if (!complete)
+	complete = stop_waiting(t, &by_hand, error, sizeof(error));
+	if (!complete && by_hand && !why)
+		warn_by_hand(gid, error);
+	else if (!complete)
 		warn_unfinished(gid, why ? why : error);
 	return complete;
 }
 
 bool
-braid_xa_transaction_watch(int slot, const BraidGid *gid, Latch *latch)
+braid_xa_transaction_watch(int slot, const BraidGid *gid, Oid serverid, Latch *latch)
 {
 	XaTransaction *t = &pool->slots[slot];
 	bool committing;
@@ -347,7 +363,10 @@ braid_xa_transaction_watch(int slot, const BraidGid *gid, Latch *latch)
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	committing = t->state == XA_COMMITTING && braid_gid_same_transaction(&t->gid, gid);
 	if (committing)
+	{
 		t->watcher = latch;
+		t->watched_server = serverid;
+	}
 	LWLockRelease(&pool->lock);
 	return committing;
 }
@@ -374,6 +393,14 @@ finish_if_complete(XaTransaction *t, bool *left)
 }
 
 void
+braid_xa_transaction_by_hand(int slot)
+{
+	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
+	pool->slots[slot].by_hand = true;
+	LWLockRelease(&pool->lock);
+}
+
+void
 braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 {
 	XaTransaction *t = &pool->slots[slot];
@@ -388,9 +415,14 @@ braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 	t->attempts++;
 	t->branches[branch].state = error ? XA_BRANCH_LEFT : XA_BRANCH_DONE;
 	if (error)
+	{
+		t->left_at = GetCurrentTimestamp();
 		strlcpy(t->last_error, error, sizeof(t->last_error));
+	}
 	complete = finish_if_complete(t, &left);
-	waiter = complete && t->waiter ? t->waiter : t->watcher;
+	waiter = t->waiter;
+	if (!complete || !waiter)
+		waiter = t->branches[branch].serverid == t->watched_server ? t->watcher : NULL;
 	LWLockRelease(&pool->lock);
 
 	/* Not under the lock, which who wakes up wants next. */
@@ -432,7 +464,7 @@ braid_xa_transaction_is_live(const BraidGid *gid, TimestampTz *decided)
 }
 
 void
-braid_xa_transaction_server_clean(Oid dbid, Oid serverid)
+braid_xa_transaction_server_clean(Oid dbid, Oid serverid, TimestampTz began)
 {
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < pool->nslots; i++)
@@ -441,6 +473,10 @@ braid_xa_transaction_server_clean(Oid dbid, Oid serverid)
 		bool left = false;
 
 		if (t->state == XA_FREE || t->state == XA_ACTIVE || t->dbid != dbid)
+			continue;
+
+		/* Left after the sweep's list was made, and perhaps still on it. */
+		if (t->left_at >= began)
 			continue;
 		for (int j = 0; j < t->nbranches; j++)
 		{

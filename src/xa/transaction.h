@@ -53,12 +53,15 @@ typedef struct XaTransaction
 	BraidGid gid;	/* the branch number is the index in branches */
 	int pid;		/* of the backend */
 	Latch *waiter;	/* set when finished; NULL: nobody waits */
-	Latch *watcher; /* set when a branch ends; nobody has to take notice */
+	Latch *watcher; /* set when a branch on watched_server ends; need not be taken notice of */
+	Oid watched_server;
 	TimestampTz started;
 	TimestampTz decided;
 	XLogRecPtr commit_end; /* up to here the log is flushed before a branch is committed */
+	TimestampTz left_at;   /* when the last branch was left to recovery */
 	int attempts;
-	int next; /* in its database's queue; -1: last */
+	bool by_hand; /* a branch was finished by hand, not as decided */
+	int next;	  /* in its database's queue; -1: last */
 	char last_error[128];
 	int nbranches;
 	XaBranchEntry branches[BRAID_XA_MAX_BRANCHES];
@@ -95,10 +98,10 @@ extern void braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wa
 extern bool braid_xa_transaction_wait(int slot);
 
 /*
- * Sets the latch whenever a branch of the transaction ends; NULL: no longer.
- * false if it is not committing.
+ * Sets the latch when the transaction's branches on the server have ended; NULL:
+ * no longer.  false if it is not committing.
  */
-extern bool braid_xa_transaction_watch(int slot, const BraidGid *gid, Latch *latch);
+extern bool braid_xa_transaction_watch(int slot, const BraidGid *gid, Oid serverid, Latch *latch);
 
 /* ---- for the resolver of a database */
 
@@ -111,14 +114,17 @@ extern void braid_xa_transaction_requeue(Oid dbid);
 /* Notes the end of one branch; error is NULL for done, else it is left. */
 extern void braid_xa_transaction_branch_end(int slot, int branch, const char *error);
 
+/* A branch, whose end is noted next, was finished by hand, and not as decided. */
+extern void braid_xa_transaction_by_hand(int slot);
+
 /*
  * Is this branch's fate not recovery's business?  If so, *decided is when its
  * transaction was decided, DT_NOEND if it is not yet.
  */
 extern bool braid_xa_transaction_is_live(const BraidGid *gid, TimestampTz *decided);
 
-/* A sweep has settled all that was left on the server. */
-extern void braid_xa_transaction_server_clean(Oid dbid, Oid serverid);
+/* A sweep that began then has settled all that had been left on the server. */
+extern void braid_xa_transaction_server_clean(Oid dbid, Oid serverid, TimestampTz began);
 
 /* ---- for everybody */
 

@@ -108,7 +108,7 @@ await(const Unfinished *u, Oid serverid)
 	for (;;)
 	{
 		/* In this order: the end of a branch is seen or sets the latch. */
-		bool watched = braid_xa_transaction_watch(u->slot, &u->gid, MyLatch);
+		bool watched = braid_xa_transaction_watch(u->slot, &u->gid, serverid, MyLatch);
 		long left;
 
 		if (!is_unfinished(u, serverid))
@@ -123,7 +123,7 @@ await(const Unfinished *u, Oid serverid)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	(void) braid_xa_transaction_watch(u->slot, &u->gid, NULL);
+	(void) braid_xa_transaction_watch(u->slot, &u->gid, serverid, NULL);
 }
 
 void

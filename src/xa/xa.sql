@@ -66,15 +66,27 @@ AS $$ SELECT ('x' || substr(md5(gen_random_uuid()::text), 1, 16))::bit(64)::bigi
 REVOKE ALL ON FUNCTION braid_internal.random_id() FROM PUBLIC;
 COMMENT ON FUNCTION braid_internal.random_id() IS 'A new identity of a coordinator';
 
+-- Far from what another line of the same history counts to; see identity.c.
+CREATE FUNCTION braid_internal.random_incarnation() RETURNS int
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$ SELECT 1 + floor(random() * 1073741824)::int $$;
+REVOKE ALL ON FUNCTION braid_internal.random_incarnation() FROM PUBLIC;
+COMMENT ON FUNCTION braid_internal.random_incarnation() IS 'First incarnation of a line of a coordinator';
+
 CREATE TABLE braid_internal.coordinator (
 	id bigint NOT NULL DEFAULT braid_internal.random_id(),
-	incarnation int NOT NULL DEFAULT 0,
-	dbid oid NOT NULL
+	incarnation int NOT NULL DEFAULT braid_internal.random_incarnation(),
+	dbid oid NOT NULL,
+	epoch bigint NOT NULL DEFAULT 1,
+	line bigint NOT NULL DEFAULT braid_internal.random_id(),
+	system_identifier bigint,
+	timeline int,
+	directory bigint
 );
 CREATE UNIQUE INDEX coordinator_one_row ON braid_internal.coordinator ((true));
 REVOKE ALL ON braid_internal.coordinator FROM PUBLIC;
 COMMENT ON TABLE braid_internal.coordinator IS
-'Coordinators: the identity of this database and the number of its starts; see identity.c';
+'Coordinators: the identity of this database, the line of its history, the number of its starts, and the server that it was on; see identity.c';
 INSERT INTO braid_internal.coordinator (dbid)
 	SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database();
 

@@ -183,7 +183,7 @@ SQL
 # ---- the fence
 {
 	my $id = $cluster->sql('hub', 'SELECT id FROM braid_internal.coordinator');
-	my $key = $cluster->sql('a', "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted");
+	my $key = $cluster->sql('a', "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted");
 	my $clone = $cluster->node('a')->background_psql('postgres');
 	$clone->query_safe("SET application_name = 'clone'");
 	$cluster->sql('a', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ '^braid resolver'");

@@ -122,6 +122,7 @@ fails('hub', "SELECT braid.release('braid_fdw')", qr/ERROR:  55000:/, 'nor is br
 	is($cluster->try_sql('hub', 'BEGIN; DROP USER MAPPING FOR nobody SERVER b; ROLLBACK'), 0, 'other mappings can be dropped');
 	$cluster->kill_node('hub');
 	$cluster->start_again('hub');
+	$cluster->wait_for('hub', "SELECT clean_before IS NOT NULL FROM braid_internal.xa_nodes() n JOIN pg_foreign_server s ON s.oid = n.server WHERE s.srvname = 'a'");
 	$check->('unchecked');
 	$cluster->start_again('b');
 	wait_ready();

@@ -8,7 +8,7 @@ use Braid::Cluster;
 use Test::More;
 use Time::HiRes 'time';
 
-my $wanted_waits = $ENV{BRAID_LOCK_WAITS} || 20_000;
+my $wanted_waits = $ENV{BRAID_LOCK_WAITS} || 10_000;
 my @participants = ('a' .. 'e');
 my $cluster = Braid::Cluster->new('hub', @participants, { conf => "shared_buffers = 16MB\ndeadlock_timeout = 1s\n" });
 
@@ -59,7 +59,7 @@ sub session
 	my ($name) = @_;
 	my $s = { in => '', out => '', markers => 0 };
 	$s->{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $cluster->node($name)->connstr('postgres'), '-f', '-' ],
-		'<', \$s->{in}, '>', \$s->{out}, '2>&1', IPC::Run::timeout(60));
+		'<', \$s->{in}, '>', \$s->{out}, '2>&1', IPC::Run::timeout(3 * $PostgreSQL::Test::Utils::timeout_default));
 	start($s, '\set VERBOSITY verbose');
 	return $s;
 }
@@ -117,6 +117,9 @@ sub wait_for_waits
 	die "there are no $expected waits";
 }
 
+# How many victims a coordinator has had.
+my %victims = map { $_ => 0 } 'hub', 'c';
+
 # A cycle of sessions [node, statements before, statement that waits for the
 # next session], the oldest first. The victim is the session with that number;
 # the others commit. victim_gets is what it gets, a deadlock by default.
@@ -135,6 +138,7 @@ sub cycle
 		start($sessions[$i], $links->[$i][2]);
 		wait_for_waits($i + 1) if $i < $#$links;
 	}
+	$victims{ $links->[$victim][0] }++;
 	my $began = time;
 	$options{meanwhile}->() if $options{meanwhile};
 	my $said = finish($sessions[$victim]);
@@ -245,4 +249,150 @@ cycle('two coordinators, that of the youngest does not see the cycle', 1, [
 	[ 'hub', update('t_c', 1), update('t_d', 1) ],
 	[ 'hub', update('t_d', 1), update('t_b', 1) ],
 	[ 'c', update('t_b', 1), update('t', 1) ] ]);
+
+is($cluster->sql($_, 'SELECT deadlocks FROM braid.stat_xa WHERE datname = current_database()'), $victims{$_}, "braid.stat_xa counts the victims of $_")
+  for sort keys %victims;
+
+# ---- what an operator sees while a cycle stands, and that it can be left alone
+
+set_all('braid.xa_deadlock_detection = off');
+{
+	my ($x, $y) = map { session('hub') } 1 .. 2;
+	run_sql($x, 'BEGIN; ' . update('t_a', 3));
+	run_sql($y, 'BEGIN; ' . update('t_b', 3));
+	my ($x_pid, $y_pid) = map { run_sql($_, 'SELECT pg_backend_pid()') } $x, $y;
+	start($x, update('t_b', 3));
+	start($y, update('t_a', 3));
+	wait_for_waits(2);
+	select undef, undef, undef, 1;
+	is(run_sql($look{hub}, q{SELECT string_agg(format('%s %s>%s', server, split_part(waiter, ':', 2), split_part(blocker, ':', 2)), ' ' ORDER BY server)
+		FROM braid.lock_waits WHERE waiting > '200ms' AND waiter_pid IS NOT NULL AND lock ~ '^ShareLock on transaction \d+$'}),
+		"a $y_pid>$x_pid b $x_pid>$y_pid", 'braid.lock_waits shows the waits of all servers, and by whom');
+	is(run_sql($look{hub}, "SELECT count(*) FROM pg_stat_activity WHERE pid IN ($x_pid, $y_pid) AND state = 'active'"), '2', 'a deadlock lasts while detection is off');
+	set_all('braid.xa_deadlock_detection = on');
+	like(finish($y), qr/40P01/, 'and no longer');
+	run_sql($y, 'ROLLBACK');
+	is(finish($x), '', 'the other goes on');
+	run_sql($x, 'COMMIT');
+
+	# Waits of the coordinator itself.
+	run_sql($x, 'BEGIN; LOCK TABLE checked');
+	start($y, 'SELECT count(*) FROM checked');
+	wait_for_waits(1);
+	is(run_sql($look{hub}, 'SELECT server IS NULL, waiter_pid, blocker_pid, waiter, lock FROM braid.lock_waits'),
+		"t|$y_pid|$x_pid||AccessShareLock on relation " . run_sql($look{hub}, q{SELECT format('%s of database %s', 'checked'::regclass::oid, oid) FROM pg_database WHERE datname = 'postgres'}),
+		'and those of this server');
+	run_sql($x, 'COMMIT');
+	finish($y);
+	end_session($_) for $x, $y;
+}
+
+# ---- a cycle that has gone has no victim
+
+# Lets the resolver stop at the point in a cycle of two sessions, cancels the
+# older one, which no detector would, and lets the resolver go on.
+sub break_at
+{
+	my ($point) = @_;
+	my ($x, $y) = map { session('hub') } 1 .. 2;
+	my $x_pid = run_sql($x, 'SELECT pg_backend_pid()');
+	$cluster->failpoint('hub', $point, 'wait');
+	run_sql($x, 'BEGIN; ' . update('t_a', 4));
+	run_sql($y, 'BEGIN; ' . update('t_b', 4));
+	start($x, update('t_b', 4));
+	wait_for_waits(1);
+	start($y, update('t_a', 4));
+	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('$point') = 1");
+	run_sql($look{hub}, "SELECT pg_cancel_backend($x_pid)");
+	like(finish($x), qr/57014: canceling statement due to user request/, "$point: a cancel by hand stays one");
+	run_sql($x, 'ROLLBACK');
+	is(finish($y), '', "$point: the other goes on");
+	return ($x, $y);
+}
+
+for my $point ('xa-deadlock-confirm', 'xa-deadlock-cancel')
+{
+	my ($x, $y) = break_at($point);
+	my $victims = () = PostgreSQL::Test::Utils::slurp_file($cluster->node('hub')->logfile) =~ /is canceled/g;
+	$cluster->failpoint('hub', $point, 'off');
+	run_sql($y, 'SELECT pg_sleep(0.5)') if $point eq 'xa-deadlock-confirm';
+	run_sql($y, 'COMMIT');
+	run_sql($y, 'SELECT pg_sleep(0.5)');
+	pass("$point: nor is it a victim later");
+	my $after = () = PostgreSQL::Test::Utils::slurp_file($cluster->node('hub')->logfile) =~ /is canceled/g;
+	is($after, $victims, "$point: the detector has let it go");
+	end_session($_) for $x, $y;
+}
+
+# The transaction ends between the detector's look and its signal, and the next
+# one of the session is under way and waits: it is not hit.
+{
+	my ($x, $y) = break_at('xa-deadlock-cancel');
+	run_sql($y, 'ROLLBACK');
+	run_sql($x, 'BEGIN; ' . update('t_a', 4));
+	start($y, 'BEGIN; ' . update('t_b', 4) . '; ' . update('t_a', 4));
+	wait_for_waits(1);
+	$cluster->failpoint('hub', 'xa-deadlock-cancel', 'off');
+	select undef, undef, undef, 0.5;
+	run_sql($x, 'ROLLBACK');
+	is(finish($y), '', 'a later transaction of the session is not hit');
+	run_sql($y, 'ROLLBACK');
+	end_session($_) for $x, $y;
+}
+
+# ---- a participant that does not answer is done without
+
+{
+	my $postmaster = $cluster->node('e')->{_pid};
+	my $pid = $cluster->sql('e', q{SELECT pid FROM pg_stat_activity WHERE application_name ~ '^braid resolver' LIMIT 1});
+	kill 'STOP', $pid;
+	cycle('a participant that does not answer', 1, ring('a', 'b'));
+	kill 'CONT', $pid;
+}
+end_session($_) for values %look;
+
+# ---- waits without a cycle have no victim
+
+set_all("deadlock_timeout = '20ms'");
+set_all("track_functions = 'all'");
+for my $name ('a', 'b')
+{
+	# A statement that is not the first waits for a lock that is held to the
+	# end of the transaction, and is counted.
+	$cluster->sql($name, <<'SQL');
+CREATE TABLE hot (id int PRIMARY KEY, v int);
+INSERT INTO hot SELECT g, 0 FROM generate_series(0, 99) g;
+CREATE SEQUENCE waits;
+CREATE FUNCTION wait_turn() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
+BEGIN
+	IF NOT pg_try_advisory_xact_lock(1) THEN
+		PERFORM nextval('waits');
+		PERFORM pg_advisory_xact_lock(1);
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER wait_turn BEFORE UPDATE ON hot EXECUTE FUNCTION wait_turn();
+SQL
+	$cluster->sql('hub', "CREATE FOREIGN TABLE hot_$name (id int, v int) SERVER $name OPTIONS (table_name 'hot')");
+}
+{
+	my @logs = map { $cluster->node($_)->logfile } 'hub', 'a', 'b';
+	my @offsets = map { -s } @logs;
+	my $own = 'UPDATE %s SET v = v + 1 WHERE id = %s + :client_id;';
+	my @loads = (
+		$cluster->start_load('hub', join("\n", 'BEGIN;', sprintf($own, 'hot_a', 0), 'SELECT FROM hot_a WHERE id = 99 FOR UPDATE;',
+				sprintf($own, 'hot_b', 0), 'SELECT FROM hot_b WHERE id = 99 FOR UPDATE;', 'COMMIT;'), 8),
+		map { $cluster->start_load($_, join("\n", 'BEGIN;', sprintf($own, 'hot', 50), 'COMMIT;'), 8) } 'a', 'b');
+	my $count = sub { my $sum = 0; $sum += $cluster->sql($_, 'SELECT last_value FROM waits') for 'a', 'b'; return $sum; };
+	my $waits = 0;
+	while (($waits = $count->()) < $wanted_waits) { select undef, undef, undef, 0.5; }
+	my @done = map { $cluster->stop_load($_) } @loads;
+	cmp_ok($done[0], '>', 0, 'global transactions were committed');
+	my $asked = $cluster->sql('a', q{SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions WHERE schemaname = 'braid_internal' AND funcname = 'lock_waits'});
+	cmp_ok($asked, '>', 0, 'the detector has looked');
+	my $text = join '', map { PostgreSQL::Test::Utils::slurp_file($logs[$_], $offsets[$_]) } 0 .. $#logs;
+	unlike($text, qr/deadlock detected|over several servers|canceling statement/, 'waits without a cycle have no victim');
+	unlike(PostgreSQL::Test::Utils::slurp_file($_->{output}), qr/ERROR|aborted/, 'and no client an error') for @loads;
+	diag("$waits lock waits, $done[0] global and " . ($done[1] + $done[2]) . " local transactions, participants asked $asked times");
+}
 done_testing();

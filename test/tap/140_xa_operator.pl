@@ -214,7 +214,7 @@ for my $case (
 	my ($gid, $psql) = stop_at('xa-committed');
 	$cluster->sql('b', "ROLLBACK PREPARED '$gid:1'");
 	my $said = continue_from('xa-committed', $psql);
-	like($said, qr/WARNING:.*is committed.*\nDETAIL:.*server "b".*by hand/, 'a client whose branch was rolled back by hand is warned');
+	like($said, qr/WARNING:  transaction "\Q$gid\E" is committed, but not on all servers\nDETAIL:.*server "b".*by hand/, 'a client whose branch was rolled back by hand is warned');
 	ok($cluster->wait_for('hub', "SELECT count(*) = 1 FROM braid.transactions WHERE state = 'heuristically mixed'"), 'and the outcome is mixed');
 	values_are('1|0', 'truly');
 	is($cluster->sql('hub', "SELECT branch, state FROM braid.xa_commit('$gid')"), "$gid:0|committed\n$gid:1|heuristically rolled back", 'xa_commit() shows it');
@@ -253,6 +253,39 @@ for my $case (
 	$cluster->start_again('hub');
 	values_are('1|1', 'the coordinator commits it');
 	nothing_kept('an intention');
+	$cluster->sql($_, 'UPDATE t SET v = 0') for 'a', 'b';
+}
+
+# ---- the participant has forgotten what became of the branch (its log of transactions was truncated)
+{
+	my $gid = kill_hub_at('xa-committed');
+	as_operator('a', "SELECT braid.xa_commit('$gid')");
+	$cluster->sql('a', "UPDATE braid_internal.interventions SET xid = '0'");
+	$cluster->start_again('hub');
+	ok($cluster->wait_for('hub', "SELECT count(*) = 1 FROM braid.transactions WHERE state = 'heuristic hazard' AND branch_states = '{\"heuristic hazard\",committed}'"), 'what cannot be known is a hazard');
+	like($cluster->sql('hub', 'SELECT advice FROM braid.transactions'), qr/finished, which way is not known, by role "carol".*may disagree/, 'and said so');
+	as_operator('hub', "SELECT braid.xa_forget('$gid')");
+	nothing_kept('a hazard');
+	$cluster->sql($_, 'UPDATE t SET v = 0') for 'a', 'b';
+}
+
+# ---- finished by hand behind braid's back, but the branch was seen
+{
+	my $gid = kill_hub_at('xa-committed');
+	$cluster->node($_)->stop for 'a', 'b';
+	$cluster->start_again('hub');
+	$cluster->failpoint('hub', 'xa-sweep', 'wait');
+	$cluster->node('a')->start;
+	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('xa-sweep') = 1");
+	$cluster->sql('a', "ROLLBACK PREPARED '$gid:0'");
+	$cluster->sql('a', 'DELETE FROM braid_internal.interventions');
+	$cluster->failpoint('hub', 'xa-sweep', 'off');
+	$cluster->node('b')->start;
+	ok($cluster->wait_for('hub', "SELECT count(*) = 1 FROM braid.transactions WHERE state = 'heuristically mixed'"), 'a contradiction is seen without a record');
+	like($cluster->sql('hub', 'SELECT advice FROM braid.transactions'), qr/rolled back by somebody who is not known/, 'but not who did it');
+	values_are('0|1', 'the values');
+	as_operator('hub', "SELECT braid.xa_forget('$gid')");
+	nothing_kept('without a record');
 	$cluster->sql($_, 'UPDATE t SET v = 0') for 'a', 'b';
 }
 

@@ -24,6 +24,7 @@ max_prepared_transactions = 100
 max_connections = 100
 max_worker_processes = 16
 max_replication_slots = 16
+max_wal_senders = 8
 log_statement = none
 log_line_prefix = '%m [%p] %b %a '
 restart_after_crash = on
@@ -86,6 +87,82 @@ CREATE SERVER $to FOREIGN DATA WRAPPER braid_fdw
 CREATE USER MAPPING FOR PUBLIC SERVER $to OPTIONS (user '@{[ getpwuid($<) . '' ]}');
 SQL
 	return;
+}
+
+# Copies a node's files by pg_basebackup into a new one, which is not started.
+# With streaming it is a standby of the first.
+sub copy_node
+{
+	my ($self, $from, $name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$self->node($from)->backup("for_$name");
+	$node->init_from_backup($self->node($from), "for_$name", %options);
+	$self->{nodes}{$name} = $node;
+	return $node;
+}
+
+# Starts a physical standby of a node and waits until it streams.
+sub add_standby
+{
+	my ($self, $primary, $name, $synchronous) = @_;
+	$self->copy_node($primary, $name, has_streaming => 1)->start;
+	$self->wait_for($primary, "SELECT count(*) = 1 FROM pg_stat_replication WHERE application_name = '$name' AND state = 'streaming'") or die "$name does not stream";
+	return if !$synchronous;
+	$self->sql($primary, "ALTER SYSTEM SET synchronous_standby_names = '$name'");
+	$self->sql($primary, 'SELECT pg_reload_conf()');
+	$self->wait_for($primary, "SELECT sync_state = 'sync' FROM pg_stat_replication WHERE application_name = '$name'") or die "$name is not synchronous";
+	return;
+}
+
+# Makes a standby the primary, after its old one was killed.
+sub promote
+{
+	my ($self, $name) = @_;
+	$self->node($name)->promote;
+	return;
+}
+
+# Waits until so many servers of a node are ready.
+sub wait_ready
+{
+	my ($self, $name, $count) = @_;
+	$self->wait_for($name, "SELECT count(*) = $count FROM braid.participants WHERE ready") or die "servers of $name do not get ready";
+	return;
+}
+
+# Sessions that each run transactions one after the other, each of which inserts
+# its key through all of the tables, until they are told to end or one fails. The
+# keys of those that were reported committed are in the result of stop_journal().
+sub start_journal
+{
+	my ($self, $name, $sessions, @tables) = @_;
+	my @handles;
+	for my $session (1 .. $sessions)
+	{
+		my $sql = "\\set ON_ERROR_STOP 1\n";
+		for my $n (1 .. 4000)
+		{
+			my $key = "$name-$$-" . ++$self->{journal_keys};
+			$sql .= 'BEGIN; ' . join(' ', map { "INSERT INTO $_ VALUES ('$key');" } @tables) . " COMMIT;\n\\echo $key\n";
+		}
+		push @handles, $self->start_sql($name, $sql);
+	}
+	return \@handles;
+}
+
+# Ends the sessions, if they have not failed yet; returns the keys reported committed.
+sub stop_journal
+{
+	my ($self, $handles) = @_;
+	my @keys;
+	for my $handle (@$handles)
+	{
+		(my $file = $handle->{error}) =~ s/\.err$/.out/;
+		$handle->{run}->signal('INT') if $handle->{run}->pumpable;
+		$handle->{run}->finish;
+		push @keys, split /\n/, PostgreSQL::Test::Utils::slurp_file($file);
+	}
+	return @keys;
 }
 
 # Waits until the query on the node returns what is expected (default: t).
