@@ -6,10 +6,12 @@
 use strict;
 use warnings;
 use Braid::Bench;
+use Braid::Cluster;
 use Braid::Transfers;
 use POSIX ();
 use Test::More;
-use Time::HiRes qw(sleep);
+use PostgreSQL::Test::Utils;
+use Time::HiRes qw(sleep time);
 
 my $seconds = $ENV{BENCH_SECONDS} // 5;
 my $clients = 4;
@@ -67,10 +69,27 @@ sub look
 {
 	my ($pgbench_pid) = @_;
 	my %kind = ((map { processes($_) } $cluster->names), $pgbench_pid => 'pgbench');
-	my %look = (kind => \%kind, transactions => -$cluster->sql('a', 'SELECT sum(bal) FROM acct'));
+	my %look = (kind => \%kind, time => time);
 	$look{counts}{$_} = counts($_) for $cluster->names;
 	$look{cpu}{$_} = cpu_seconds($_) for keys %kind;
 	return \%look;
+}
+
+# How many transactions have ended between two looks, as pgbench's log has it.
+sub count_transactions
+{
+	my ($log, $first, $second) = @_;
+	my $count = 0;
+	for my $file (glob "$log.*")
+	{
+		for (split /\n/, PostgreSQL::Test::Utils::slurp_file($file))
+		{
+			my ($seconds, $microseconds) = (split)[ 4, 5 ];
+			my $time = $seconds + $microseconds / 1e6;
+			$count++ if $time > $first->{time} && $time <= $second->{time};
+		}
+	}
+	return $count;
 }
 
 # Figures for one transaction, from two looks at a load that runs: the ends of
@@ -78,14 +97,16 @@ sub look
 sub profile
 {
 	my ($tables, $settings) = @_;
-	my $load = transfer_start($cluster, $tables, clients => $clients, seconds => $seconds + 2, settings => $settings);
+	my $log = PostgreSQL::Test::Utils::tempdir() . '/transactions';
+	my $load = transfer_start($cluster, $tables, clients => $clients, seconds => $seconds + 3, settings => $settings, log => $log);
 	sleep 0.7;
 	my $first = look($load->{pid});
 	sleep $seconds;
 	my $second = look($load->{pid});
+	die 'pgbench has ended too early' if Braid::Cluster::has_ended($load->{pid});
 	my $tps = transfer_finish($cluster, $load)->{tps};
 
-	my $transactions = $second->{transactions} - $first->{transactions};
+	my $transactions = count_transactions($log, $first, $second);
 	my %result = (tps => $tps, map { $_ => 0 } @kinds);
 	for my $name ($cluster->names)
 	{
