@@ -4,6 +4,8 @@
 #   make install   install (as root)   make demo     the demonstration
 #   make lint      rules of the code   make bench    measure
 #   make format    the look of the code, by clang-format
+#   make soak      100,000 random transactions under random kills
+#   make check-model  verify the models of the commit protocol, with spin
 #
 # Variables: PG_CONFIG, FAILPOINTS=1 (fault injection and assertions, for tests only).
 
@@ -39,7 +41,7 @@ SHLIB_LINK = -lpq
 EXTRA_CLEAN = .build-flags braid--*.sql build
 
 # Targets that need neither the server's headers nor pg_config.
-ALONE = setup check bench demo lint format
+ALONE = setup check check-model soak bench demo lint format
 ifneq ($(filter-out $(ALONE),$(or $(MAKECMDGOALS),all)),)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -70,6 +72,13 @@ setup:
 
 check: setup
 	tools/check
+
+check-model:
+	tools/setup spin
+	tools/check-model
+
+soak: setup
+	tools/soak
 
 bench: setup
 	tools/bench
