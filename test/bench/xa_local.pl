@@ -7,7 +7,7 @@ use Braid::Cluster;
 use Test::More;
 
 my $seconds = $ENV{BENCH_SECONDS} // 2;
-my $rounds = $ENV{BENCH_ROUNDS} // 5;
+my $rounds = $ENV{BENCH_ROUNDS} // 7;
 my $clients = 4;
 my $cluster = Braid::Cluster->new('hub', 'a', { conf => $Braid::Bench::durable });
 my %nodes = (

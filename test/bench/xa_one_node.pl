@@ -7,7 +7,7 @@ use Braid::Transfers;
 use Test::More;
 
 my $seconds = $ENV{BENCH_SECONDS} // 2;
-my $rounds = $ENV{BENCH_ROUNDS} // 5;
+my $rounds = $ENV{BENCH_ROUNDS} // 7;
 my $cluster = transfer_nodes();
 my %done = (braid => 0, stock => 0);
 
