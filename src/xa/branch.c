@@ -20,6 +20,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "commands/defrem.h"
 #include "common/failpoint.h"
 #include "common/xact.h"
 #include "executor/spi.h"
@@ -27,8 +29,10 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "xa/branch.h"
 #include "xa/node.h"
 #include "xa/origin.h"
@@ -49,9 +53,14 @@ typedef struct EnlistMethod
 	SPIPlanPtr plan;  /* of the enlisting statement */
 	bool tags_arrive; /* seen */
 	bool tags_lost;	  /* seen */
+	uint32 address;	  /* of the server, as of: */
+	uint64 changes;
 } EnlistMethod;
 
 static HTAB *enlist_methods = NULL;
+
+/* Counts changes of foreign servers. */
+static uint64 server_changes = 1;
 
 List *
 braid_xa_branches(void)
@@ -88,6 +97,89 @@ find_branch(Oid serverid, Oid userid, Oid umid)
 	return NULL;
 }
 
+static EnlistMethod *
+enlist_method(Oid serverid)
+{
+	EnlistMethod *method;
+	bool found;
+
+	if (!enlist_methods)
+	{
+		HASHCTL ctl = {0};
+
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(EnlistMethod);
+		enlist_methods = hash_create("braid enlisting", 8, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	method = hash_search(enlist_methods, &serverid, HASH_ENTER, &found);
+	if (!found)
+	{
+		method->plan = NULL;
+		method->changes = 0;
+		method->tags_arrive = method->tags_lost = false;
+	}
+	return method;
+}
+
+static void
+note_server_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	server_changes++;
+}
+
+static bool
+is_address(const char *option)
+{
+	static const char *const names[] = {"host", "hostaddr", "port", "dbname", "service"};
+
+	for (int i = 0; i < lengthof(names); i++)
+		if (strcmp(option, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* A hash of what says where the server is; from the catalog only after a change. */
+static uint32
+address_of(Oid serverid)
+{
+	EnlistMethod *method = enlist_method(serverid);
+	uint32 address = 0;
+	ListCell *lc;
+
+	if (method->changes == server_changes)
+		return method->address;
+	method->changes = server_changes;
+	foreach (lc, GetForeignServer(serverid)->options)
+	{
+		DefElem *def = lfirst(lc);
+
+		if (is_address(def->defname))
+		{
+			address = hash_combine(address, string_hash(def->defname, NAMEDATALEN));
+			address = hash_combine(address, string_hash(defGetString(def), MAXPGPATH));
+		}
+	}
+	return method->address = address;
+}
+
+void
+braid_xa_branches_check_addresses(void)
+{
+	ListCell *lc;
+
+	AcceptInvalidationMessages();
+	foreach (lc, branches)
+	{
+		XaBranch *b = lfirst(lc);
+
+		if (address_of(b->serverid) != b->address)
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("server \"%s\" was given another address during the transaction",
+								   GetForeignServer(b->serverid)->servername),
+							errhint("Run the transaction again.")));
+	}
+}
+
 XaBranch *
 braid_xa_branch_note_write(Oid serverid, Oid userid)
 {
@@ -119,6 +211,7 @@ braid_xa_branch_note_write(Oid serverid, Oid userid)
 	b->umid = umid;
 	b->serverid = serverid;
 	b->userid = userid;
+	b->address = address_of(serverid);
 	b->number = list_length(branches);
 	branches = lappend(branches, b);
 	MemoryContextSwitchTo(old);
@@ -132,29 +225,6 @@ stop_enlisting(SubXactEvent event)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		enlisting = false;
-}
-
-static EnlistMethod *
-enlist_method(Oid serverid)
-{
-	EnlistMethod *method;
-	bool found;
-
-	if (!enlist_methods)
-	{
-		HASHCTL ctl = {0};
-
-		ctl.keysize = sizeof(Oid);
-		ctl.entrysize = sizeof(EnlistMethod);
-		enlist_methods = hash_create("braid enlisting", 8, &ctl, HASH_ELEM | HASH_BLOBS);
-	}
-	method = hash_search(enlist_methods, &serverid, HASH_ENTER, &found);
-	if (!found)
-	{
-		method->plan = NULL;
-		method->tags_arrive = method->tags_lost = false;
-	}
-	return method;
 }
 
 bool
@@ -232,5 +302,6 @@ braid_xa_branch_enlist(XaBranch *branch, const char *gid)
 void
 braid_xa_branch_init(void)
 {
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_server_change, 0);
 	braid_xact_register_subxact(stop_enlisting);
 }

@@ -11,11 +11,12 @@ typedef struct XaBranch
 {
 	Oid umid; /* user mapping: one connection, one branch */
 	Oid serverid;
-	Oid userid;	 /* a local user with that mapping */
-	int number;	 /* in the order of first writes, from 0 */
-	bool tagged; /* a statement with its tag has been executed */
-	bool named;	 /* a statement with the name of the transaction was sent */
-	bool told;	 /* has been enlisted by a statement of its own */
+	Oid userid;		/* a local user with that mapping */
+	int number;		/* in the order of first writes, from 0 */
+	uint32 address; /* where the server was when the branch began; a hash */
+	bool tagged;	/* a statement with its tag has been executed */
+	bool named;		/* a statement with the name of the transaction was sent */
+	bool told;		/* has been enlisted by a statement of its own */
 } XaBranch;
 
 /*
@@ -30,6 +31,14 @@ extern XaBranch *braid_xa_branch_note_write(Oid serverid, Oid userid);
 extern List *braid_xa_branches(void);
 
 extern void braid_xa_branches_forget(void);
+
+/*
+ * Throws 40001 if one of their servers was given another address since: the
+ * branch is where nobody will look for it.  To be called when the transaction
+ * and its servers are known in shared memory; from then on the resolver accepts
+ * no other node in their place (verify.h).
+ */
+extern void braid_xa_branches_check_addresses(void);
 
 /* Makes the participant prepare the branch under this gid when it is committed. */
 extern void braid_xa_branch_enlist(XaBranch *branch, const char *gid);

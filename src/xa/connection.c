@@ -226,3 +226,22 @@ braid_xa_connection_take_result(XaConnection *c)
 	c->state = XA_CONNECTION_IDLE;
 	return r;
 }
+
+char *
+braid_xa_connection_line(const char *message)
+{
+	char *copy = palloc(strlen(message) + 1);
+	char *to = copy;
+
+	for (const char *from = message; *from; from++)
+	{
+		char c = *from == '\n' || *from == '\t' ? ' ' : *from;
+
+		if (c != ' ' || (to > copy && to[-1] != ' '))
+			*to++ = c;
+	}
+	while (to > copy && to[-1] == ' ')
+		to--;
+	*to = '\0';
+	return copy;
+}

@@ -69,4 +69,7 @@ extern XaConnectionOutcome braid_xa_connection_advance(XaConnection *c);
 /* Makes the connection idle and returns the result; the caller clears it. */
 extern PGresult *braid_xa_connection_take_result(XaConnection *c);
 
+/* libpq's message as one line, in the current memory context. */
+extern char *braid_xa_connection_line(const char *message);
+
 #endif /* BRAID_XA_CONNECTION_H */

@@ -249,6 +249,7 @@ before_remote_commit(void)
 		BRAID_FAILPOINT("xa-enlisted");
 	}
 	braid_xa_transaction_set_branches(slot, list_length(branches), serverids);
+	braid_xa_branches_check_addresses();
 	braid_xa_decision_insert(&transaction, list_length(branches), serverids);
 	set_flush(local_writes);
 	BRAID_FAILPOINT("xa-before-prepare");

@@ -52,6 +52,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "xa/errand.h"
 #include "xa/deadlock.h"
 #include "xa/lock_graph.h"
 #include "xa/session.h"
@@ -592,7 +593,7 @@ begin_collection(DetectorState why, List *sessions, uint64 coordinator)
 	graph = braid_xa_lock_graph_create(TopMemoryContext, coordinator);
 	answers_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ANSWER_LIMIT_MS);
 	foreach (lc, sessions)
-		if (braid_xa_session_ask_waits(lfirst(lc), this_round, min_age_ms))
+		if (braid_xa_errand_ask_waits(lfirst(lc), this_round, min_age_ms))
 			missing++;
 }
 

@@ -114,8 +114,8 @@ braid_xa_init(void)
 	braid_xa_lock_waits_init();
 	braid_xa_deadlock_init();
 	braid_xa_participant_init();
-	braid_xa_branch_init();
 	braid_xa_fdw_init();
+	braid_xa_branch_init();
 	braid_xa_coordinator_init();
 	braid_xa_ddl_init();
 }

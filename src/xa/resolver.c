@@ -33,6 +33,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "xa/finish.h"
 #include "xa/deadlock.h"
 #include "xa/decision.h"
 #include "xa/identity.h"
@@ -238,7 +239,7 @@ spread(int slot)
 			continue;
 		s = find_session(t->branches[i].serverid);
 		if (s)
-			braid_xa_session_finish(s, slot, i);
+			braid_xa_finish_branch(s, slot, i);
 		else
 			braid_xa_transaction_branch_end(slot, i, "its server was dropped");
 	}

@@ -29,8 +29,9 @@ typedef struct XaSession
 	dlist_head jobs; /* that no connection has taken yet */
 	int njobs;
 
-	/* The sweep under way, see session.c. */
+	/* The sweep under way, see sweep.c. */
 	bool sweeping;
+	bool listing; /* its list has not arrived yet */
 	bool sweep_failed;
 	int recovering;		   /* its commands that have not ended */
 	uint64 sweep_requests; /* that it answers */
@@ -58,15 +59,6 @@ braid_xa_session_create(Oid serverid, const char *name, const XaIdentity *identi
 
 /* Closes all connections; what was queued is left to recovery. */
 extern void braid_xa_session_close(XaSession *s, const char *reason, const char *hint);
-
-/* Commits a branch of a decided transaction (see transaction.h) soon. */
-extern void braid_xa_session_finish(XaSession *s, int slot, int branch);
-
-/*
- * Asks the participant who waits for whom (deadlock.h), soon; false if it
- * cannot be asked now.
- */
-extern bool braid_xa_session_ask_waits(XaSession *s, uint32 round, int min_age_ms);
 
 /* A connection's socket is ready. */
 extern void braid_xa_session_advance(XaSession *s, XaConnection *c);

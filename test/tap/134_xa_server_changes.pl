@@ -74,6 +74,31 @@ for my $known ('in doubt', 'unchecked')
 	is_finished("$known: back to the address");
 }
 
+# ---- another address while a transaction is open: it is rolled back
+{
+	my ($host, $port) = ($cluster->node('b')->host, $cluster->node('b')->port);
+	$cluster->failpoint('hub', 'xa-enlisted', 'wait');
+	my $before = $cluster->sql('hub', 'SELECT a.v, b.v FROM t_a a, t_b b');
+	my $session = $cluster->start_sql('hub', '\set VERBOSITY verbose
+		BEGIN; UPDATE t_a SET v = v + 1; UPDATE t_b SET v = v + 1; COMMIT');
+	$cluster->wait_for('hub', q{SELECT braid_internal.failpoint_waiting('xa-enlisted') = 1});
+	$cluster->sql('hub', "ALTER SERVER b OPTIONS (SET host '@{[ $cluster->node('a')->host ]}', SET port '@{[ $cluster->node('a')->port ]}')");
+	$cluster->failpoint('hub', 'xa-enlisted', 'off');
+	like($cluster->finish_sql($session), qr/ERROR:  40001: server "b" was given another address during the transaction/, 'open transaction: refused at COMMIT');
+	$cluster->sql('hub', "ALTER SERVER b OPTIONS (SET host '$host', SET port '$port')");
+	ok($cluster->wait_for('hub', q{SELECT ready FROM braid.participants WHERE server = 'b'}), 'open transaction: ready at the old address again');
+	ok($cluster->wait_for($_, 'SELECT count(*) = 0 FROM pg_prepared_xacts'), "open transaction: nothing is prepared on $_") for 'a', 'b';
+	is($cluster->sql('hub', 'SELECT a.v, b.v FROM t_a a, t_b b'), $before, 'open transaction: rolled back');
+
+	# Other options do not matter.
+	$cluster->failpoint('hub', 'xa-enlisted', 'wait');
+	$session = $cluster->start_sql('hub', 'BEGIN; UPDATE t_a SET v = v; UPDATE t_b SET v = v; COMMIT');
+	$cluster->wait_for('hub', q{SELECT braid_internal.failpoint_waiting('xa-enlisted') = 1});
+	$cluster->sql('hub', "ALTER SERVER b OPTIONS (ADD fetch_size '10')");
+	$cluster->failpoint('hub', 'xa-enlisted', 'off');
+	is($cluster->finish_sql($session), '', 'open transaction: another option may change');
+}
+
 # ---- the node is lost for good
 {
 	my ($host, $port) = ($cluster->node('b')->host, $cluster->node('b')->port);
