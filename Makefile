@@ -90,7 +90,7 @@ lint:
 	tools/lint
 
 format:
-	clang-format -i src/*.c src/*/*.[ch]
+	clang-format -i src/*.c src/*/*.[ch] test/bench/*.c
 
 .PHONY: $(ALONE)
 

@@ -247,8 +247,6 @@ interruption(TimestampTz deadline)
 {
 	if (ProcDiePending)
 	{
-		/* As in SyncRepWaitForLSN(): the client must not be told "COMMIT". */
-		whereToSendOutput = DestNone;
 		braid_xa_stat_count(XA_STAT_WAIT_TERMINATED);
 		return "the connection is being terminated";
 	}
@@ -351,6 +349,10 @@ braid_xa_transaction_wait(int slot)
 		warn_by_hand(gid, error);
 	else if (!complete)
 		warn_unfinished(gid, why ? why : error);
+
+	/* As in SyncRepWaitForLSN(): the warning, but not "COMMIT". */
+	if (!complete && ProcDiePending)
+		whereToSendOutput = DestNone;
 	return complete;
 }
 

@@ -7,7 +7,7 @@ use PostgreSQL::Test::Utils;
 use IPC::Run;
 use Test::More;
 use Exporter 'import';
-our @EXPORT = qw(pgbench_tps median report);
+our @EXPORT = qw(pgbench pgbench_start pgbench_finish pgbench_tps in_turn ratio median compile report table);
 
 # Settings under which a server is used in earnest: the test cluster's own
 # settings trade durability for speed.
@@ -21,21 +21,76 @@ checkpoint_timeout = 30min
 autovacuum = off
 CONF
 
-# Transactions per second of a script, given as text.
-sub pgbench_tps
+# Starts pgbench with a script, given as text, or with one of its own, named in
+# builtin. Options: clients, seconds, protocol, settings, which hold in each of
+# its sessions, and log, with which names of files begin where it notes when each
+# transaction ends. Returns a handle for pgbench_finish(), with pgbench's pid.
+sub pgbench_start
 {
 	my ($node, $script, %opt) = @_;
-	my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
-	open my $fh, '>', $file or die $!;
-	print $fh $script;
-	close $fh;
-	my ($out, $err);
-	my @cmd = ('pgbench', '-n', '-M', $opt{protocol} // 'prepared', '-c', $opt{clients}, '-j', $opt{clients},
-		'-T', $opt{seconds}, '-f', $file, '-h', $node->host, '-p', $node->port, 'postgres');
-	IPC::Run::run(\@cmd, '>', \$out, '2>', \$err) or die "pgbench: $err";
+	my $settings = $opt{settings} // {};
+	my @log = $opt{log} ? ('-l', "--log-prefix=$opt{log}") : ();
+	my @script = ('-b', $opt{builtin} // '');
+	if (defined $script)
+	{
+		my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
+		open my $fh, '>', $file or die "$file: $!";
+		print $fh $script;
+		close $fh;
+		@script = ('-f', $file);
+	}
+	local $ENV{PGOPTIONS} = join ' ', map { "-c $_=$settings->{$_}" } sort keys %$settings;
+	for my $name (sort keys %$settings)
+	{
+		my $value = $node->safe_psql('postgres', "SHOW $name");
+		die "$name is $value" if $value ne $settings->{$name};
+	}
+	my $pid = open my $output, '-|', 'pgbench', '-n', '-M', $opt{protocol} // 'prepared', '-c', $opt{clients},
+	  '-j', $opt{clients}, '-T', $opt{seconds}, @log, @script, '-h', $node->host, '-p', $node->port, 'postgres';
+	die "pgbench: $!" unless $pid;
+	return { pid => $pid, output => $output };
+}
+
+# Waits until it has ended. Returns its transactions per second, and how many
+# there were; dies unless all of them were committed.
+sub pgbench_finish
+{
+	my ($handle) = @_;
+	my $out = do { local $/; readline $handle->{output} };
+	close $handle->{output} or die "pgbench has failed: $out";
 	die "pgbench reports failed transactions: $out" unless $out =~ /number of failed transactions: 0 /;
-	return $1 if $out =~ /tps = ([\d.]+)/;
-	die "pgbench printed no tps: $out";
+	my ($transactions) = $out =~ /number of transactions actually processed: (\d+)/;
+	my ($tps) = $out =~ /tps = ([\d.]+)/;
+	die "pgbench has done nothing: $out" unless $transactions && $tps;
+	return { tps => $tps, transactions => $transactions };
+}
+
+sub pgbench { return pgbench_finish(pgbench_start(@_)); }
+
+# Transactions per second of a script, given as text.
+sub pgbench_tps { return pgbench(@_)->{tps}; }
+
+# Lets contestants (name => sub that returns a figure) have their turns, as many
+# as told, in an order that is reversed each time. Returns name => [figures].
+sub in_turn
+{
+	my ($turns, %contestants) = @_;
+	my @order = sort keys %contestants;
+	my %figures;
+	for (1 .. $turns)
+	{
+		push @{ $figures{$_} }, $contestants{$_}->() for @order;
+		@order = reverse @order;
+	}
+	return \%figures;
+}
+
+# The median, over the turns, of one contestant's figure divided by another's.
+sub ratio
+{
+	my ($figures, $name, $other) = @_;
+	my ($mine, $theirs) = ($figures->{$name}, $figures->{$other});
+	return median(map { $mine->[$_] / $theirs->[$_] } 0 .. $#$mine);
 }
 
 sub median
@@ -44,11 +99,47 @@ sub median
 	return $sorted[ @sorted / 2 ];
 }
 
+# Compiles a C source of test/bench with libpq; returns the file made. Options
+# are those of the compiler.
+sub compile
+{
+	my ($source, @options) = @_;
+	my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
+	my ($include, $lib) = map { my $dir = `$pg_config $_`; chomp $dir; $dir } '--includedir', '--libdir';
+	my $result = PostgreSQL::Test::Utils::tempdir() . '/' . ($source =~ s/\.c$//r);
+	my ($out, $ok);
+	$ok = IPC::Run::run([ $ENV{CC} // 'cc', '-O2', '-Wall', '-Wextra', '-Werror', "-I$include", '-o', $result,
+			"test/bench/$source", @options, "-L$lib", '-lpq' ], '>', \$out, '2>', \$out);
+	die "$source cannot be compiled: $out" unless $ok;
+	return $result;
+}
+
 # One line of result: a ratio, what it should be, and the figures behind it.
 sub report
 {
 	my ($name, $ratio, $goal, $detail) = @_;
-	diag(sprintf('RESULT %-28s %5.2f  (goal: %s)  %s', $name, $ratio, $goal, $detail));
+	diag(sprintf('RESULT %-34s %5.2f  (goal: %s)  %s', $name, $ratio, $goal, $detail));
+	return;
+}
+
+# A table of results: a title, and rows of equal length, the first one of headings.
+sub table
+{
+	my ($title, @rows) = @_;
+	my @width;
+	for my $row (@rows)
+	{
+		for my $i (0 .. $#$row)
+		{
+			my $length = length $row->[$i];
+			$width[$i] = $length if $length > ($width[$i] // 0);
+		}
+	}
+	diag("RESULT $title");
+	for my $row (@rows)
+	{
+		diag('RESULT   ' . join '  ', map { sprintf $_ ? "%$width[$_]s" : "%-$width[$_]s", $row->[$_] } 0 .. $#$row);
+	}
 	return;
 }
 
