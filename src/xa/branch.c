@@ -20,13 +20,13 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
-#include "commands/defrem.h"
+#include "common/compat.h"
 #include "common/failpoint.h"
 #include "common/xact.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -53,8 +53,12 @@ typedef struct EnlistMethod
 	SPIPlanPtr plan;  /* of the enlisting statement */
 	bool tags_arrive; /* seen */
 	bool tags_lost;	  /* seen */
-	uint32 address;	  /* of the server, as of: */
+	uint32 address;	  /* see braid_xa_server_address(), as of: */
 	uint64 changes;
+
+	/* The transaction that last used it, and where it found it. */
+	LocalTransactionId accessed_in;
+	uint32 accessed_at;
 } EnlistMethod;
 
 static HTAB *enlist_methods = NULL;
@@ -116,6 +120,7 @@ enlist_method(Oid serverid)
 	{
 		method->plan = NULL;
 		method->changes = 0;
+		method->accessed_in = InvalidLocalTransactionId;
 		method->tags_arrive = method->tags_lost = false;
 	}
 	return method;
@@ -127,39 +132,36 @@ note_server_change(Datum arg, int cacheid, uint32 hashvalue)
 	server_changes++;
 }
 
-static bool
-is_address(const char *option)
+/* Where the server is by the catalog, which is read after a change only. */
+static uint32
+address_of(EnlistMethod *method)
 {
-	static const char *const names[] = {"host", "hostaddr", "port", "dbname", "service"};
-
-	for (int i = 0; i < lengthof(names); i++)
-		if (strcmp(option, names[i]) == 0)
-			return true;
-	return false;
+	if (method->changes != server_changes)
+	{
+		method->changes = server_changes;
+		method->address = braid_xa_server_address(method->serverid);
+	}
+	return method->address;
 }
 
-/* A hash of what says where the server is; from the catalog only after a change. */
-static uint32
-address_of(Oid serverid)
+static void
+raise_moved(Oid serverid)
+{
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("server \"%s\" was given another address during the transaction",
+						   GetForeignServer(serverid)->servername),
+					errhint("Run the transaction again.")));
+}
+
+void
+braid_xa_branch_note_access(Oid serverid)
 {
 	EnlistMethod *method = enlist_method(serverid);
-	uint32 address = 0;
-	ListCell *lc;
 
-	if (method->changes == server_changes)
-		return method->address;
-	method->changes = server_changes;
-	foreach (lc, GetForeignServer(serverid)->options)
-	{
-		DefElem *def = lfirst(lc);
-
-		if (is_address(def->defname))
-		{
-			address = hash_combine(address, string_hash(def->defname, NAMEDATALEN));
-			address = hash_combine(address, string_hash(defGetString(def), MAXPGPATH));
-		}
-	}
-	return method->address = address;
+	if (method->accessed_in == braid_compat_lxid(MyProc))
+		return;
+	method->accessed_in = braid_compat_lxid(MyProc);
+	method->accessed_at = address_of(method);
 }
 
 void
@@ -172,12 +174,27 @@ braid_xa_branches_check_addresses(void)
 	{
 		XaBranch *b = lfirst(lc);
 
-		if (address_of(b->serverid) != b->address)
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("server \"%s\" was given another address during the transaction",
-								   GetForeignServer(b->serverid)->servername),
-							errhint("Run the transaction again.")));
+		if (address_of(enlist_method(b->serverid)) != b->address)
+			raise_moved(b->serverid);
 	}
+}
+
+/*
+ * Waits until the server may be written to where this transaction uses it, and
+ * returns that address.  The connection is to where the server was when the
+ * transaction first used it, if only for reading.
+ */
+static uint32
+begin_at(Oid serverid)
+{
+	EnlistMethod *method;
+
+	braid_xa_branch_note_access(serverid);
+	method = enlist_method(serverid);
+	if (address_of(method) != method->accessed_at)
+		raise_moved(serverid);
+	braid_xa_node_wait_ready(serverid, method->accessed_at);
+	return method->accessed_at;
 }
 
 XaBranch *
@@ -185,6 +202,7 @@ braid_xa_branch_note_write(Oid serverid, Oid userid)
 {
 	MemoryContext old;
 	XaBranch *b;
+	uint32 address;
 	Oid umid;
 
 	if (enlisting)
@@ -198,7 +216,7 @@ braid_xa_branch_note_write(Oid serverid, Oid userid)
 	b = find_branch(serverid, userid, umid);
 	if (b)
 		return b;
-	braid_xa_node_wait_ready(serverid);
+	address = begin_at(serverid);
 	if (list_length(branches) >= BRAID_XA_MAX_BRANCHES)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -211,7 +229,7 @@ braid_xa_branch_note_write(Oid serverid, Oid userid)
 	b->umid = umid;
 	b->serverid = serverid;
 	b->userid = userid;
-	b->address = address_of(serverid);
+	b->address = address;
 	b->number = list_length(branches);
 	branches = lappend(branches, b);
 	MemoryContextSwitchTo(old);

@@ -13,7 +13,7 @@ typedef struct XaBranch
 	Oid serverid;
 	Oid userid;		/* a local user with that mapping */
 	int number;		/* in the order of first writes, from 0 */
-	uint32 address; /* where the server was when the branch began; a hash */
+	uint32 address; /* where the branch is: see braid_xa_server_address() */
 	bool tagged;	/* a statement with its tag has been executed */
 	bool named;		/* a statement with the name of the transaction was sent */
 	bool told;		/* has been enlisted by a statement of its own */
@@ -26,6 +26,9 @@ typedef struct XaBranch
  * long as the transaction; NULL for the statement that enlists one.
  */
 extern XaBranch *braid_xa_branch_note_write(Oid serverid, Oid userid);
+
+/* Notes that the current transaction is about to use the server. */
+extern void braid_xa_branch_note_access(Oid serverid);
 
 /* Branches that write, in the order of their first writes. */
 extern List *braid_xa_branches(void);

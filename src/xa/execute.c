@@ -72,7 +72,7 @@ send_command(const ForeignServer *server, const char *command, bool want_rows)
 	int rc;
 
 	/* The hidden table is there once the server is ready. */
-	braid_xa_node_wait_ready(server->serverid);
+	braid_xa_node_wait_ready(server->serverid, braid_xa_server_address(server->serverid));
 	SPI_connect();
 	rc = SPI_execute_with_args(
 		psprintf("UPDATE %s SET command = $1, want_rows = $2 RETURNING processed, result",

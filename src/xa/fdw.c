@@ -91,10 +91,18 @@ scan_locks_rows(ForeignScanState *node)
 	return false;
 }
 
+/* To be called before postgres_fdw connects to the server, or uses a connection. */
+static void
+begin_access(Oid serverid)
+{
+	braid_xa_unfinished_await(serverid);
+	braid_xa_branch_note_access(serverid);
+}
+
 static XaBranch *
 note_write(Oid serverid, Oid userid)
 {
-	braid_xa_unfinished_await(serverid);
+	begin_access(serverid);
 	return braid_xa_branch_note_write(serverid, userid);
 }
 
@@ -102,21 +110,21 @@ note_write(Oid serverid, Oid userid)
 static void
 estimate_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 {
-	braid_xa_unfinished_await(rel->serverid);
+	begin_access(rel->serverid);
 	original->GetForeignRelSize(root, rel, relid);
 }
 
 static bool
 analyze_table(Relation rel, AcquireSampleRowsFunc *func, BlockNumber *pages)
 {
-	braid_xa_unfinished_await(server_of(rel));
+	begin_access(server_of(rel));
 	return original->AnalyzeForeignTable(rel, func, pages);
 }
 
 static List *
 import_schema(ImportForeignSchemaStmt *stmt, Oid serverid)
 {
-	braid_xa_unfinished_await(serverid);
+	begin_access(serverid);
 	return original->ImportForeignSchema(stmt, serverid);
 }
 
@@ -155,7 +163,7 @@ begin_scan(ForeignScanState *node, int eflags)
 		original->BeginForeignScan(node, eflags);
 		return;
 	}
-	braid_xa_unfinished_await(plan->fs_server);
+	begin_access(plan->fs_server);
 	if (scan_locks_rows(node))
 		branch = note_write(plan->fs_server, braid_compat_scan_user(node));
 	if (branch)

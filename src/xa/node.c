@@ -66,7 +66,7 @@ find_node(Oid dbid, Oid serverid)
 /* ---------------------------------------------------------------- resolver */
 
 bool
-braid_xa_node_add(Oid serverid)
+braid_xa_node_add(Oid serverid, uint32 address)
 {
 	XaNode *node;
 
@@ -84,6 +84,8 @@ braid_xa_node_add(Oid serverid)
 			node->since = GetCurrentTimestamp();
 		}
 	}
+	if (node)
+		node->address = address;
 	LWLockRelease(&table->lock);
 	return node != NULL;
 }
@@ -297,7 +299,7 @@ raise_not_ready(Oid serverid, const XaNode *node)
 
 	if (OidIsValid(node->dbid))
 	{
-		reason = node->reason;
+		reason = node->ready ? "its address was changed just now" : node->reason;
 		hint = node->hint;
 	}
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -321,18 +323,18 @@ sleep_until(TimestampTz deadline, BraidWait wait)
 }
 
 void
-braid_xa_node_wait_ready(Oid serverid)
+braid_xa_node_wait_ready(Oid serverid, uint32 address)
 {
 	XaNode node;
 	TimestampTz deadline;
 	bool ready;
 
-	if (is_ready(serverid, &node))
+	if (is_ready(serverid, &node) && node.address == address)
 		return;
 	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), braid_xa_ready_timeout);
 	braid_worker_request(braid_xa_resolver_kind, MyDatabaseId);
 	ConditionVariablePrepareToSleep(&table->changed);
-	while (!(ready = is_ready(serverid, &node)))
+	while (!(ready = is_ready(serverid, &node) && node.address == address))
 		if (!sleep_until(deadline, BRAID_WAIT_SERVER_READY))
 			break;
 	ConditionVariableCancelSleep();

@@ -25,6 +25,7 @@ typedef struct XaNode
 {
 	Oid dbid; /* InvalidOid: free entry */
 	Oid serverid;
+	uint32 address; /* where the resolver has found it, or looks for it */
 	bool ready;
 	bool clean;				  /* the last sweep since it is ready settled all */
 	TimestampTz clean_before; /* what was decided before is finished there */
@@ -63,8 +64,8 @@ typedef struct XaFinding
 
 /* ---- for the resolver of a database */
 
-/* Enters the server if it is new; false if there is no room. */
-extern bool braid_xa_node_add(Oid serverid);
+/* Enters the server, or its new address (see server.h); false if there is no room. */
+extern bool braid_xa_node_add(Oid serverid, uint32 address);
 extern void braid_xa_node_remove(Oid serverid);
 extern void braid_xa_node_set_ready(Oid serverid, const char *version);
 extern void braid_xa_node_set_unready(Oid serverid, const char *reason, const char *hint);
@@ -95,10 +96,10 @@ braid_xa_node_point_done(Oid serverid, uint64 request, XLogRecPtr lsn, const cha
 /* ---- for backends */
 
 /*
- * Waits until the server may be written to, at most braid.xa_ready_timeout.
+ * Waits until the server may be written to at that address, at most braid.xa_ready_timeout.
  * Throws 55000 with the reason and the mend otherwise.
  */
-extern void braid_xa_node_wait_ready(Oid serverid);
+extern void braid_xa_node_wait_ready(Oid serverid, uint32 address);
 
 /* Asks for a sweep of the server soon; returns the request's number. */
 extern uint64 braid_xa_node_request_sweep(Oid dbid, Oid serverid);

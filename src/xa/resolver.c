@@ -106,7 +106,7 @@ add_session(Oid serverid, const char *name, const XaConnectionOptions *options)
 {
 	MemoryContext old;
 
-	if (!braid_xa_node_add(serverid))
+	if (!braid_xa_node_add(serverid, braid_xa_server_address(serverid)))
 	{
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

@@ -289,7 +289,7 @@ braid_sql_create_restore_point(PG_FUNCTION_ARGS)
 
 	/* Nobody needs to be stopped to find out that it will not work. */
 	foreach (lc, braid_xa_server_list(InvalidOid, InvalidOid))
-		braid_xa_node_wait_ready(lfirst_oid(lc));
+		braid_xa_node_wait_ready(lfirst_oid(lc), braid_xa_server_address(lfirst_oid(lc)));
 
 	block_decisions(deadline);
 

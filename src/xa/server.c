@@ -24,7 +24,9 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_foreign_table.h"
+#include "commands/defrem.h"
 #include "commands/extension.h"
+#include "common/hashfn.h"
 #include "common/superuser.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
@@ -216,4 +218,34 @@ braid_xa_server_drop_hidden_tables(Oid serverid)
 		braid_superuser_execute(psprintf("DROP FOREIGN TABLE %s", table));
 		SPI_finish();
 	}
+}
+
+static bool
+is_address(const char *option)
+{
+	static const char *const names[] = {"host", "hostaddr", "port", "dbname", "service"};
+
+	for (int i = 0; i < lengthof(names); i++)
+		if (strcmp(option, names[i]) == 0)
+			return true;
+	return false;
+}
+
+uint32
+braid_xa_server_address(Oid serverid)
+{
+	uint32 address = 0;
+	ListCell *lc;
+
+	foreach (lc, GetForeignServer(serverid)->options)
+	{
+		DefElem *def = lfirst(lc);
+
+		if (is_address(def->defname))
+		{
+			address = hash_combine(address, string_hash(def->defname, NAMEDATALEN));
+			address = hash_combine(address, string_hash(defGetString(def), MAXPGPATH));
+		}
+	}
+	return address;
 }

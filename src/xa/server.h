@@ -48,4 +48,7 @@ extern char *braid_xa_server_execute_table(Oid serverid);
 /* Is it a table through which commands are run? */
 extern bool braid_xa_server_is_execute_table(Relation rel);
 
+/* A hash of the options that say where the server is. */
+extern uint32 braid_xa_server_address(Oid serverid);
+
 #endif /* BRAID_XA_SERVER_H */
