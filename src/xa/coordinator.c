@@ -34,6 +34,7 @@
 #include "common/xact.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "portability/instr_time.h"
 #include "replication/syncrep.h"
 #include "utils/guc.h"
 #include "xa/branch.h"
@@ -76,6 +77,9 @@ static bool in_one_phase = false;
 /* From the commit to the wait: is there to be one, and see unfinished.h. */
 static bool waits;
 static uint64 recycled;
+
+/* When all branches were prepared: from then on the decision is being flushed. */
+static instr_time prepared_at;
 
 /* Throws if there are too many, or if the identity is not known. */
 static void
@@ -200,12 +204,13 @@ braid_xa_coordinator_introduce(const XaBranch *branch, bool all_branches)
  * is told.  Usually that means: before the local commit is visible.  But when
  * nothing else was written here, nobody can see that commit, and the flush may
  * come after the transaction was handed over: it overlaps the resolver's waking
- * up, and many transactions share one.  Standbys are waited for in the usual way.
+ * up, and many transactions share one.  Not on slow disks: the resolver has other
+ * things to do meanwhile.  Standbys are waited for in the usual way.
  */
 static void
 set_flush(bool local_writes)
 {
-	if (local_writes || SyncRepStandbyNames[0] != '\0')
+	if (local_writes || SyncRepStandbyNames[0] != '\0' || !braid_xa_decision_flush_is_quick())
 		ForceSyncCommit();
 	else
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
@@ -256,6 +261,16 @@ before_remote_commit(void)
 	phase = PHASE_PREPARING;
 	braid_xa_trace_commit(&transaction, branches);
 	braid_xa_stat_phase_ends(XA_PHASE_ENLIST);
+}
+
+static void
+note_flush(void)
+{
+	instr_time waited;
+
+	INSTR_TIME_SET_CURRENT(waited);
+	INSTR_TIME_SUBTRACT(waited, prepared_at);
+	braid_xa_decision_note_flush(INSTR_TIME_GET_MICROSEC(waited));
 }
 
 /* The local transaction has committed. */
@@ -311,6 +326,7 @@ last_stage(XactEvent event)
 			if (phase == PHASE_PREPARING)
 			{
 				BRAID_FAILPOINT("xa-prepared");
+				INSTR_TIME_SET_CURRENT(prepared_at);
 				braid_xa_stat_prepared(braid_xa_branches());
 			}
 			if (in_one_phase)
@@ -346,6 +362,7 @@ locks_released(bool is_commit)
 	phase = PHASE_NONE;
 	BRAID_FAILPOINT_NOTHROW("xa-handed-over");
 	XLogFlush(XactLastCommitEnd);
+	note_flush();
 	if (!waits || !braid_xa_transaction_wait(slot))
 		braid_xa_unfinished_remember(slot, &transaction, recycled);
 	braid_xa_stat_commit_ends(&transaction);

@@ -56,6 +56,9 @@
 
 #define NHINTS 256
 
+#define QUICK_FLUSH_US 1000
+#define FLUSH_WEIGHT 8 /* of the past, in the mean */
+
 /*
  * Which table takes new rows: a hint that need not be durable, as both tables
  * are always read, and that two databases may share.
@@ -63,6 +66,7 @@
 typedef struct DecisionShared
 {
 	pg_atomic_uint32 current[NHINTS]; /* 0 or 1 */
+	pg_atomic_uint32 flush_us;		  /* moving mean */
 } DecisionShared;
 
 static DecisionShared *shared = NULL;
@@ -84,6 +88,7 @@ shared_init(void *area)
 {
 	for (int i = 0; i < NHINTS; i++)
 		pg_atomic_init_u32(&((DecisionShared *) area)->current[i], 0);
+	pg_atomic_init_u32(&((DecisionShared *) area)->flush_us, 0);
 }
 
 static const BraidShmemArea area = {"braid xa decisions", shared_size, shared_init,
@@ -146,6 +151,22 @@ braid_xa_decision_unblock(void)
 {
 	for (uint32 i = 0; i < 2; i++)
 		UnlockRelationOid(decision_table(i), ShareRowExclusiveLock);
+}
+
+/* Two at the same time may lose one: it is a mean. */
+void
+braid_xa_decision_note_flush(int64 us)
+{
+	int64 mean = pg_atomic_read_u32(&shared->flush_us);
+
+	mean += (Min(us, PG_INT32_MAX) - mean) / FLUSH_WEIGHT;
+	pg_atomic_write_u32(&shared->flush_us, (uint32) mean);
+}
+
+bool
+braid_xa_decision_flush_is_quick(void)
+{
+	return pg_atomic_read_u32(&shared->flush_us) < QUICK_FLUSH_US;
 }
 
 static void

@@ -52,4 +52,11 @@ extern bool braid_xa_decision_rotation_end(List *clean_serverids);
 
 extern void braid_xa_decision_init(void);
 
+/*
+ * How long sessions wait for a decision to be flushed: notes one time, and says
+ * whether it is short enough lately for the resolver to wait as well.
+ */
+extern void braid_xa_decision_note_flush(int64 us);
+extern bool braid_xa_decision_flush_is_quick(void);
+
 #endif /* BRAID_XA_DECISION_H */

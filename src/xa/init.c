@@ -73,7 +73,7 @@ define_settings(void)
 		"braid.xa_resolver_connections",
 		"Sets how many connections a resolver opens to each server at most.",
 		"With 1, committed transactions are finished one after the other on each server.",
-		&braid_xa_resolver_connections, 8, 1, BRAID_XA_MAX_CONNECTIONS, PGC_SIGHUP, 0, NULL, NULL,
+		&braid_xa_resolver_connections, 16, 1, BRAID_XA_MAX_CONNECTIONS, PGC_SIGHUP, 0, NULL, NULL,
 		NULL);
 	DefineCustomIntVariable(
 		"braid.xa_max_servers",
