@@ -34,21 +34,63 @@ braid_gid_format(const BraidGid *gid, char *buf)
 	return buf;
 }
 
+/* A number as %llu prints it, at most max; moves on behind it. */
+static bool
+parse_number(const char **text, uint64 max, uint64 *value)
+{
+	const char *p = *text;
+
+	*value = 0;
+	if (*p < '0' || *p > '9' || (p[0] == '0' && p[1] >= '0' && p[1] <= '9'))
+		return false;
+	for (; *p >= '0' && *p <= '9'; p++)
+	{
+		uint64 digit = *p - '0';
+
+		if (*value > (max - digit) / 10)
+			return false;
+		*value = *value * 10 + digit;
+	}
+	*text = p;
+	return true;
+}
+
+static bool
+parse_coordinator(const char **text, uint64 *value)
+{
+	*value = 0;
+	for (int i = 0; i < 16; i++)
+	{
+		char c = *(*text)++;
+
+		if (c >= '0' && c <= '9')
+			*value = *value << 4 | (c - '0');
+		else if (c >= 'a' && c <= 'f')
+			*value = *value << 4 | (c - 'a' + 10);
+		else
+			return false;
+	}
+	return true;
+}
+
+/* What is not written as we write it is somebody else's. */
 bool
 braid_gid_parse(const char *text, BraidGid *gid)
 {
-	unsigned long long coordinator;
-	unsigned long long fxid;
-	char canonical[BRAID_GID_LEN];
+	uint64 incarnation;
+	uint64 branch;
 
-	if (sscanf(text, "braid:%16llx:%u:%llu:%u", &coordinator, &gid->incarnation, &fxid,
-			   &gid->branch) != 4)
+	if (strncmp(text, "braid:", 6) != 0)
 		return false;
-	gid->coordinator = coordinator;
-	gid->fxid = fxid;
-
-	/* What is not written as we write it is somebody else's. */
-	return strcmp(text, braid_gid_format(gid, canonical)) == 0;
+	text += 6;
+	if (!parse_coordinator(&text, &gid->coordinator) || *text++ != ':' ||
+		!parse_number(&text, PG_UINT32_MAX, &incarnation) || *text++ != ':' ||
+		!parse_number(&text, PG_UINT64_MAX, &gid->fxid) || *text++ != ':' ||
+		!parse_number(&text, PG_UINT32_MAX, &branch) || *text != '\0')
+		return false;
+	gid->incarnation = incarnation;
+	gid->branch = branch;
+	return true;
 }
 
 bool

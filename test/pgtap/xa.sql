@@ -1,6 +1,6 @@
 -- Contracts of the public functions and views of the transaction half.
 BEGIN;
-SELECT plan(30);
+SELECT plan(42);
 
 SELECT has_function('braid', 'version', ARRAY[]::name[], 'braid.version() exists');
 SELECT matches(braid.version(), '^\d+\.\d+\.\d+$', 'braid.version() is a version');
@@ -30,8 +30,13 @@ SELECT throws_ok('INSERT INTO ft VALUES (1)', '55000', 'server "s" is not ready 
 	'a write to a server that is not ready: 55000');
 
 SELECT throws_ok($$UPDATE braid_internal.enlist SET gid = 'x'$$, '22023', NULL, 'a wrong gid: 22023');
+SELECT throws_ok(format('UPDATE braid_internal.enlist SET gid = %L', gid), '22023', NULL, format('the gid "%s": 22023', gid))
+FROM unnest(ARRAY['', 'braid:', 'braid:0000000000000001', 'Braid:0000000000000001:1:1:0', 'braid:000000000000000A:1:1:0',
+	'braid:0000000000000001:01:1:0', 'braid:0000000000000001:-1:1:0', 'braid:0000000000000001:4294967296:1:0',
+	'braid:0000000000000001:1:18446744073709551616:0', 'braid:0000000000000001:1:1:', 'braid:0000000000000001:1:1:0 ']) gid;
 SELECT throws_ok($$UPDATE braid_internal.enlist SET gid = NULL$$, '22004', NULL, 'no gid: 22004');
 SELECT lives_ok($$UPDATE braid_internal.enlist SET gid = 'braid:0000000000000001:1:1:0'$$, 'a gid');
+SELECT lives_ok($$UPDATE braid_internal.enlist SET gid = 'braid:0000000000000001:1:1:0'$$, 'the same again');
 SELECT throws_ok($$UPDATE braid_internal.enlist SET gid = 'braid:0000000000000001:1:2:0'$$, '25001', NULL, 'two gids: 25001');
 
 SELECT is((SELECT rolcanlogin AND NOT rolsuper AND NOT rolinherit AND NOT rolcreaterole AND NOT rolcreatedb
