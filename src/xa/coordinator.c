@@ -277,7 +277,6 @@ note_flush(void)
 static void
 after_commit(void)
 {
-	braid_xa_stat_phase_ends(XA_PHASE_LOCAL_COMMIT);
 	BRAID_FAILPOINT_NOTHROW("xa-decided");
 #ifdef BRAID_FAILPOINTS
 
@@ -363,6 +362,7 @@ locks_released(bool is_commit)
 	BRAID_FAILPOINT_NOTHROW("xa-handed-over");
 	XLogFlush(XactLastCommitEnd);
 	note_flush();
+	braid_xa_stat_phase_ends(XA_PHASE_LOCAL_COMMIT);
 	if (!waits || !braid_xa_transaction_wait(slot))
 		braid_xa_unfinished_remember(slot, &transaction, recycled);
 	braid_xa_stat_commit_ends(&transaction);

@@ -90,7 +90,7 @@ sub held_up
 }
 held_up('xa-before-prepare', 'enlist');
 held_up('xa-prepared', 'prepare');
-held_up('xa-committed', 'wait');
+held_up('xa-committed', 'local commit');
 held_up('xa-finish', 'wait');
 
 # ---- branches
