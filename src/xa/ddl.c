@@ -105,7 +105,7 @@ prepare_handler_change(AlterFdwStmt *stmt)
 	if (!fdw || !superuser() || !(braid_xa_wrapper_is_ours(fdw->fdwid) || names_our_handler(stmt)))
 		return;
 	braid_xa_wrapper_wait_for_writers(fdw->fdwid);
-	servers = braid_xa_server_list(fdw->fdwid, InvalidOid);
+	servers = braid_xa_server_list(fdw->fdwid);
 	foreach (lc, servers)
 		braid_xa_drop_refuse_in_doubt(lfirst_oid(lc),
 									  psprintf("change the handler of server \"%s\"",

@@ -285,7 +285,7 @@ refuse_branch_here(void)
 static void
 refuse_own_wrapper(Oid fdwid)
 {
-	List *servers = braid_xa_server_list(fdwid, InvalidOid);
+	List *servers = braid_xa_server_list(fdwid);
 
 	if (servers == NIL)
 		return;
@@ -300,7 +300,7 @@ refuse_own_wrapper(Oid fdwid)
 static void
 release_wrapper(Oid fdwid, DropBehavior behavior)
 {
-	List *servers = braid_xa_server_list(fdwid, InvalidOid);
+	List *servers = braid_xa_server_list(fdwid);
 	const char *name = quote_literal_cstr(GetForeignDataWrapper(fdwid)->fdwname);
 
 	if (servers != NIL && behavior != DROP_CASCADE)

@@ -156,7 +156,7 @@ all_servers(void)
 	List *servers = NIL;
 	ListCell *lc;
 
-	foreach (lc, braid_xa_server_list(InvalidOid, InvalidOid))
+	foreach (lc, braid_xa_server_list(InvalidOid))
 		servers = lappend(servers, find_server(GetForeignServer(lfirst_oid(lc))->servername));
 	list_sort(servers, compare_names);
 	return servers;

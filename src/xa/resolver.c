@@ -162,7 +162,7 @@ follow_servers(void)
 	servers_changed = false;
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	servers = braid_xa_server_list(InvalidOid, InvalidOid);
+	servers = braid_xa_server_list(InvalidOid);
 	foreach (lc, servers)
 		follow_server(lfirst_oid(lc));
 	foreach (lc, sessions)

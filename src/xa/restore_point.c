@@ -288,13 +288,13 @@ braid_sql_create_restore_point(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	/* Nobody needs to be stopped to find out that it will not work. */
-	foreach (lc, braid_xa_server_list(InvalidOid, InvalidOid))
+	foreach (lc, braid_xa_server_list(InvalidOid))
 		braid_xa_node_wait_ready(lfirst_oid(lc), braid_xa_server_address(lfirst_oid(lc)));
 
 	block_decisions(deadline);
 
 	/* A server that comes later has no decided transaction yet. */
-	servers = braid_xa_server_list(InvalidOid, InvalidOid);
+	servers = braid_xa_server_list(InvalidOid);
 	wait_for_committing(deadline);
 	settle_servers(servers, deadline);
 	BRAID_FAILPOINT("xa-restore-point");

@@ -74,7 +74,7 @@ braid_xa_wrapper_is_ours(Oid fdwid)
 }
 
 List *
-braid_xa_server_list(Oid fdwid, Oid owner)
+braid_xa_server_list(Oid fdwid)
 {
 	List *servers = NIL;
 	Relation rel = table_open(ForeignServerRelationId, AccessShareLock);
@@ -86,7 +86,6 @@ braid_xa_server_list(Oid fdwid, Oid owner)
 		Form_pg_foreign_server server = (Form_pg_foreign_server) GETSTRUCT(tup);
 
 		if ((!OidIsValid(fdwid) || server->srvfdw == fdwid) &&
-			(!OidIsValid(owner) || server->srvowner == owner) &&
 			braid_xa_wrapper_is_ours(server->srvfdw))
 			servers = lappend_oid(servers, server->oid);
 	}

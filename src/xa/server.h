@@ -24,11 +24,8 @@ extern void braid_xa_wrapper_wait_for_writers(Oid fdwid);
 /* Makes all sessions look up the wrapper's handler anew, from our commit on. */
 extern void braid_xa_wrapper_invalidate(Oid fdwid);
 
-/*
- * Oids of all servers of braid in this database, of one wrapper, or of one
- * owner (InvalidOid: any).
- */
-extern List *braid_xa_server_list(Oid fdwid, Oid owner);
+/* Oids of all servers of braid in this database, or of one wrapper (InvalidOid: any). */
+extern List *braid_xa_server_list(Oid fdwid);
 
 /*
  * Makes the hidden foreign tables of the server, unless it has them or is not
