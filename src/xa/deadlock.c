@@ -16,7 +16,9 @@
  *	  only waits that are in both collections count.  The same wait (same start)
  *	  at both times has lasted from the first collection to the second, so there
  *	  is a moment between them at which all waits of the cycle were there; and
- *	  whoever waits releases nothing.  So the deadlock is real.
+ *	  whoever waits releases nothing.  So the deadlock is real.  If somebody
+ *	  else has broken it by the time of the cancellation, the victim is in
+ *	  another statement by then, and is let go.
  *
  *	  A cycle of processes of one server is left to the detector of that server.
  *	  A cycle that goes through two branches of one transaction is never one to
@@ -80,7 +82,8 @@ typedef enum DetectorState
 
 static DetectorState state = DETECTOR_IDLE;
 static uint32 this_round = 0; /* grows with each collection */
-static int missing;			  /* participants that have not answered */
+static TimestampTz collection_began;
+static int missing; /* participants that have not answered */
 static TimestampTz answers_until;
 static TimestampTz next_look = 0;
 static XaLockGraph *graph = NULL;	/* of this collection */
@@ -486,6 +489,36 @@ choose_victim(List *cycle)
 	return -1;
 }
 
+/*
+ * Is the session still in the statement that it was in when we began to ask?
+ * If not, its wait has ended since the answers.  Without track_activities
+ * nobody knows.
+ */
+static bool
+is_in_same_statement(int pid)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid types[2] = {INT4OID, TIMESTAMPTZOID};
+	Datum args[2] = {Int32GetDatum(pid), TimestampTzGetDatum(collection_began)};
+	bool same;
+	int rc;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	rc = SPI_execute_with_args("SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND "
+							   "(state = 'active' AND query_start < $2 OR state = 'disabled')",
+							   2, types, args, NULL, true, 1);
+	if (rc != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_with_args returned %s", SPI_result_code_string(rc));
+	same = SPI_processed == 1;
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+	return same;
+}
+
 static void
 cancel_victim(List *cycle, int victim)
 {
@@ -493,7 +526,7 @@ cancel_victim(List *cycle, int victim)
 	const XaOrigin *ours = &graph->nodes[victim].ours;
 
 	BRAID_FAILPOINT("xa-deadlock-cancel");
-	if (!braid_xa_origin_cancel(ours, detail))
+	if (!is_in_same_statement(ours->pid) || !braid_xa_origin_cancel(ours, detail))
 		return;
 	braid_xa_stat_count(XA_STAT_DEADLOCKS);
 	ereport(LOG,
@@ -590,6 +623,7 @@ begin_collection(DetectorState why, List *sessions, uint64 coordinator)
 	state = why;
 	this_round++;
 	missing = 0;
+	collection_began = GetCurrentTimestamp();
 	graph = braid_xa_lock_graph_create(TopMemoryContext, coordinator);
 	answers_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ANSWER_LIMIT_MS);
 	foreach (lc, sessions)
