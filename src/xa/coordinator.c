@@ -34,7 +34,6 @@
 #include "common/xact.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "replication/syncrep.h"
 #include "utils/guc.h"
 #include "xa/branch.h"
@@ -77,9 +76,6 @@ static bool in_one_phase = false;
 /* From the commit to the wait: is there to be one, and see unfinished.h. */
 static bool waits;
 static uint64 recycled;
-
-/* When all branches were prepared: from then on the decision is being flushed. */
-static instr_time prepared_at;
 
 /* Throws if there are too many, or if the identity is not known. */
 static void
@@ -263,16 +259,6 @@ before_remote_commit(void)
 	braid_xa_stat_phase_ends(XA_PHASE_ENLIST);
 }
 
-static void
-note_flush(void)
-{
-	instr_time waited;
-
-	INSTR_TIME_SET_CURRENT(waited);
-	INSTR_TIME_SUBTRACT(waited, prepared_at);
-	braid_xa_decision_note_flush(INSTR_TIME_GET_MICROSEC(waited));
-}
-
 /* The local transaction has committed. */
 static void
 after_commit(void)
@@ -287,8 +273,7 @@ after_commit(void)
 	BRAID_FAILPOINT_NOTHROW("xa-committed");
 	braid_xa_trace_decided(&transaction);
 	waits = braid_xa_commit_wait || !braid_xa_unfinished_has_room();
-	recycled = braid_xa_transaction_recycled();
-	braid_xa_transaction_commit(slot, XactLastCommitEnd, waits);
+	recycled = braid_xa_transaction_commit(slot, XactLastCommitEnd, waits);
 	phase = PHASE_COMMITTED;
 }
 
@@ -325,7 +310,6 @@ last_stage(XactEvent event)
 			if (phase == PHASE_PREPARING)
 			{
 				BRAID_FAILPOINT("xa-prepared");
-				INSTR_TIME_SET_CURRENT(prepared_at);
 				braid_xa_stat_prepared(braid_xa_branches());
 			}
 			if (in_one_phase)
@@ -361,8 +345,7 @@ locks_released(bool is_commit)
 	phase = PHASE_NONE;
 	BRAID_FAILPOINT_NOTHROW("xa-handed-over");
 	XLogFlush(XactLastCommitEnd);
-	note_flush();
-	braid_xa_stat_phase_ends(XA_PHASE_LOCAL_COMMIT);
+	braid_xa_decision_note_flush(braid_xa_stat_phase_ends(XA_PHASE_LOCAL_COMMIT));
 	if (!waits || !braid_xa_transaction_wait(slot))
 		braid_xa_unfinished_remember(slot, &transaction, recycled);
 	braid_xa_stat_commit_ends(&transaction);

@@ -37,9 +37,9 @@
 
 #include <limits.h>
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/failpoint.h"
+#include "common/query.h"
 #include "common/shmem.h"
 #include "common/wait.h"
 #include "common/worker.h"
@@ -52,11 +52,11 @@
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "xa/errand.h"
 #include "xa/deadlock.h"
+#include "xa/errand.h"
 #include "xa/lock_graph.h"
+#include "xa/report.h"
 #include "xa/session.h"
 #include "xa/settings.h"
 #include "xa/statistics.h"
@@ -265,13 +265,6 @@ wait_shown(uint64 request)
 	}
 }
 
-static Datum
-text_or_null(const char *s, bool *isnull)
-{
-	*isnull = s[0] == '\0';
-	return *isnull ? (Datum) 0 : CStringGetTextDatum(s);
-}
-
 /* xa_lock_waits(): one row for each edge. */
 Datum
 braid_sql_xa_lock_waits(PG_FUNCTION_ARGS)
@@ -295,11 +288,11 @@ braid_sql_xa_lock_waits(PG_FUNCTION_ARGS)
 		v[0] = ObjectIdGetDatum(e->serverid);
 		n[0] = !OidIsValid(e->serverid);
 		v[1] = Int32GetDatum(e->waiter_pid);
-		v[2] = text_or_null(e->waiter, &n[2]);
+		v[2] = braid_xa_text_or_null(e->waiter, &n[2]);
 		v[3] = Int32GetDatum(e->blocker_pid);
 		n[3] = e->blocker_pid == 0;
-		v[4] = text_or_null(e->blocker, &n[4]);
-		v[5] = text_or_null(e->lock, &n[5]);
+		v[4] = braid_xa_text_or_null(e->blocker, &n[4]);
+		v[5] = braid_xa_text_or_null(e->lock, &n[5]);
 		v[6] = Int64GetDatum(e->age_ms);
 		tuplestore_putvalues(rsi->setResult, rsi->setDesc, v, n);
 	}
@@ -497,25 +490,20 @@ choose_victim(List *cycle)
 static bool
 is_in_same_statement(int pid)
 {
-	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext caller;
 	Oid types[2] = {INT4OID, TIMESTAMPTZOID};
 	Datum args[2] = {Int32GetDatum(pid), TimestampTzGetDatum(collection_began)};
 	bool same;
 	int rc;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
+	caller = braid_query_begin();
 	rc = SPI_execute_with_args("SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND "
 							   "(state = 'active' AND query_start < $2 OR state = 'disabled')",
 							   2, types, args, NULL, true, 1);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_with_args returned %s", SPI_result_code_string(rc));
 	same = SPI_processed == 1;
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(caller);
+	braid_query_end(caller);
 	return same;
 }
 
@@ -565,14 +553,12 @@ break_cycles(void)
 static void
 add_local_waits(int min_age_ms)
 {
-	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext caller;
 	Oid types[1] = {INT4OID};
 	Datum args[1] = {Int32GetDatum(min_age_ms)};
 	int rc;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
+	caller = braid_query_begin();
 	rc = SPI_execute_with_args("SELECT * FROM braid_internal.lock_waits($1)", 1, types, args, NULL,
 							   false, 0);
 	if (rc != SPI_OK_SELECT)
@@ -585,10 +571,7 @@ add_local_waits(int min_age_ms)
 			columns[c] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, c + 1);
 		braid_xa_lock_graph_add(graph, InvalidOid, "", columns);
 	}
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(caller);
+	braid_query_end(caller);
 }
 
 /* Our own gids are known by their sessions, too. */

@@ -16,7 +16,7 @@
 extern long braid_xa_deadlock_tend(List *sessions, uint64 coordinator);
 
 /*
- * A participant's answer to braid_xa_session_ask_waits(), or NULL if there will
+ * A participant's answer to braid_xa_errand_ask_waits(), or NULL if there will
  * be none.
  */
 extern void braid_xa_deadlock_receive(Oid serverid, const char *server, uint32 round, PGresult *r);

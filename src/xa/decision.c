@@ -36,6 +36,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "common/query.h"
 #include "common/shmem.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -169,15 +170,6 @@ braid_xa_decision_flush_is_quick(void)
 	return pg_atomic_read_u32(&shared->flush_us) < QUICK_FLUSH_US;
 }
 
-static void
-execute(const char *sql, int expected)
-{
-	int rc = SPI_execute(sql, false, 0);
-
-	if (rc != expected)
-		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
-}
-
 void
 braid_xa_decision_look_up(int nasked, const BraidGid *asked, bool *committed)
 {
@@ -212,9 +204,9 @@ braid_xa_decision_look_up(int nasked, const BraidGid *asked, bool *committed)
 void
 braid_xa_decision_forget_all(void)
 {
-	execute("TRUNCATE braid_internal.decisions_0, braid_internal.decisions_1, "
-			"braid_internal.heuristics",
-			SPI_OK_UTILITY);
+	braid_query_execute("TRUNCATE braid_internal.decisions_0, braid_internal.decisions_1, "
+						"braid_internal.heuristics",
+						SPI_OK_UTILITY);
 }
 
 /* ---------------------------------------------------------------- rotation */
@@ -224,7 +216,7 @@ fetch_int64(const char *sql)
 {
 	bool isnull;
 
-	execute(sql, SPI_OK_SELECT);
+	braid_query_execute(sql, SPI_OK_SELECT);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
@@ -234,7 +226,7 @@ fetch_servers(uint32 number)
 	MemoryContext caller = CurrentMemoryContext;
 	List *servers = NIL;
 
-	execute(
+	braid_query_execute(
 		psprintf("SELECT DISTINCT s FROM braid_internal.decisions_%u, pg_catalog.unnest(servers) s "
 				 "WHERE s IN (SELECT oid FROM pg_catalog.pg_foreign_server)",
 				 number),
@@ -281,26 +273,11 @@ examine_table(List **serverids, TimestampTz *decided_before)
 	return false;
 }
 
-static void
-begin_look(void)
-{
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-}
-
-static void
-end_look(void)
-{
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
-
 bool
 braid_xa_decision_rotation_begin(List **serverids, TimestampTz *decided_before)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	MemoryContext caller;
 	bool begun = false;
 
 	if (rotating || now < next_rotation)
@@ -309,7 +286,7 @@ braid_xa_decision_rotation_begin(List **serverids, TimestampTz *decided_before)
 	rotating_table = 1 - pg_atomic_read_u32(current_table());
 	*serverids = NIL;
 
-	begin_look();
+	caller = braid_query_begin();
 	if (ConditionalLockRelationOid(decision_table(rotating_table), ShareLock))
 	{
 		PushActiveSnapshot(GetLatestSnapshot());
@@ -318,7 +295,7 @@ braid_xa_decision_rotation_begin(List **serverids, TimestampTz *decided_before)
 	}
 	else
 		next_rotation = TimestampTzPlusMilliseconds(now, RETRY_MS);
-	end_look();
+	braid_query_end(caller);
 	rotating = begun;
 	return begun;
 }
@@ -327,19 +304,22 @@ braid_xa_decision_rotation_begin(List **serverids, TimestampTz *decided_before)
 static void
 clear_table(const char *clean)
 {
-	execute(psprintf("INSERT INTO braid_internal.decisions_%u "
-					 "SELECT * FROM braid_internal.decisions_%u d WHERE EXISTS ("
-					 "SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid = ANY (d.servers) "
-					 "AND s.oid <> ALL ('{%s}'::oid[]))",
-					 1 - rotating_table, rotating_table, clean),
-			SPI_OK_INSERT);
-	execute(psprintf("TRUNCATE braid_internal.decisions_%u", rotating_table), SPI_OK_UTILITY);
+	braid_query_execute(
+		psprintf("INSERT INTO braid_internal.decisions_%u "
+				 "SELECT * FROM braid_internal.decisions_%u d WHERE EXISTS ("
+				 "SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid = ANY (d.servers) "
+				 "AND s.oid <> ALL ('{%s}'::oid[]))",
+				 1 - rotating_table, rotating_table, clean),
+		SPI_OK_INSERT);
+	braid_query_execute(psprintf("TRUNCATE braid_internal.decisions_%u", rotating_table),
+						SPI_OK_UTILITY);
 }
 
 bool
 braid_xa_decision_rotation_end(List *clean_serverids)
 {
 	StringInfoData clean;
+	MemoryContext caller;
 	ListCell *lc;
 	bool locked;
 
@@ -347,7 +327,7 @@ braid_xa_decision_rotation_end(List *clean_serverids)
 	foreach (lc, clean_serverids)
 		appendStringInfo(&clean, "%s%u", clean.len ? "," : "", lfirst_oid(lc));
 
-	begin_look();
+	caller = braid_query_begin();
 	locked = ConditionalLockRelationOid(decision_table(rotating_table), AccessExclusiveLock);
 	if (locked)
 	{
@@ -358,7 +338,7 @@ braid_xa_decision_rotation_end(List *clean_serverids)
 		PopActiveSnapshot();
 		rotating = false;
 	}
-	end_look();
+	braid_query_end(caller);
 	return locked;
 }
 

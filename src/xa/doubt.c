@@ -59,18 +59,6 @@ is_found_in_doubt(Oid serverid)
 	return false;
 }
 
-/* What was decided before this time is finished on the server; 0: unknown. */
-static TimestampTz
-clean_before(Oid serverid)
-{
-	XaNode node;
-
-	for (int i = 0; braid_xa_node_read(i, &node); i++)
-		if (node.dbid == MyDatabaseId && node.serverid == serverid)
-			return node.clean_before;
-	return 0;
-}
-
 /* A time as an SQL expression, to the microsecond and in any DateStyle. */
 static char *
 time_expression(TimestampTz t)
@@ -83,12 +71,16 @@ time_expression(TimestampTz t)
 static bool
 is_decided_unchecked(Oid serverid)
 {
-	char *unchecked =
-		psprintf("SELECT FROM braid_internal.decisions WHERE %u = ANY (servers) "
-				 "AND decided >= %s AND decided < %s LIMIT 1",
-				 serverid, time_expression(clean_before(serverid)), time_expression(shared->since));
+	XaNode node;
+	char *unchecked;
 	bool found;
 
+	/* Without an entry nothing is known to be clean. */
+	(void) braid_xa_node_find(serverid, &node);
+	unchecked =
+		psprintf("SELECT FROM braid_internal.decisions WHERE %u = ANY (servers) "
+				 "AND decided >= %s AND decided < %s LIMIT 1",
+				 serverid, time_expression(node.clean_before), time_expression(shared->since));
 	SPI_connect();
 	braid_superuser_execute(unchecked);
 	found = SPI_processed > 0;

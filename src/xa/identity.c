@@ -38,12 +38,12 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
+#include "common/query.h"
 #include "common/shmem.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 #include "xa/decision.h"
 #include "xa/identity.h"
 
@@ -100,15 +100,6 @@ publish(XaIdentity identity)
 	return done;
 }
 
-static void
-run(const char *sql, int expected)
-{
-	int rc = SPI_execute(sql, false, 0);
-
-	if (rc != expected)
-		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
-}
-
 /* Gives a database that is a copy of another an identity of its own. */
 static void
 leave_template(void)
@@ -118,7 +109,7 @@ leave_template(void)
 				 "id = braid_internal.random_id(), system_identifier = NULL WHERE dbid <> %u",
 				 MyDatabaseId, MyDatabaseId);
 
-	run(sql, SPI_OK_UPDATE);
+	braid_query_execute(sql, SPI_OK_UPDATE);
 	if (SPI_processed > 0)
 		braid_xa_decision_forget_all();
 }
@@ -139,7 +130,8 @@ directory_number(void)
 static void
 follow_promotion(uint64 system_identifier, TimeLineID timeline, int64 directory)
 {
-	run(psprintf("UPDATE braid_internal.coordinator "
+	braid_query_execute(
+		psprintf("UPDATE braid_internal.coordinator "
 				 "SET epoch = greatest(epoch + 1, %u), line = braid_internal.random_id(), "
 				 "incarnation = braid_internal.random_incarnation() "
 				 "WHERE system_identifier = %lld AND timeline <> %u",
@@ -148,12 +140,12 @@ follow_promotion(uint64 system_identifier, TimeLineID timeline, int64 directory)
 	if (SPI_processed > 0)
 		ereport(LOG, (errmsg("this server was promoted and takes over the global transactions of "
 							 "its predecessor")));
-	run(psprintf("UPDATE braid_internal.coordinator "
-				 "SET system_identifier = %lld, timeline = %u, directory = %lld "
-				 "WHERE system_identifier IS DISTINCT FROM %lld OR timeline <> %u",
-				 (long long) system_identifier, timeline, (long long) directory,
-				 (long long) system_identifier, timeline),
-		SPI_OK_UPDATE);
+	braid_query_execute(psprintf("UPDATE braid_internal.coordinator "
+								 "SET system_identifier = %lld, timeline = %u, directory = %lld "
+								 "WHERE system_identifier IS DISTINCT FROM %lld OR timeline <> %u",
+								 (long long) system_identifier, timeline, (long long) directory,
+								 (long long) system_identifier, timeline),
+						SPI_OK_UPDATE);
 }
 
 static int64
@@ -174,7 +166,8 @@ begin_incarnation(void)
 
 	leave_template();
 	follow_promotion(GetSystemIdentifier(), GetWALInsertionTimeLine(), directory);
-	run(psprintf("UPDATE braid_internal.coordinator "
+	braid_query_execute(
+		psprintf("UPDATE braid_internal.coordinator "
 				 "SET incarnation = incarnation + CASE WHEN directory = %lld THEN 1 ELSE 0 END "
 				 "RETURNING id, incarnation::bigint, epoch, line, (directory <> %lld)::int::bigint",
 				 (long long) directory, (long long) directory),
@@ -194,18 +187,14 @@ begin_incarnation(void)
 XaIdentity
 braid_xa_identity_begin(void)
 {
+	MemoryContext caller = braid_query_begin();
 	XaIdentity identity;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
 	identity = begin_incarnation();
-	SPI_finish();
-	PopActiveSnapshot();
 
 	/* No gid may carry an incarnation that a crash could make begin again. */
 	ForceSyncCommit();
-	CommitTransactionCommand();
+	braid_query_end(caller);
 
 	if (!publish(identity))
 		ereport(ERROR,

@@ -275,8 +275,8 @@ braid_xa_node_point_done(Oid serverid, uint64 request, XLogRecPtr lsn, const cha
 
 /* ---------------------------------------------------------------- backends */
 
-static bool
-is_ready(Oid serverid, XaNode *copy)
+bool
+braid_xa_node_find(Oid serverid, XaNode *copy)
 {
 	XaNode *node;
 
@@ -286,7 +286,13 @@ is_ready(Oid serverid, XaNode *copy)
 	if (node)
 		*copy = *node;
 	LWLockRelease(&table->lock);
-	return copy->ready;
+	return node != NULL;
+}
+
+static bool
+is_ready(Oid serverid, XaNode *copy)
+{
+	return braid_xa_node_find(serverid, copy) && copy->ready;
 }
 
 static void
@@ -355,15 +361,6 @@ braid_xa_node_request_sweep(Oid dbid, Oid serverid)
 	LWLockRelease(&table->lock);
 	braid_worker_wake(braid_xa_resolver_kind, dbid);
 	return request;
-}
-
-bool
-braid_xa_node_is_clean(Oid serverid, TimestampTz since)
-{
-	XaNode node;
-
-	(void) is_ready(serverid, &node);
-	return node.clean && node.clean_before >= since;
 }
 
 bool

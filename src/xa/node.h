@@ -104,9 +104,6 @@ extern void braid_xa_node_wait_ready(Oid serverid, uint32 address);
 /* Asks for a sweep of the server soon; returns the request's number. */
 extern uint64 braid_xa_node_request_sweep(Oid dbid, Oid serverid);
 
-/* Was the server swept completely since then? */
-extern bool braid_xa_node_is_clean(Oid serverid, TimestampTz since);
-
 /* Waits for that sweep; false on time-out or if the server is not ready. */
 extern bool braid_xa_node_wait_sweep(Oid serverid, uint64 request, int timeout_ms);
 
@@ -119,6 +116,9 @@ extern uint64 braid_xa_node_request_point(Oid serverid, const char *name);
 /* Waits for it and fills the copy; false if it is not there, with the error if known. */
 extern bool
 braid_xa_node_wait_point(Oid serverid, uint64 request, int timeout_ms, XaNodePoint *copy);
+
+/* A copy of the server's entry; false, and zeroes, if it has none. */
+extern bool braid_xa_node_find(Oid serverid, XaNode *copy);
 
 /* Copies of entry number i; false if there are no more. */
 extern bool braid_xa_node_read(int i, XaNode *copy);

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "xa/node.h"
+#include "xa/report.h"
 #include "xa/transaction.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_xa_nodes);
@@ -19,8 +20,8 @@ PG_FUNCTION_INFO_V1(braid_sql_xa_transactions);
 PG_FUNCTION_INFO_V1(braid_sql_xa_findings);
 PG_FUNCTION_INFO_V1(braid_sql_xa_sweep);
 
-static Datum
-text_or_null(const char *s, bool *isnull)
+Datum
+braid_xa_text_or_null(const char *s, bool *isnull)
 {
 	*isnull = s[0] == '\0';
 	return *isnull ? (Datum) 0 : CStringGetTextDatum(s);
@@ -50,9 +51,9 @@ braid_sql_xa_nodes(PG_FUNCTION_ARGS)
 			continue;
 		v[0] = ObjectIdGetDatum(node.serverid);
 		v[1] = BoolGetDatum(node.ready);
-		v[2] = text_or_null(node.reason, &n[2]);
-		v[3] = text_or_null(node.hint, &n[3]);
-		v[4] = text_or_null(node.version, &n[4]);
+		v[2] = braid_xa_text_or_null(node.reason, &n[2]);
+		v[3] = braid_xa_text_or_null(node.hint, &n[3]);
+		v[4] = braid_xa_text_or_null(node.version, &n[4]);
 		v[5] = time_or_null(node.since, &n[5]);
 		v[6] = Int64GetDatum(node.round_trip_us);
 		n[6] = node.last_sweep == 0;
@@ -127,7 +128,7 @@ braid_sql_xa_transactions(PG_FUNCTION_ARGS)
 		v[6] = PointerGetDatum(
 			construct_array(states, t->nbranches, TEXTOID, -1, false, TYPALIGN_INT));
 		v[7] = Int32GetDatum(t->attempts);
-		v[8] = text_or_null(t->last_error, &n[8]);
+		v[8] = braid_xa_text_or_null(t->last_error, &n[8]);
 		tuplestore_putvalues(rsi->setResult, rsi->setDesc, v, n);
 	}
 	pfree(t);
@@ -170,7 +171,7 @@ braid_sql_xa_findings(PG_FUNCTION_ARGS)
 		v[1] = ObjectIdGetDatum(f.serverid);
 		v[2] = time_or_null(f.prepared, &n[2]);
 		v[3] = CStringGetTextDatum(finding_name(f.state));
-		v[4] = text_or_null(f.error, &n[4]);
+		v[4] = braid_xa_text_or_null(f.error, &n[4]);
 		v[5] = Int64GetDatum(f.locks);
 		n[5] = f.locks < 0;
 		v[6] = Int32GetDatum(f.xid_age);

@@ -16,6 +16,7 @@
 #include "commands/dbcommands.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
+#include "common/query.h"
 #include "common/wait.h"
 #include "common/worker.h"
 #include "executor/spi.h"
@@ -198,12 +199,9 @@ warn_of_copy(void)
 static void
 warn_of_lost_adoptions(void)
 {
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-	if (SPI_execute("SELECT wrapper FROM braid_internal.xa_lost_adoptions()", true, 0) !=
-		SPI_OK_SELECT)
-		elog(ERROR, "could not read the adopted wrappers");
+	MemoryContext caller = braid_query_begin();
+
+	braid_query_execute("SELECT wrapper FROM braid_internal.xa_lost_adoptions()", SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char *wrapper = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
@@ -215,10 +213,7 @@ warn_of_lost_adoptions(void)
 				 errhint("Run SELECT braid.adopt(%s) in database \"%s\".",
 						 quote_literal_cstr(wrapper), get_database_name(MyDatabaseId))));
 	}
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(TopMemoryContext);
+	braid_query_end(caller);
 }
 
 /* ---------------------------------------------------------------- queue */

@@ -96,17 +96,6 @@ server_name(Oid serverid)
 	return GetForeignServer(serverid)->servername;
 }
 
-/* false, and an empty copy, if the resolver does not know the server. */
-static bool
-read_node(Oid serverid, XaNode *node)
-{
-	for (int i = 0; braid_xa_node_read(i, node); i++)
-		if (node->dbid == MyDatabaseId && node->serverid == serverid)
-			return true;
-	memset(node, 0, sizeof(*node));
-	return false;
-}
-
 /*
  * Locks the decision tables, within the time that is left or lock_timeout,
  * whichever is shorter.
@@ -183,7 +172,7 @@ settle_server(Oid serverid, uint64 request, TimestampTz deadline)
 		bool swept =
 			request != 0 && braid_xa_node_wait_sweep(serverid, request, milliseconds_to(deadline));
 
-		if (!read_node(serverid, &node) || !node.ready)
+		if (!braid_xa_node_find(serverid, &node) || !node.ready)
 			raise_not_ready(serverid, &node);
 		if (swept && node.clean)
 			return;

@@ -423,13 +423,14 @@ braid_xa_stat_commit_begins(void)
 	commit.last = commit.began;
 }
 
-void
+int64
 braid_xa_stat_phase_ends(XaStatPhase phase)
 {
 	instr_time now;
 
 	commit.us[phase] = elapsed(&commit.last, &now);
 	commit.last = now;
+	return commit.us[phase];
 }
 
 void

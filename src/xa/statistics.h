@@ -65,8 +65,11 @@ extern void braid_xa_stat_transaction_begins(void);
 /* COMMIT has begun in a transaction with branches; times are kept from here. */
 extern void braid_xa_stat_commit_begins(void);
 
-/* The phase, which the end of the one before it (or the begin) began, has ended. */
-extern void braid_xa_stat_phase_ends(XaStatPhase phase);
+/*
+ * The phase, which the end of the one before it (or the begin) began, has ended.
+ * Returns the microseconds that it took.
+ */
+extern int64 braid_xa_stat_phase_ends(XaStatPhase phase);
 
 /* All branches (XaBranch) have answered the COMMIT that prepares them. */
 extern void braid_xa_stat_prepared(List *branches);

@@ -224,10 +224,11 @@ braid_xa_transaction_abort(int slot)
 	LWLockRelease(&pool->lock);
 }
 
-void
+uint64
 braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait)
 {
 	XaTransaction *t = &pool->slots[slot];
+	uint64 recycled;
 
 	LWLockAcquire(&pool->lock, LW_EXCLUSIVE);
 	t->state = XA_COMMITTING;
@@ -236,9 +237,11 @@ braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait)
 	t->waiter = wait ? MyLatch : NULL;
 	for (int i = 0; i < t->nbranches; i++)
 		t->branches[i].state = XA_BRANCH_QUEUED;
+	recycled = pool->recycled;
 	enqueue(slot);
 	LWLockRelease(&pool->lock);
 	braid_worker_wake(braid_xa_resolver_kind, MyDatabaseId);
+	return recycled;
 }
 
 /* Why a wait ends before all branches are committed. */

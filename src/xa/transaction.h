@@ -87,8 +87,9 @@ extern void braid_xa_transaction_abort(int slot);
  * flushed up to the end of the commit record, commit_end: the resolver does that
  * before it commits a branch, and the caller must before it tells anybody.  If
  * wait, the caller must call braid_xa_transaction_wait() next.  Does not throw.
+ * Returns what braid_xa_transaction_recycled() does.
  */
-extern void braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait);
+extern uint64 braid_xa_transaction_commit(int slot, XLogRecPtr commit_end, bool wait);
 
 /*
  * Waits until all branches have been committed; warns, and returns false, if

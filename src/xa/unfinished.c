@@ -41,6 +41,7 @@ static bool
 is_unfinished(const Unfinished *u, Oid serverid)
 {
 	XaTransaction t;
+	XaNode node;
 
 	(void) braid_xa_transaction_read(u->slot, &t);
 	if (t.state == XA_FREE || !braid_gid_same_transaction(&t.gid, &u->gid))
@@ -50,7 +51,8 @@ is_unfinished(const Unfinished *u, Oid serverid)
 		 * away since, only a complete sweep that began after the decision tells.
 		 */
 		return u->recycled != braid_xa_transaction_recycled() &&
-			   !(OidIsValid(serverid) && braid_xa_node_is_clean(serverid, u->decided));
+			   !(braid_xa_node_find(serverid, &node) && node.clean &&
+				 node.clean_before >= u->decided);
 	}
 	for (int i = 0; i < t.nbranches; i++)
 		if ((!OidIsValid(serverid) || t.branches[i].serverid == serverid) &&

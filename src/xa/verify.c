@@ -17,9 +17,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "common/query.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/snapmgr.h"
 #include "xa/doubt.h"
 #include "xa/settings.h"
 #include "xa/verify.h"
@@ -47,15 +47,6 @@ braid_xa_verify_query(void)
 		   "WHERE datname = pg_catalog.current_database())";
 }
 
-static void
-execute(const char *sql, int expected)
-{
-	int rc = SPI_execute(sql, false, 0);
-
-	if (rc != expected)
-		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
-}
-
 /*
  * Compares the node with the one that was known as this server; false if it is
  * another one although a branch of the server may be unfinished.
@@ -63,10 +54,10 @@ execute(const char *sql, int expected)
 static bool
 recognize_node(Oid serverid, const char *system_identifier, const char *dbid)
 {
-	execute(psprintf("SELECT (system_identifier, dbid) = (%s, %s) "
-					 "FROM braid_internal.server_nodes WHERE server = %u",
-					 system_identifier, dbid, serverid),
-			SPI_OK_SELECT);
+	braid_query_execute(psprintf("SELECT (system_identifier, dbid) = (%s, %s) "
+								 "FROM braid_internal.server_nodes WHERE server = %u",
+								 system_identifier, dbid, serverid),
+						SPI_OK_SELECT);
 	if (SPI_processed > 0)
 	{
 		bool isnull;
@@ -76,11 +67,12 @@ recognize_node(Oid serverid, const char *system_identifier, const char *dbid)
 		if (braid_xa_doubt_on_server(serverid))
 			return false;
 	}
-	execute(psprintf("INSERT INTO braid_internal.server_nodes (server, system_identifier, dbid) "
-					 "VALUES (%u, %s, %s) ON CONFLICT (server) DO UPDATE "
-					 "SET (system_identifier, dbid, since) = (%s, %s, pg_catalog.now())",
-					 serverid, system_identifier, dbid, system_identifier, dbid),
-			SPI_OK_INSERT);
+	braid_query_execute(
+		psprintf("INSERT INTO braid_internal.server_nodes (server, system_identifier, dbid) "
+				 "VALUES (%u, %s, %s) ON CONFLICT (server) DO UPDATE "
+				 "SET (system_identifier, dbid, since) = (%s, %s, pg_catalog.now())",
+				 serverid, system_identifier, dbid, system_identifier, dbid),
+		SPI_OK_INSERT);
 	return true;
 }
 
@@ -88,23 +80,18 @@ recognize_node(Oid serverid, const char *system_identifier, const char *dbid)
 static bool
 is_the_node(Oid serverid, PGresult *r)
 {
-	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext caller;
 	char *system_identifier =
 		psprintf("%lld", strtoll(PQgetvalue(r, 0, SYSTEM_IDENTIFIER), NULL, 10));
 	char *dbid = psprintf("%lu", strtoul(PQgetvalue(r, 0, DATABASE), NULL, 10));
 	bool recognized;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
+	caller = braid_query_begin();
 	recognized = recognize_node(serverid, system_identifier, dbid);
-	SPI_finish();
-	PopActiveSnapshot();
 
 	/* Nothing may be prepared there before this is durable. */
 	ForceSyncCommit();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(caller);
+	braid_query_end(caller);
 	return recognized;
 }
 

@@ -28,17 +28,8 @@ for my $name ($cluster->names)
 	cmp_ok(time - $start, '>=', $commits * $delay, "the disk of $name is slow");
 }
 
-sub contestants
-{
-	my (%opt) = @_;
-	return (
-		stock => sub { transfers($cluster, 'stock', %opt)->{tps} },
-		wait => sub { transfers($cluster, 'braid', %opt, settings => { 'braid.xa_commit_wait' => 'on' })->{tps} },
-		nowait => sub { transfers($cluster, 'braid', %opt, settings => { 'braid.xa_commit_wait' => 'off' })->{tps} });
-}
-
-in_turn(1, contestants(clients => 16, seconds => 1));
-my $tps = in_turn($rounds, contestants(clients => 16, seconds => $seconds));
+in_turn(1, transfer_contestants($cluster, clients => 16, seconds => 1));
+my $tps = in_turn($rounds, transfer_contestants($cluster, clients => 16, seconds => $seconds));
 for (['wait', 'on'], ['nowait', 'off'])
 {
 	my ($name, $setting) = @$_;

@@ -11,19 +11,10 @@ my $seconds = $ENV{BENCH_SECONDS} // 2;
 my $rounds = $ENV{BENCH_ROUNDS} // 3;
 my $cluster = transfer_nodes();
 
-sub contestants
-{
-	my (%opt) = @_;
-	return (
-		stock => sub { transfers($cluster, 'stock', %opt)->{tps} },
-		wait => sub { transfers($cluster, 'braid', %opt, settings => { 'braid.xa_commit_wait' => 'on' })->{tps} },
-		nowait => sub { transfers($cluster, 'braid', %opt, settings => { 'braid.xa_commit_wait' => 'off' })->{tps} });
-}
-
-in_turn(1, contestants(clients => 8, seconds => 1));
+in_turn(1, transfer_contestants($cluster, clients => 8, seconds => 1));
 for my $clients (1, 4, 8, 16)
 {
-	my $tps = in_turn($rounds, contestants(clients => $clients, seconds => $seconds));
+	my $tps = in_turn($rounds, transfer_contestants($cluster, clients => $clients, seconds => $seconds));
 	for (['wait', 'on', '0.65'], ['nowait', 'off', '0.70'])
 	{
 		my ($name, $setting, $goal) = @$_;

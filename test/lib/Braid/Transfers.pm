@@ -15,7 +15,7 @@ use Braid::Bench;
 use Braid::Cluster;
 use Test::More;
 use Exporter 'import';
-our @EXPORT = qw(transfer_nodes transfer_start transfer_finish transfers transfers_were_done transfers_are_done);
+our @EXPORT = qw(transfer_nodes transfer_contestants transfer_start transfer_finish transfers transfers_were_done transfers_are_done);
 
 # Each client has rows of its own: conflicts are not what is measured.
 my $rows_of_a_client = 1000;
@@ -77,6 +77,17 @@ sub transfers
 {
 	my ($cluster, $tables, %opt) = @_;
 	return transfer_finish($cluster, transfer_start($cluster, $tables, %opt));
+}
+
+# For in_turn(): postgres_fdw, and braid with and without waiting; the figure is
+# transactions per second. Options as for transfers().
+sub transfer_contestants
+{
+	my ($cluster, %opt) = @_;
+	return (
+		stock => sub { transfers($cluster, 'stock', %opt)->{tps} },
+		wait => sub { transfers($cluster, 'braid', %opt, settings => { 'braid.xa_commit_wait' => 'on' })->{tps} },
+		nowait => sub { transfers($cluster, 'braid', %opt, settings => { 'braid.xa_commit_wait' => 'off' })->{tps} });
 }
 
 # So many more transfers were done, also by others.
