@@ -1,0 +1,152 @@
+/*
+ * node.h
+ *	  A view's query as a graph of operators that follow their inputs' deltas.
+ *
+ * Every node has columns c1, c2, ..., and three SQL texts, each of which may
+ * stand in FROM:
+ *
+ *		new		its rows under S, once its inputs were brought to S:  c1, c2, ...
+ *		delta	what the cycle changed:								 w, c1, c2, ...
+ *		old		its rows before the cycle, new less delta:			 w, c1, c2, ...
+ *
+ * w is a weight of +1 or -1: how often the row is to be counted.  Rows of old
+ * and delta may cancel each other out.
+ *
+ * Stateful nodes keep their rows in a table.  In the texts of a node's own
+ * statements its inputs are i1 and i2, their columns i1.c1 and so on.
+ */
+#ifndef BRAID_NODE_H
+#define BRAID_NODE_H
+
+#include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
+#include "nodes/primnodes.h"
+
+typedef enum NodeKind
+{
+	NODE_TABLE,		/* a table that is captured */
+	NODE_VIEW,		/* another continuous view */
+	NODE_BLOCK,		/* inner joins, conditions, projection */
+	NODE_OUTER,		/* LEFT or FULL join of two inputs */
+	NODE_MARK,		/* semi join, anti join, or EXISTS as a column */
+	NODE_UNION,		/* UNION ALL of inputs with the same columns */
+	NODE_GROUP,		/* groups with accumulators: stateful */
+	NODE_PARTITION, /* computed for each key from all of its rows: stateful */
+	NODE_ROWS		/* rows as they are, with duplicates: stateful, on top */
+} NodeKind;
+
+/* How a node follows, from cheap to dear. */
+typedef enum Strategy
+{
+	STRATEGY_ALGEBRAIC,	   /* add and subtract */
+	STRATEGY_COMBINE,	   /* combine; some retractions make the group be recomputed */
+	STRATEGY_AFFECTED_KEYS /* every key touched is recomputed */
+} Strategy;
+
+typedef enum MarkMode
+{
+	MARK_SEMI,	/* rows of i1 with a match */
+	MARK_ANTI,	/* rows of i1 without */
+	MARK_COLUMN /* all rows of i1, and whether there is a match */
+} MarkMode;
+
+typedef struct NodeColumn
+{
+	Oid type;
+	int32 typmod;
+	Oid collation;
+} NodeColumn;
+
+typedef enum AccumulatorKind
+{
+	ACCUMULATE_COUNT,	/* rows whose argument is not null */
+	ACCUMULATE_SUM,		/* of int2, int4, int8, numeric */
+	ACCUMULATE_COMBINE, /* by the aggregate's combine function, which is an SQL function */
+	ACCUMULATE_OPAQUE	/* the aggregate's result, only ever recomputed */
+} AccumulatorKind;
+
+/* A value kept for each group, in a column of the state table. */
+typedef struct Accumulator
+{
+	AccumulatorKind kind;
+	int number;		 /* column a<number> */
+	int argument;	 /* column of i1; 0 for count(*) */
+	int filter;		 /* boolean column of i1; 0 if there is none */
+	char *aggregate; /* COMBINE, OPAQUE: as SQL over i1, with its FILTER */
+	char *combine;	 /* COMBINE: qualified name of the function */
+	NodeColumn column;
+	bool is_numeric;		   /* of SUM: the argument is numeric */
+	bool has_scale;			   /* of SUM: all arguments have the same scale */
+	bool is_squares;		   /* of SUM: of the squares of the argument */
+	struct Accumulator *count; /* of SUM: how many there are */
+} Accumulator;
+
+typedef struct ViewNode
+{
+	NodeKind kind;
+	int number;	  /* from 1, unique in the view; inputs before their readers */
+	List *inputs; /* ViewNode; one may be there twice */
+	int ncolumns;
+	NodeColumn *columns;
+	Strategy strategy;
+
+	/*
+	 * A BLOCK or UNION whose delta is read once is part of its reader's
+	 * statements; the delta of any other that is not a TABLE or VIEW is an
+	 * ephemeral relation of the cycle.
+	 */
+	bool inlined;
+	int nreaders;
+	bool changed; /* in this cycle: there is a delta, which may be empty */
+
+	/* TABLE, VIEW */
+	Oid relid;
+	int view_id;		 /* VIEW */
+	AttrNumber *attnums; /* of c1, c2, ... */
+	const char *weight;	 /* TABLE: name of the weight's column; NULL while unknown */
+
+	/*
+	 * BLOCK, PARTITION: a SELECT, not in parentheses, whose inputs are written
+	 * as the tokens of braid_node_token(1), ... with the aliases i1, ...
+	 * A BLOCK's begins with "SELECT $1 AS w, "; a PARTITION's with
+	 * "SELECT i1.c1 AS k1, ... i1.c<nkeys> AS k<nkeys>, ".
+	 */
+	char *select;
+
+	/* OUTER, MARK: a condition over i1 and i2.  OUTER: all columns of i1, then of i2. */
+	char *condition;
+	bool is_full;
+	MarkMode mark;
+
+	/* GROUP, PARTITION: the keys are the first columns of the input. */
+	int nkeys;
+	char *state; /* stateful: qualified name of the table */
+
+	/*
+	 * GROUP: state columns k1..., n (rows of the group), a1...; its columns are
+	 * outputs, expressions over these names.
+	 */
+	List *accumulators;
+	List *outputs;		 /* char * */
+	char *permanent_key; /* "true", or "1, NULL": a group that always exists; or NULL */
+} ViewNode;
+
+/* The name of the nth input in a text of ViewNode.select, from 1. */
+extern char *braid_node_token(int nth);
+
+/* The three texts; in parentheses, or a name. */
+extern char *braid_node_new(ViewNode *node);
+extern char *braid_node_delta(ViewNode *node);
+extern char *braid_node_old(ViewNode *node);
+
+/*
+ * Names of the ephemeral relations that hold deltas: of a table, of a view
+ * (columns w, c<attnum>), of a node.
+ */
+extern char *braid_node_table_delta_name(Oid relid);
+extern char *braid_node_view_delta_name(int view_id);
+extern char *braid_node_delta_name(ViewNode *node);
+
+extern bool braid_node_is_stateful(ViewNode *node);
+
+#endif /* BRAID_NODE_H */

@@ -1,0 +1,73 @@
+/*
+ * operators.h
+ *	  What each kind of node does.
+ *
+ * follow: the inputs have been brought to S, and their deltas can be read; brings
+ * the node to S and makes its delta, if braid_run_delta_is_read().  populate: the
+ * inputs have been brought to S; makes the state from them, whatever it was.
+ * Both run statements through run.h.  state_columns: "k1 int4, n int8, ..." for
+ * CREATE TABLE; state_index: what follows CREATE: "UNIQUE INDEX %s ON %s (...)",
+ * with the names of index and table filled in.
+ */
+#ifndef BRAID_OPERATORS_H
+#define BRAID_OPERATORS_H
+
+#include "parser/parse_node.h"
+#include "view/node.h"
+
+/* block.c, union.c: texts for node.c, with the inputs' texts put in */
+extern char *braid_block_new(ViewNode *node);
+extern char *braid_block_delta(ViewNode *node);
+extern char *braid_union_new(ViewNode *node);
+extern char *braid_union_delta(ViewNode *node);
+
+/* outer.c, mark.c */
+extern char *braid_outer_new(ViewNode *node);
+extern char *braid_outer_delta(ViewNode *node);
+extern char *braid_mark_new(ViewNode *node);
+extern char *braid_mark_delta(ViewNode *node);
+
+/*
+ * aggregate.c: adds an aggregate, whose arguments, filter and so on are Vars of
+ * varno 1 and varattno = column of i1, and returns the number of the column of
+ * the group that is its result, from 1.  Sets accumulators, outputs, columns and
+ * strategy.  pstate and location are for refusals.
+ */
+extern int braid_aggregate_add(ViewNode *group, Aggref *aggregate, ParseState *pstate);
+
+/* Adds a key as a column of the group; returns its number. */
+extern int braid_aggregate_add_key(ViewNode *group, int key);
+
+/* group.c */
+extern void braid_group_follow(ViewNode *node);
+extern void braid_group_populate(ViewNode *node);
+extern char *braid_group_new(ViewNode *node);
+extern char *braid_group_state_columns(ViewNode *node);
+extern char *braid_group_state_index(ViewNode *node, const char *index);
+
+/* partition.c */
+extern void braid_partition_follow(ViewNode *node);
+extern void braid_partition_populate(ViewNode *node);
+extern char *braid_partition_new(ViewNode *node);
+extern char *braid_partition_state_columns(ViewNode *node);
+extern char *braid_partition_state_index(ViewNode *node, const char *index);
+
+/* rows.c */
+extern void braid_rows_follow(ViewNode *node);
+extern void braid_rows_populate(ViewNode *node);
+extern char *braid_rows_new(ViewNode *node);
+extern char *braid_rows_state_columns(ViewNode *node);
+extern char *braid_rows_state_index(ViewNode *node, const char *index);
+
+/* match.c: matching keys of a relation a with those of an ephemeral one */
+/* "EXISTS (SELECT FROM relation r WHERE a.c1 = r.k1 AND ...)"; see match.c for nulls */
+extern char *braid_match_keys(ViewNode *node, const char *alias, char column, const char *relation,
+							  bool nulls);
+
+/* The delta of a stateful node: from the relations before_<n> and after_<n>. */
+extern char *braid_state_delta(ViewNode *node);
+
+/* " c1 int4, c2 text" of columns, with a letter; types with typmod and collation. */
+extern char *braid_column_definitions(NodeColumn *columns, int ncolumns, char letter);
+
+#endif /* BRAID_OPERATORS_H */

@@ -1,0 +1,38 @@
+/*
+ * plan.h
+ *	  A view's query, taken apart into a graph of nodes.
+ */
+#ifndef BRAID_PLAN_H
+#define BRAID_PLAN_H
+
+#include "nodes/parsenodes.h"
+#include "parser/parse_node.h"
+#include "view/node.h"
+
+typedef struct ViewPlan
+{
+	List *nodes;	   /* ViewNode, inputs before their readers */
+	ViewNode *top;
+	List *tables;	   /* oids of captured tables, each once */
+	List *views;	   /* ids of the continuous views that it reads, each once */
+	List *watched;	   /* oids of ordinary views in between */
+	char *visible;	   /* SELECT of what the user sees, from the state tables */
+	char *fingerprint; /* changes when the state has to be made anew */
+} ViewPlan;
+
+/*
+ * Takes an analyzed query apart, or raises an error that says what cannot be
+ * kept up to date and where it is.  pstate has the source text; it is NULL for
+ * a query that was accepted before.  The query is scribbled on.  Names in the
+ * texts are right for search_path = pg_catalog, pg_temp, which must be set.
+ * id is that of the view; state tables are braid_internal.state_<id>_<number>.
+ */
+extern ViewPlan *braid_plan_make(Query *query, int id, ParseState *pstate);
+
+/* Columns of a table that the plan needs. */
+extern Bitmapset *braid_plan_columns(ViewPlan *plan, Oid relid);
+
+/* Tells all nodes on the table the name of its delta's weight column. */
+extern void braid_plan_set_weight(ViewPlan *plan, Oid relid, const char *weight);
+
+#endif /* BRAID_PLAN_H */
