@@ -59,15 +59,26 @@ extern char *braid_rows_new(ViewNode *node);
 extern char *braid_rows_state_columns(ViewNode *node);
 extern char *braid_rows_state_index(ViewNode *node, const char *index);
 
-/* match.c: matching keys of a relation a with those of an ephemeral one */
-/* "EXISTS (SELECT FROM relation r WHERE a.c1 = r.k1 AND ...)"; see match.c for nulls */
-extern char *braid_match_keys(ViewNode *node, const char *alias, char column, const char *relation,
-							  bool nulls);
+/*
+ * match.c: conditions that match keys (the first nkeys columns of the first
+ * input) with those of an ephemeral relation that has them as k1, ...  All that
+ * match are found by two statements, with nulls false and true.
+ */
+/* "EXISTS (SELECT FROM relation r WHERE alias.<column>1 = r.k1 AND ...)" */
+extern char *
+braid_match_keys(ViewNode *node, const char *alias, char column, const char *relation, bool nulls);
+
+/* "a.<column>1 = b.k1 AND ..." */
+extern char *
+braid_match_equal(ViewNode *node, const char *a, char column, const char *b, bool nulls);
+
+/* "alias.<column>1 IS NULL OR ..." */
+extern char *braid_match_any_null(ViewNode *node, const char *alias, char column);
 
 /* The delta of a stateful node: from the relations before_<n> and after_<n>. */
 extern char *braid_state_delta(ViewNode *node);
 
-/* " c1 int4, c2 text" of columns, with a letter; types with typmod and collation. */
+/* "c1 int4, c2 text" of columns, with a letter; types with typmod and collation. */
 extern char *braid_column_definitions(NodeColumn *columns, int ncolumns, char letter);
 
 #endif /* BRAID_OPERATORS_H */
