@@ -98,6 +98,12 @@ braid_capture_want(Oid relid, Bitmapset *attnums)
 	return braid_source_want(relid, attnums);
 }
 
+void
+braid_capture_tie(Oid a, Oid b)
+{
+	braid_source_tie(a, b);
+}
+
 Relation
 braid_capture_look_at(Oid relid)
 {
@@ -346,7 +352,10 @@ lock_source(BraidSource *source)
 	return consumer->lock(source);
 }
 
-/* Returns the tables that could not be locked. */
+/*
+ * Returns the tables that take no part in the cycle: those that could not be
+ * locked, and what is tied to them.
+ */
 static List *
 lock_sources(void)
 {
@@ -354,29 +363,43 @@ lock_sources(void)
 	ListCell *lc;
 
 	foreach (lc, braid_source_list())
+		((BraidSource *) lfirst(lc))->locked = true;
+	foreach (lc, braid_source_list())
 	{
 		BraidSource *source = lfirst(lc);
 
-		source->locked = lock_source(source);
+		if (!lock_source(source))
+			braid_source_representative(source)->locked = false;
+	}
+	foreach (lc, braid_source_list())
+	{
+		BraidSource *source = lfirst(lc);
+
+		source->locked = braid_source_representative(source)->locked;
 		if (!source->locked)
 			held_back = lappend_oid(held_back, source->relid);
 	}
 	return held_back;
 }
 
+List *
+braid_capture_sources(void)
+{
+	return braid_source_list();
+}
+
+BraidSource *
+braid_capture_source(Oid relid)
+{
+	return braid_source_find(relid);
+}
+
 bool
 braid_capture_is_locked(Oid relid)
 {
-	ListCell *lc;
+	BraidSource *source = braid_source_find(relid);
 
-	foreach (lc, braid_source_list())
-	{
-		BraidSource *source = lfirst(lc);
-
-		if (source->relid == relid)
-			return source->locked;
-	}
-	return false;
+	return source && source->locked;
 }
 
 /* Makes S the frontier of the source, in memory and in the catalog. */
@@ -414,6 +437,20 @@ store_frontier(BraidSource *source, const BraidFrontier *s)
 	source->has_frontier = true;
 }
 
+/*
+ * Whether S has anything of the table that its frontier has not.  If not, the
+ * table is the same under both: its frontier may stay, although what reads it
+ * together with other tables goes on to S.
+ */
+static bool
+is_new(BraidSource *source)
+{
+	BraidDelta *d = &source->delta;
+
+	return !source->has_frontier || d->rows || d->recompute || d->incomplete;
+}
+
+/* Returns whether any frontier has moved. */
 static bool
 apply(const BraidFrontier *s)
 {
@@ -421,17 +458,17 @@ apply(const BraidFrontier *s)
 	ListCell *lc;
 
 	SPI_connect();
+	consumer->apply();
 	foreach (lc, braid_source_list())
 	{
 		BraidSource *source = lfirst(lc);
 
-		if (source->locked && consumer->apply(source))
+		if (source->locked && is_new(source))
 		{
 			store_frontier(source, s);
 			any = true;
 		}
 	}
-	consumer->finish();
 	SPI_finish();
 	return any;
 }
@@ -691,9 +728,9 @@ braid_capture_wake_at_commit(void)
 }
 
 bool
-braid_capture_wait(Oid relid, TimestampTz deadline)
+braid_capture_wait(List *relids, TimestampTz deadline)
 {
-	return braid_doorbell_ask(relid, deadline);
+	return braid_doorbell_ask(relids, deadline);
 }
 
 static const BraidWorkerKind capture_kind = {"braid capture", capture_main, 0};

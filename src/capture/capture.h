@@ -29,12 +29,13 @@ typedef struct BraidDelta
 typedef struct BraidSource
 {
 	Oid relid;
-	TupleDesc desc;			/* of the rows: the weight, then the columns wanted */
-	AttrNumber *attnums;	/* of those columns in relid */
-	List *members;			/* oids, sorted: relid itself or its leaf partitions */
-	bool has_frontier;		/* false: never read, or the slot was lost */
-	BraidFrontier frontier; /* what the consumer has of this table */
-	bool postponed;			/* held back until definitions are loaded again */
+	TupleDesc desc;			 /* of the rows: the weight, then the columns wanted */
+	AttrNumber *attnums;	 /* of those columns in relid */
+	List *members;			 /* oids, sorted: relid itself or its leaf partitions */
+	bool has_frontier;		 /* false: never read, or the slot was lost */
+	BraidFrontier frontier;	 /* what the consumer has of this table */
+	bool postponed;			 /* held back until definitions are loaded again */
+	struct BraidSource *tie; /* towards the representative of those it is tied to */
 
 	/* Of the running cycle. */
 	bool locked; /* takes part */
@@ -57,21 +58,20 @@ typedef struct BraidConsumer
 	/* What the consumer has of the table is worth nothing: rebuild it later. */
 	void (*lost)(BraidSource *source);
 
-	/* Locks, without waiting, what apply will use.  False: not this time. */
+	/*
+	 * Locks, without waiting, what apply will use for this table.  False: not
+	 * this time, nor any of the tables that it is tied to.
+	 */
 	bool (*lock)(BraidSource *source);
 
 	/* A cycle is needed even if no WAL was written. */
 	bool (*has_work)(void);
 
 	/*
-	 * Brings all that stands on the locked source to snapshot S, which is the
-	 * active one.  Returns whether anything was done that makes S the new
-	 * frontier.
+	 * Brings all that stands on the locked sources to snapshot S, which is the
+	 * active one: once in each cycle, when the deltas of all of them are ready.
 	 */
-	bool (*apply)(BraidSource *source);
-
-	/* After all sources of the cycle were applied. */
-	void (*finish)(void);
+	void (*apply)(void);
 } BraidConsumer;
 
 extern void braid_capture_set_consumer(const BraidConsumer *consumer);
@@ -81,6 +81,13 @@ extern void braid_capture_set_consumer(const BraidConsumer *consumer);
  * Returns the name of the column with the weight.
  */
 extern const char *braid_capture_want(Oid relid, Bitmapset *attnums);
+
+/*
+ * From load: something reads both tables, which were wanted before.  They, and
+ * what else these are tied to, take part in a cycle all or none, since the state
+ * of what reads them has them under the same S.
+ */
+extern void braid_capture_tie(Oid a, Oid b);
 
 /*
  * Opens a relation to look at its definition, without a lock: loading must not
@@ -100,7 +107,11 @@ extern void braid_capture_postpone(Oid relid);
 /* From load: load again when one of these relations is changed or dropped. */
 extern void braid_capture_watch(Oid relid);
 
-/* From finish: whether the table takes part in the cycle, and is at S. */
+/* From apply: the tables, as BraidSource, those that take no part included. */
+extern List *braid_capture_sources(void);
+extern BraidSource *braid_capture_source(Oid relid); /* NULL if it is not wanted */
+
+/* From apply: whether the table takes part in the cycle, and is at S. */
 extern bool braid_capture_is_locked(Oid relid);
 
 /* The relations that carry the rows of a table: itself, or its leaf partitions. */
@@ -123,10 +134,11 @@ extern void braid_capture_request_at_commit(Oid changed_relid);
 extern void braid_capture_wake_at_commit(void);
 
 /*
- * Asks for a cycle that begins after now, and waits until it has ended.  False
- * if that is not so by the deadline, or the table was held back.
+ * Asks for a cycle that begins after now and in which all of the tables (oids)
+ * take part, and waits until it has ended.  False if that is not so by the
+ * deadline.
  */
-extern bool braid_capture_wait(Oid relid, TimestampTz deadline);
+extern bool braid_capture_wait(List *relids, TimestampTz deadline);
 
 extern void braid_capture_init(void);
 

@@ -290,9 +290,9 @@ braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, Lis
 
 /* ---------------------------------------------------------------- readers */
 
-/* Whether the request is answered; if so, whether without this table. */
+/* Whether the request is answered; if so, whether without one of the tables. */
 static bool
-is_answered(Bell *b, uint64 request, Oid relid, bool *held_back)
+is_answered(Bell *b, uint64 request, List *relids, bool *held_back)
 {
 	bool answered;
 
@@ -300,7 +300,7 @@ is_answered(Bell *b, uint64 request, Oid relid, bool *held_back)
 	SpinLockAcquire(&b->mutex);
 	answered = b->answered >= request && b->dbid == MyDatabaseId;
 	for (int i = 0; i < Min(b->nheld_back, MAX_HELD_BACK); i++)
-		*held_back |= b->held_back[i] == relid;
+		*held_back |= list_member_oid(relids, b->held_back[i]);
 	*held_back |= b->nheld_back > MAX_HELD_BACK;
 	SpinLockRelease(&b->mutex);
 	return answered;
@@ -315,7 +315,7 @@ time_left(TimestampTz deadline)
 
 /* One request; false at the deadline. */
 static bool
-ask_once(Bell *b, Oid relid, TimestampTz deadline, bool *held_back)
+ask_once(Bell *b, List *relids, TimestampTz deadline, bool *held_back)
 {
 	uint64 request = pg_atomic_add_fetch_u64(&b->requested, 1);
 	Latch *latch = *(Latch *volatile *) &b->latch;
@@ -324,7 +324,7 @@ ask_once(Bell *b, Oid relid, TimestampTz deadline, bool *held_back)
 	if (latch)
 		SetLatch(latch);
 	ConditionVariablePrepareToSleep(&b->answered_cv);
-	while (!(answered = is_answered(b, request, relid, held_back)))
+	while (!(answered = is_answered(b, request, relids, held_back)))
 	{
 		long left = time_left(deadline);
 
@@ -341,12 +341,12 @@ ask_once(Bell *b, Oid relid, TimestampTz deadline, bool *held_back)
 }
 
 bool
-braid_doorbell_ask(Oid relid, TimestampTz deadline)
+braid_doorbell_ask(List *relids, TimestampTz deadline)
 {
 	Bell *b = find_bell(MyDatabaseId, true);
 	bool held_back;
 
-	while (ask_once(b, relid, deadline, &held_back))
+	while (ask_once(b, relids, deadline, &held_back))
 	{
 		if (!held_back)
 			return true;

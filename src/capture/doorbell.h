@@ -27,8 +27,8 @@ extern bool braid_doorbell_urgent(void);
 extern void
 braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, List *held_back);
 
-/* Anybody: makes a request and waits until it is answered. */
-extern bool braid_doorbell_ask(Oid relid, TimestampTz deadline);
+/* Anybody: makes a request and waits until it is answered with these tables. */
+extern bool braid_doorbell_ask(List *relids, TimestampTz deadline);
 
 /* At commit: wakes the worker although the transaction has no id. */
 extern void braid_doorbell_ring_at_commit(void);

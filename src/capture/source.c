@@ -102,6 +102,17 @@ braid_source_begin_set(void)
 		hash_create("braid source members", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
+static BraidSource *
+find(SourceSet *set, Oid relid)
+{
+	ListCell *lc;
+
+	foreach (lc, set->sources)
+		if (((BraidSource *) lfirst(lc))->relid == relid)
+			return lfirst(lc);
+	return NULL;
+}
+
 /* A name for the weight that no column of the table has. */
 static char *
 weight_name(TupleDesc table)
@@ -155,16 +166,13 @@ const char *
 braid_source_want(Oid relid, Bitmapset *attnums)
 {
 	MemoryContext old = MemoryContextSwitchTo(next->context);
-	BraidSource *source = NULL;
+	BraidSource *source = find(next, relid);
 	Relation rel = braid_capture_look_at(relid);
 	TupleDesc desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
 	Bitmapset *all = bms_copy(attnums);
 	ListCell *lc;
 
 	RelationClose(rel);
-	foreach (lc, next->sources)
-		if (((BraidSource *) lfirst(lc))->relid == relid)
-			source = lfirst(lc);
 	if (source)
 	{
 		for (int i = 0; i < source->desc->natts - 1; i++)
@@ -185,6 +193,24 @@ braid_source_want(Oid relid, Bitmapset *attnums)
 	return NameStr(TupleDescAttr(source->desc, 0)->attname);
 }
 
+BraidSource *
+braid_source_representative(BraidSource *source)
+{
+	while (source->tie)
+		source = source->tie;
+	return source;
+}
+
+void
+braid_source_tie(Oid a, Oid b)
+{
+	BraidSource *one = braid_source_representative(find(next, a));
+	BraidSource *other = braid_source_representative(find(next, b));
+
+	if (one != other)
+		one->tie = other;
+}
+
 bool
 braid_source_next_member(Oid relid)
 {
@@ -201,16 +227,9 @@ braid_source_next_list(void)
 static bool
 fits(BraidSource *old)
 {
-	ListCell *lc;
+	BraidSource *s = find(next, old->relid);
 
-	foreach (lc, next->sources)
-	{
-		BraidSource *s = lfirst(lc);
-
-		if (s->relid == old->relid)
-			return equalTupleDescs(s->desc, old->desc);
-	}
-	return true;
+	return s == NULL || equalTupleDescs(s->desc, old->desc);
 }
 
 /* Whether the new set has a table that the old has not. */
@@ -281,6 +300,12 @@ List *
 braid_source_list(void)
 {
 	return current ? current->sources : NIL;
+}
+
+BraidSource *
+braid_source_find(Oid relid)
+{
+	return current ? find(current, relid) : NULL;
 }
 
 SourceMember *
@@ -414,12 +439,8 @@ release_pieces(void)
 	foreach (lc, pieces)
 	{
 		Piece *p = lfirst(lc);
-		BraidSource *source = NULL;
-		ListCell *lc2;
+		BraidSource *source = find(current, p->relid);
 
-		foreach (lc2, current->sources)
-			if (((BraidSource *) lfirst(lc2))->relid == p->relid)
-				source = lfirst(lc2);
 		if (source && !(source->locked && braid_frontier_contains(&cycle_frontier, p->xid)))
 			continue;
 

@@ -23,6 +23,11 @@ extern void braid_source_begin_set(void);
 /* Returns the name of the weight's column. */
 extern const char *braid_source_want(Oid relid, Bitmapset *attnums);
 
+/* Ties two sources of the new set. */
+extern void braid_source_tie(Oid a, Oid b);
+/* The same for all sources that are tied to each other. */
+extern BraidSource *braid_source_representative(BraidSource *source);
+
 /* The new set: whether a relation is in it, and its list of BraidSource. */
 extern bool braid_source_next_member(Oid relid);
 extern List *braid_source_next_list(void);
@@ -37,6 +42,7 @@ extern void braid_source_forget_held(void);
 
 /* List of BraidSource. */
 extern List *braid_source_list(void);
+extern BraidSource *braid_source_find(Oid relid); /* NULL if there is none */
 extern SourceMember *braid_source_member(Oid relid);
 
 /* The cycle: from begin on, decoded rows go where snapshot S says. */

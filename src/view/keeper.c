@@ -501,8 +501,8 @@ bring_up_all(void *arg)
 		act_as_owner(lfirst(lc), bring_up, all->source);
 }
 
-static bool
-apply(BraidSource *source)
+static void
+apply_source(BraidSource *source)
 {
 	List *todo = views_to_bring_up(source);
 	BringUpAll all = {todo, source};
@@ -510,7 +510,7 @@ apply(BraidSource *source)
 	ListCell *lc;
 
 	if (todo == NIL)
-		return source->delta.rows != NULL || source->delta.recompute || !source->has_frontier;
+		return;
 	together = attempt(bring_up_all, &all) == NULL;
 	foreach (lc, todo)
 	{
@@ -522,21 +522,21 @@ apply(BraidSource *source)
 		else if (v->state != VIEW_LIVE)
 			store_state(v, VIEW_LIVE, NULL);
 	}
-	return true;
 }
 
 static void
-finish(void)
+apply(void)
 {
+	ListCell *lc;
+
+	foreach (lc, braid_capture_sources())
+		if (((BraidSource *) lfirst(lc))->locked)
+			apply_source(lfirst(lc));
 	braid_verify_answer();
 }
 
-static const BraidConsumer consumer = {.load = load,
-									   .lost = lost,
-									   .lock = lock,
-									   .has_work = has_work,
-									   .apply = apply,
-									   .finish = finish};
+static const BraidConsumer consumer = {
+	.load = load, .lost = lost, .lock = lock, .has_work = has_work, .apply = apply};
 
 void
 braid_keeper_init(void)

@@ -273,7 +273,7 @@ static bool
 wait_until_live(ViewDefinition *def, TimestampTz deadline)
 {
 	(void) is_live(def);
-	while (braid_capture_wait(def->source, deadline))
+	while (braid_capture_wait(list_make1_oid(def->source), deadline))
 	{
 		if (is_live(def))
 			return true;
