@@ -23,8 +23,11 @@
 #include "view/operators.h"
 #include "view/refusal.h"
 
-static char *
-operator_name(Oid op)
+/* Of the value itself: a row of nulls IS NULL as well, and has equals. */
+#define IS_NULL " IS NOT DISTINCT FROM NULL"
+
+char *
+braid_match_operator(Oid op)
 {
 	HeapTuple tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(op));
 	Form_pg_operator form = (Form_pg_operator) GETSTRUCT(tup);
@@ -42,7 +45,8 @@ equality(ViewNode *node, int i)
 {
 	ViewNode *input = linitial(node->inputs);
 
-	return operator_name(lookup_type_cache(input->columns[i].type, TYPECACHE_EQ_OPR)->eq_opr);
+	return braid_match_operator(
+		lookup_type_cache(input->columns[i].type, TYPECACHE_EQ_OPR)->eq_opr);
 }
 
 char *
@@ -59,8 +63,8 @@ braid_match_equal(ViewNode *node, const char *a, char column, const char *b, boo
 		if (i > 0)
 			appendStringInfoString(&s, " AND ");
 		if (nulls)
-			appendStringInfo(&s, "(%s %s %s OR %s IS NULL AND %s IS NULL)", left, equality(node, i),
-							 right, left, right);
+			appendStringInfo(&s, "(%s %s %s OR %s" IS_NULL " AND %s" IS_NULL ")", left,
+							 equality(node, i), right, left, right);
 		else
 			appendStringInfo(&s, "%s %s %s", left, equality(node, i), right);
 	}
@@ -74,7 +78,7 @@ braid_match_any_null(ViewNode *node, const char *alias, char column)
 
 	initStringInfo(&s);
 	for (int i = 1; i <= node->nkeys; i++)
-		appendStringInfo(&s, "%s%s.%c%d IS NULL", i > 1 ? " OR " : "", alias, column, i);
+		appendStringInfo(&s, "%s%s.%c%d" IS_NULL, i > 1 ? " OR " : "", alias, column, i);
 	return s.data;
 }
 
@@ -112,14 +116,17 @@ braid_state_delta(ViewNode *node)
 		node->number, columns, node->number);
 }
 
-static void
-append_definition(StringInfo s, NodeColumn *column)
+char *
+braid_column_definition(NodeColumn *column, char letter, int number)
 {
+	char *collation = "";
+
 	if (get_typtype(column->type) == TYPTYPE_PSEUDO)
 		braid_refuse(NULL, -1, psprintf("a column of type %s", format_type_be(column->type)));
-	appendStringInfoString(s, format_type_with_typemod(column->type, column->typmod));
 	if (OidIsValid(column->collation) && column->collation != get_typcollation(column->type))
-		appendStringInfo(s, " COLLATE %s", generate_collation_name(column->collation));
+		collation = psprintf(" COLLATE %s", generate_collation_name(column->collation));
+	return psprintf("%c%d %s%s", letter, number,
+					format_type_with_typemod(column->type, column->typmod), collation);
 }
 
 char *
@@ -129,9 +136,7 @@ braid_column_definitions(NodeColumn *columns, int ncolumns, char letter)
 
 	initStringInfo(&s);
 	for (int i = 0; i < ncolumns; i++)
-	{
-		appendStringInfo(&s, "%s%c%d ", i > 0 ? ", " : "", letter, i + 1);
-		append_definition(&s, &columns[i]);
-	}
+		appendStringInfo(&s, "%s%s", i > 0 ? ", " : "",
+						 braid_column_definition(&columns[i], letter, i + 1));
 	return s.data;
 }

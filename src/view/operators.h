@@ -75,10 +75,16 @@ braid_match_equal(ViewNode *node, const char *a, char column, const char *b, boo
 /* "alias.<column>1 IS NULL OR ..." */
 extern char *braid_match_any_null(ViewNode *node, const char *alias, char column);
 
+/* "OPERATOR(schema.name)" */
+extern char *braid_match_operator(Oid op);
+
 /* The delta of a stateful node: from the relations before_<n> and after_<n>. */
 extern char *braid_state_delta(ViewNode *node);
 
 /* "c1 int4, c2 text" of columns, with a letter; types with typmod and collation. */
 extern char *braid_column_definitions(NodeColumn *columns, int ncolumns, char letter);
+
+/* The same of one: "c1 int4". */
+extern char *braid_column_definition(NodeColumn *column, char letter, int number);
 
 #endif /* BRAID_OPERATORS_H */

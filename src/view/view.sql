@@ -109,3 +109,8 @@ COMMENT ON COLUMN braid.views.rows IS 'Estimated number of groups';
 COMMENT ON COLUMN braid.views.options IS 'Options as given to braid.create_view()';
 REVOKE ALL ON braid.views FROM PUBLIC;
 GRANT SELECT ON braid.views TO PUBLIC;
+
+CREATE FUNCTION braid_internal.deviation(variance numeric) RETURNS numeric
+AS 'MODULE_PATHNAME', 'braid_sql_deviation' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.deviation(numeric) IS
+'Square root of a variance, with the digits of PostgreSQL''s stddev aggregates. Continuous views call it when they are read.';

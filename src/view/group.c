@@ -1,0 +1,442 @@
+/*
+ * group.c
+ *	  Groups follow the delta of their input.
+ *
+ * NOTES
+ *	  State table: key columns k1, k2, ...; n, the group's number of rows; and
+ *	  the columns of the accumulators, see accumulator.c.  In the order in which
+ *	  they run, with <i> for the node's number:
+ *
+ *		groups_<i>	from the delta: per key, what it does to the group
+ *		before_<i>	if the node's delta is read: rows of these keys
+ *		redo_<i>	if something went: keys that must be computed from all rows
+ *		merge		groups_<i> into the state
+ *		purge		if something went: groups without rows are deleted
+ *		recompute	of the keys in redo_<i>, from the input under S
+ *		after_<i>	as before_<i>
+ *
+ *	  With an opaque accumulator there is no merge: every key in groups_<i> is
+ *	  recomputed, but for those that lose their last row.
+ *
+ *	  n is exact at any time.  So recomputing finds rows for every key that was
+ *	  not purged, and overwrites the group in place: an update that touches no
+ *	  index, where deleting it and inserting it again would leave dead entries.
+ *
+ *	  Groups that always exist (of a query without GROUP BY, or of the empty
+ *	  grouping set) are not purged.  A query without GROUP BY has one key, the
+ *	  constant true; its statements do without GROUP BY, and so always find the
+ *	  group.  The one of a grouping set is found by its first key, the number of
+ *	  the set; recomputing does not find it when it has no rows.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "view/accumulator.h"
+#include "view/operators.h"
+#include "view/refusal.h"
+#include "view/run.h"
+
+#define MAX_KEYS 32 /* columns of an index */
+
+static ViewNode *
+input_of(ViewNode *node)
+{
+	return linitial(node->inputs);
+}
+
+/* There is one group only, which always exists. */
+static bool
+is_one_group(ViewNode *node)
+{
+	return node->permanent_key && strcmp(node->permanent_key, "true") == 0;
+}
+
+/* Of a grouping set that is empty: its number. */
+static char *
+permanent_set(ViewNode *node)
+{
+	return pnstrdup(node->permanent_key, strcspn(node->permanent_key, ","));
+}
+
+static bool
+is_opaque(ViewNode *node)
+{
+	return node->strategy == STRATEGY_AFFECTED_KEYS;
+}
+
+/* prefix || k1, prefix || k2, ... */
+static char *
+key_list(ViewNode *node, const char *prefix)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= node->nkeys; i++)
+		appendStringInfo(&s, "%s%sk%d", i > 1 ? ", " : "", prefix, i);
+	return s.data;
+}
+
+/* "i1.c1 AS k1, i1.c2 AS k2"; of the one group "true AS k1" */
+static char *
+key_targets(ViewNode *node)
+{
+	StringInfoData s;
+
+	if (is_one_group(node))
+		return "true AS k1";
+	initStringInfo(&s);
+	for (int i = 1; i <= node->nkeys; i++)
+		appendStringInfo(&s, "%si1.c%d AS k%d", i > 1 ? ", " : "", i, i);
+	return s.data;
+}
+
+/* " GROUP BY 1, 2"; of the one group what is given */
+static char *
+group_by(ViewNode *node, char *instead)
+{
+	StringInfoData s;
+
+	if (is_one_group(node))
+		return instead;
+	initStringInfo(&s);
+	for (int i = 1; i <= node->nkeys; i++)
+		appendStringInfo(&s, "%s%d", i > 1 ? ", " : " GROUP BY ", i);
+	return s.data;
+}
+
+typedef void (*AppendText)(StringInfo s, Accumulator *a);
+
+/* The texts of all accumulators; begins with a comma unless there are none. */
+static char *
+accumulator_texts(ViewNode *node, AppendText append)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, node->accumulators)
+		append(&s, lfirst(lc));
+	return s.data;
+}
+
+/* ---------------------------------------------------------------- the state */
+
+char *
+braid_group_state_columns(ViewNode *node)
+{
+	return psprintf("%s, n int8%s",
+					braid_column_definitions(input_of(node)->columns, node->nkeys, 'k'),
+					accumulator_texts(node, braid_accumulator_define));
+}
+
+char *
+braid_group_state_index(ViewNode *node, const char *index)
+{
+	if (node->nkeys > MAX_KEYS)
+		braid_refuse(NULL, -1, "more than 32 keys");
+	return psprintf("UNIQUE INDEX %s ON %s (%s) NULLS NOT DISTINCT", index, node->state,
+					key_list(node, ""));
+}
+
+/* "c1, c2, ..." from the state; a condition is optional */
+static char *
+output_select(ViewNode *node, const char *condition)
+{
+	StringInfoData s;
+	ListCell *lc;
+	int i = 0;
+
+	initStringInfo(&s);
+	foreach (lc, node->outputs)
+	{
+		i++;
+		appendStringInfo(&s, "%s%s AS c%d", i > 1 ? ", " : "", (char *) lfirst(lc), i);
+	}
+	return psprintf("SELECT %s FROM %s s%s%s", s.data, node->state, condition ? " WHERE " : "",
+					condition ? condition : "");
+}
+
+char *
+braid_group_new(ViewNode *node)
+{
+	return psprintf("(%s)", output_select(node, NULL));
+}
+
+/* "INSERT INTO state (k1, n, a1) SELECT ..." of those rows of the input that meet a condition. */
+static char *
+state_insert(ViewNode *node, const char *condition)
+{
+	return psprintf("INSERT INTO %s (%s, n%s) SELECT %s, count(*)%s FROM %s i1 WHERE %s%s",
+					node->state, key_list(node, ""),
+					accumulator_texts(node, braid_accumulator_name), key_targets(node),
+					accumulator_texts(node, braid_accumulator_state),
+					braid_node_new(input_of(node)), condition, group_by(node, ""));
+}
+
+/* The group of an empty grouping set, unless it is there. */
+static void
+insert_permanent(ViewNode *node, int64 nrows)
+{
+	if (node->permanent_key == NULL || is_one_group(node))
+		return;
+	braid_run(psprintf("INSERT INTO %s (%s, n%s) SELECT %s, count(*)%s FROM %s i1 WHERE false "
+					   "ON CONFLICT DO NOTHING",
+					   node->state, key_list(node, ""),
+					   accumulator_texts(node, braid_accumulator_name), node->permanent_key,
+					   accumulator_texts(node, braid_accumulator_state),
+					   braid_node_new(input_of(node))),
+			  nrows);
+}
+
+void
+braid_group_populate(ViewNode *node)
+{
+	braid_run(psprintf("DELETE FROM %s", node->state), PG_INT64_MAX);
+	braid_run(state_insert(node, "true"), PG_INT64_MAX);
+	insert_permanent(node, PG_INT64_MAX);
+}
+
+/* ---------------------------------------------------------------- one delta */
+
+/* What a cycle does to a node. */
+typedef struct Following
+{
+	ViewNode *node;
+	char *groups; /* names of ephemeral relations */
+	char *redo;
+	int64 ngroups;
+	bool retracts;
+	bool has_nulls; /* there is a null in the keys of groups */
+} Following;
+
+static char *
+groups_statement(ViewNode *node, bool retracts)
+{
+	char *columns = "";
+
+	if (!is_opaque(node))
+		columns = accumulator_texts(node, retracts ? braid_accumulator_change
+												   : braid_accumulator_insertion);
+	return psprintf("SELECT %s, %s AS n, %s AS retracts%s FROM %s i1%s", key_targets(node),
+					retracts ? "coalesce(sum(i1.w), 0)::int8" : "count(*)",
+					retracts ? "coalesce(bool_or(i1.w < 0), false)" : "false", columns,
+					braid_node_delta(input_of(node)), group_by(node, " HAVING count(*) > 0"));
+}
+
+/* A statement for keys without nulls, and again for those with, if there are any. */
+static void
+run_matching(Following *f, char *(*statement)(Following *f, bool nulls), int64 nrows)
+{
+	braid_run(statement(f, false), nrows);
+	if (f->has_nulls)
+		braid_run(statement(f, true), nrows);
+}
+
+static bool
+find_nulls(Following *f)
+{
+	if (is_one_group(f->node) || f->ngroups == 0)
+		return false;
+	return braid_run_into(psprintf("nulls_%d", f->node->number),
+						  psprintf("SELECT true AS found FROM %s g WHERE %s LIMIT 1", f->groups,
+								   braid_match_any_null(f->node, "g", 'k')),
+						  f->ngroups) > 0;
+}
+
+/* Rows of the keys in groups, as they are now, readable as name_<i>. */
+static void
+remember_rows(Following *f, const char *name)
+{
+	ViewNode *node = f->node;
+	char *sql = output_select(node, braid_match_keys(node, "s", 'k', f->groups, false));
+
+	if (f->has_nulls)
+		sql = psprintf("%s UNION ALL %s", sql,
+					   output_select(node, braid_match_keys(node, "s", 'k', f->groups, true)));
+	braid_run_into(psprintf("%s_%d", name, node->number), sql, f->ngroups);
+}
+
+/* ---------------------------------------------------------------- merging */
+
+static char *
+redo_conditions(ViewNode *node)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, node->accumulators)
+	{
+		char *condition = braid_accumulator_redo(lfirst(lc));
+
+		if (condition)
+			appendStringInfo(&s, "%s%s", s.len > 0 ? " OR " : "", condition);
+	}
+	return s.len > 0 ? s.data : NULL;
+}
+
+/* s.k1 = g.k1 AND ... */
+static char *
+match_state(ViewNode *node, bool nulls)
+{
+	char *equal = braid_match_equal(node, "s", 'k', "g", nulls);
+
+	if (!nulls)
+		return equal;
+	return psprintf("%s AND (%s)", equal, braid_match_any_null(node, "s", 'k'));
+}
+
+/* Groups that lose their last row need not be computed, unless they stay. */
+static char *
+redo_select(Following *f, const char *conditions, bool nulls)
+{
+	ViewNode *node = f->node;
+	char *only = "";
+
+	if (f->has_nulls)
+		only = psprintf(" AND %s(%s)", nulls ? "" : "NOT ", braid_match_any_null(node, "g", 'k'));
+	return psprintf("SELECT %s FROM %s g LEFT JOIN %s s ON %s WHERE g.retracts%s AND "
+					"(s.n IS NULL OR %s(%s))",
+					key_list(node, "g."), f->groups, node->state, match_state(node, nulls), only,
+					node->permanent_key ? "" : "s.n + g.n <> 0 AND ", conditions);
+}
+
+/* Finds the keys that must be recomputed; returns how many. */
+static int64
+find_redo(Following *f)
+{
+	char *conditions = redo_conditions(f->node);
+	char *sql;
+
+	if (!f->retracts || conditions == NULL)
+		return 0;
+	sql = redo_select(f, conditions, false);
+	if (f->has_nulls)
+		sql = psprintf("%s UNION ALL %s", sql, redo_select(f, conditions, true));
+	f->redo = psprintf("redo_%d", f->node->number);
+	return braid_run_into(f->redo, sql, f->ngroups);
+}
+
+static char *
+merge_statement(Following *f)
+{
+	ViewNode *node = f->node;
+
+	return psprintf("INSERT INTO %s AS s (%s, n%s) SELECT %s, g.n%s FROM %s g "
+					"ON CONFLICT (%s) DO UPDATE SET n = s.n + excluded.n%s",
+					node->state, key_list(node, ""),
+					accumulator_texts(node, braid_accumulator_name), key_list(node, "g."),
+					accumulator_texts(node, braid_accumulator_begin), f->groups, key_list(node, ""),
+					accumulator_texts(node, braid_accumulator_merge));
+}
+
+/* " AND ..." for groups that may go. */
+static char *
+not_permanent(ViewNode *node)
+{
+	return node->permanent_key ? psprintf(" AND s.k1 IS DISTINCT FROM %s", permanent_set(node))
+							   : "";
+}
+
+/* After the merge: groups without rows. */
+static char *
+purge_statement(Following *f, bool nulls)
+{
+	return psprintf("DELETE FROM %s s WHERE s.n = 0%s AND %s", f->node->state,
+					not_permanent(f->node), braid_match_keys(f->node, "s", 'k', f->groups, nulls));
+}
+
+/* Without a merge: groups that lose their last row. */
+static char *
+leave_statement(Following *f, bool nulls)
+{
+	ViewNode *node = f->node;
+
+	return psprintf("DELETE FROM %s s USING %s g WHERE %s AND s.n + g.n = 0%s", node->state,
+					f->groups, match_state(node, nulls), not_permanent(node));
+}
+
+/* ---------------------------------------------------------------- recomputing */
+
+static char *
+overwrite(ViewNode *node)
+{
+	return psprintf(" ON CONFLICT (%s) DO UPDATE SET n = excluded.n%s", key_list(node, ""),
+					accumulator_texts(node, braid_accumulator_replace));
+}
+
+static char *
+recompute_statement(Following *f, bool nulls)
+{
+	return psprintf("%s%s",
+					state_insert(f->node, braid_match_keys(f->node, "i1", 'c', f->redo, nulls)),
+					overwrite(f->node));
+}
+
+/* The group of an empty grouping set, if it is to be recomputed. */
+static void
+delete_permanent(Following *f, int64 nredo)
+{
+	ViewNode *node = f->node;
+
+	if (node->permanent_key)
+		braid_run(psprintf("DELETE FROM %s s WHERE s.k1 = %s AND "
+						   "EXISTS (SELECT FROM %s r WHERE r.k1 = %s)",
+						   node->state, permanent_set(node), f->redo, permanent_set(node)),
+				  nredo);
+}
+
+static void
+recompute(Following *f, int64 nredo)
+{
+	if (is_one_group(f->node))
+	{
+		braid_run(psprintf("%s%s", state_insert(f->node, "true"), overwrite(f->node)), nredo);
+		return;
+	}
+	delete_permanent(f, nredo);
+	run_matching(f, recompute_statement, nredo);
+	insert_permanent(f->node, nredo);
+}
+
+static void
+change_groups(Following *f)
+{
+	bool can_go = f->retracts && !is_one_group(f->node);
+	int64 nredo;
+
+	if (is_opaque(f->node))
+	{
+		f->redo = f->groups;
+		if (can_go)
+			run_matching(f, leave_statement, f->ngroups);
+		recompute(f, f->ngroups);
+		return;
+	}
+	nredo = find_redo(f);
+	braid_run(merge_statement(f), f->ngroups);
+	if (can_go)
+		run_matching(f, purge_statement, f->ngroups);
+	if (nredo > 0)
+		recompute(f, nredo);
+}
+
+void
+braid_group_follow(ViewNode *node)
+{
+	bool is_read = braid_run_delta_is_read(node);
+	Following f = {.node = node, .retracts = braid_run_retracts(input_of(node))};
+
+	f.groups = psprintf("groups_%d", node->number);
+	f.ngroups = braid_run_into(f.groups, groups_statement(node, f.retracts),
+							   braid_run_delta_rows(input_of(node)));
+	if (is_read || f.retracts || is_opaque(node))
+		f.has_nulls = find_nulls(&f);
+	if (is_read)
+		remember_rows(&f, "before");
+	if (f.ngroups > 0)
+		change_groups(&f);
+	if (is_read)
+		remember_rows(&f, "after");
+}
