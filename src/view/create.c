@@ -35,7 +35,9 @@
 #include "utils/syscache.h"
 #include "view/create.h"
 #include "view/definition.h"
-#include "view/statements.h"
+#include "view/plan.h"
+#include "view/rights.h"
+#include "view/state.h"
 
 /* What expressions may depend on; see refusal.c. */
 static const char *const kept_settings[] = {"TimeZone", "DateStyle", "IntervalStyle",
@@ -123,25 +125,15 @@ run_as_user(const char *sql)
 		elog(ERROR, "could not run \"%s\"", sql);
 }
 
-/* The parts in braid_internal, owned by the current user. */
+/* The query as an ordinary view, owned by the current user. */
 static void
-make_parts(int id, ViewQuery *vq, const char *query_text)
+make_query(int id, const char *query_text)
 {
-	char *state = braid_definition_state_name(id);
 	char *query = braid_definition_query_name(id);
 	char *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
 
-	/* Room on each page, so that groups are updated in place. */
-	braid_superuser_execute(psprintf("CREATE TABLE %s WITH (fillfactor = 50) AS %s WITH NO DATA",
-									 state, braid_statement_state(vq)));
-	braid_superuser_execute(
-		psprintf("CREATE UNIQUE INDEX state_%d_key ON %s (%s) NULLS NOT DISTINCT", id, state,
-				 braid_statement_key_columns(vq)));
 	braid_superuser_execute(psprintf("CREATE VIEW %s AS %s", query, query_text));
-	braid_superuser_execute(psprintf("ALTER TABLE %s OWNER TO %s", state, owner));
 	braid_superuser_execute(psprintf("ALTER VIEW %s OWNER TO %s", query, owner));
-	braid_superuser_execute(
-		psprintf("COMMENT ON TABLE %s IS 'braid: state of a continuous view'", state));
 	braid_superuser_execute(
 		psprintf("COMMENT ON VIEW %s IS 'braid: query of a continuous view'", query));
 }
@@ -158,6 +150,24 @@ make_definition(int id, Oid view, const char *options)
 		id, view, settings_array(), quote_literal_cstr(options)));
 }
 
+static void
+require_extension(void)
+{
+	if (!OidIsValid(braid_definition_catalog()))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("extension \"braid\" is not installed in this database"),
+						errhint("Run: CREATE EXTENSION braid.")));
+}
+
+static void
+claim_tables(List *tables)
+{
+	ListCell *lc;
+
+	foreach (lc, tables)
+		braid_capture_claim(lfirst_oid(lc));
+}
+
 Oid
 braid_create(RangeVar *name, List *column_names, Query *query, const char *options,
 			 bool if_not_exists, ParseState *pstate)
@@ -168,28 +178,26 @@ braid_create(RangeVar *name, List *column_names, Query *query, const char *optio
 	int level;
 	int id;
 	Oid view;
-	ViewQuery *vq;
+	ViewPlan *plan;
 
 	if (already_exists(name, namespace, if_not_exists))
 		return InvalidOid;
 	braid_capture_require_wal();
-	if (!OidIsValid(braid_definition_catalog()))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("extension \"braid\" is not installed in this database"),
-						errhint("Run: CREATE EXTENSION braid.")));
+	require_extension();
 	level = braid_definition_fix_search_path();
 	name_columns(query, column_names);
 	refuse_duplicate_names(query, pstate);
 	query_text = pg_get_querydef(copyObject(query), false);
-	vq = braid_query_take_apart(query, pstate);
-	braid_compat_check_query_permissions(query);
-	braid_capture_claim(vq->relid);
+	braid_rights_check_query(query);
 
 	SPI_connect();
 	id = next_id();
-	make_parts(id, vq, query_text);
-	run_as_user(psprintf("CREATE VIEW %s AS %s", view_name,
-						 braid_statement_visible(vq, braid_definition_state_name(id), pstate)));
+	plan = braid_plan_make(query, id, pstate);
+	braid_rights_check_plan(plan, GetUserId());
+	claim_tables(plan->tables);
+	braid_state_make(plan);
+	make_query(id, query_text);
+	run_as_user(psprintf("CREATE VIEW %s AS %s", view_name, plan->visible));
 	view = get_relname_relid(name->relname, namespace);
 	make_definition(id, view, options);
 	SPI_finish();
@@ -212,13 +220,14 @@ void
 braid_create_again(Oid view)
 {
 	ViewDefinition def;
+	ViewInputs inputs;
 	int level;
 
 	braid_definition_get(view, &def);
 	check_owner(view);
 	level = braid_definition_fix_search_path();
-	if (OidIsValid(def.source))
-		braid_capture_claim(def.source);
+	braid_definition_inputs(&def, &inputs);
+	claim_tables(inputs.tables);
 	SPI_connect();
 	braid_superuser_execute(
 		psprintf("UPDATE braid_internal.views SET rebuilds = rebuilds + 1 WHERE id = %d", def.id));
@@ -233,6 +242,7 @@ braid_create_follow_owner(Oid view)
 	HeapTuple tup;
 	char *owner;
 	int level;
+	ListCell *lc;
 
 	if (!braid_definition_find(view, &def))
 		return;
@@ -242,8 +252,9 @@ braid_create_follow_owner(Oid view)
 	ReleaseSysCache(tup);
 	level = braid_definition_fix_search_path();
 	SPI_connect();
-	braid_superuser_execute(
-		psprintf("ALTER TABLE %s OWNER TO %s", braid_definition_state_name(def.id), owner));
+	foreach (lc, braid_definition_states(def.id))
+		braid_superuser_execute(psprintf("ALTER TABLE braid_internal.%s OWNER TO %s",
+										 get_rel_name(lfirst_oid(lc)), owner));
 	braid_superuser_execute(
 		psprintf("ALTER VIEW %s OWNER TO %s", braid_definition_query_name(def.id), owner));
 	SPI_finish();

@@ -5,20 +5,20 @@
  * NOTES
  *	  A continuous view v with id 7 is made of
  *
- *		v							ordinary view over state_7: what the user reads
- *		braid_internal.state_7		table, kept by the capture worker
+ *		v							ordinary view over the states: what the user reads
+ *		braid_internal.state_7_3	table of node 3 of its query, kept by the worker
  *		braid_internal.query_7		ordinary view: the query as the user wrote it
  *		braid_internal.views		a row: id 7, v, settings, options
  *
  *	  The query is kept as an ordinary view, so PostgreSQL follows renames, does
  *	  not let go of columns that are used, and dumps everything in an order that
- *	  can be restored.  state_7 and query_7 depend on v internally:
+ *	  can be restored.  The states and query_7 depend on v internally:
  *
- *		base table <- query_7 -internal-> v -> state_7 -internal-> v
+ *		base tables <- query_7 -internal-> v -> state_7_3 -internal-> v
  *
- *	  so DROP of v takes all; DROP of the base table names v, and takes it with
- *	  CASCADE; and neither part can be dropped alone.  The row is cleared away
- *	  by the worker when v has gone, however it went.
+ *	  so DROP of v takes all; DROP of a base table names v, and takes it with
+ *	  CASCADE; and no part can be dropped alone.  The row is cleared away by the
+ *	  worker when v has gone, however it went.
  *
  *	  A dump does not carry the internal dependencies; the worker records them
  *	  again before it populates a restored view.
@@ -36,9 +36,13 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "rewrite/rewriteHandler.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -50,22 +54,24 @@
 #define ATTNUM_ID 1 /* of braid_internal.views */
 #define ATTNUM_VIEW 2
 
+#define SCHEMA_NAME "braid_internal"
+
 char *
-braid_definition_state_name(int id)
+braid_definition_state_name(int id, int node)
 {
-	return psprintf("braid_internal.state_%d", id);
+	return psprintf(SCHEMA_NAME ".state_%d_%d", id, node);
 }
 
 char *
 braid_definition_query_name(int id)
 {
-	return psprintf("braid_internal.query_%d", id);
+	return psprintf(SCHEMA_NAME ".query_%d", id);
 }
 
 static Oid
 internal_relation(const char *name)
 {
-	Oid namespace = get_namespace_oid("braid_internal", true);
+	Oid namespace = get_namespace_oid(SCHEMA_NAME, true);
 
 	return OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
 }
@@ -76,26 +82,57 @@ braid_definition_catalog(void)
 	return internal_relation("views");
 }
 
-/* The table that the stored query reads. */
-static Oid
-source_of(Oid query_view)
+Oid
+braid_definition_part(const char *qualified_name)
 {
-	Query *query = braid_definition_query(query_view);
-	RangeTblRef *ref;
-
-	if (list_length(query->jointree->fromlist) != 1 ||
-		!IsA(linitial(query->jointree->fromlist), RangeTblRef))
-		return InvalidOid;
-	ref = linitial_node(RangeTblRef, query->jointree->fromlist);
-	return ((RangeTblEntry *) list_nth(query->rtable, ref->rtindex - 1))->relid;
+	Assert(strncmp(qualified_name, SCHEMA_NAME ".", strlen(SCHEMA_NAME) + 1) == 0);
+	return internal_relation(qualified_name + strlen(SCHEMA_NAME) + 1);
 }
 
 void
 braid_definition_resolve(ViewDefinition *def)
 {
-	def->state = internal_relation(psprintf("state_%d", def->id));
 	def->query = internal_relation(psprintf("query_%d", def->id));
-	def->source = OidIsValid(def->query) ? source_of(def->query) : InvalidOid;
+}
+
+/* Whether a name is prefix and a number. */
+static bool
+is_numbered(const char *name, const char *prefix)
+{
+	size_t length = strlen(prefix);
+
+	return strncmp(name, prefix, length) == 0 && name[length] != '\0' &&
+		   strspn(name + length, "0123456789") == strlen(name + length);
+}
+
+List *
+braid_definition_states(int id)
+{
+	char *prefix = psprintf("state_%d_", id);
+	char *end = psprintf("state_%d`", id); /* the character after _ */
+	Oid namespace = get_namespace_oid(SCHEMA_NAME, true);
+	List *states = NIL;
+	ScanKeyData keys[2];
+	Relation rel = table_open(RelationRelationId, AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple tup;
+
+	ScanKeyInit(&keys[0], Anum_pg_class_relname, BTGreaterEqualStrategyNumber, F_NAMEGE,
+				CStringGetDatum(prefix));
+	ScanKeyInit(&keys[1], Anum_pg_class_relname, BTLessStrategyNumber, F_NAMELT,
+				CStringGetDatum(end));
+	scan = systable_beginscan(rel, ClassNameNspIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_class c = (Form_pg_class) GETSTRUCT(tup);
+
+		if (c->relnamespace == namespace && c->relkind == RELKIND_RELATION &&
+			is_numbered(NameStr(c->relname), prefix))
+			states = lappend_oid(states, c->oid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return states;
 }
 
 /* Scans the catalog, which is short; no privileges are needed. */
@@ -150,6 +187,110 @@ braid_definition_query(Oid view)
 	return query;
 }
 
+/* ---------------------------------------------------------------- tables below */
+
+static void find_inputs_of_view(Oid view, ViewInputs *inputs);
+
+static bool
+find_inputs(Node *node, ViewInputs *inputs)
+{
+	ListCell *lc;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, find_inputs, inputs);
+	foreach (lc, ((Query *) node)->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind != RTE_RELATION)
+			continue;
+		if (rte->relkind == RELKIND_RELATION || rte->relkind == RELKIND_PARTITIONED_TABLE)
+			inputs->tables = list_append_unique_oid(inputs->tables, rte->relid);
+		else if (rte->relkind == RELKIND_VIEW)
+			find_inputs_of_view(rte->relid, inputs);
+	}
+	return query_tree_walker((Query *) node, find_inputs, inputs, 0);
+}
+
+/* Of a continuous view, those of its query. */
+static void
+find_inputs_of_view(Oid view, ViewInputs *inputs)
+{
+	ViewDefinition def;
+
+	/* The rule of a view names the view itself. */
+	if (list_member_oid(inputs->views, view))
+		return;
+	inputs->views = lappend_oid(inputs->views, view);
+	if (braid_definition_find(view, &def))
+	{
+		inputs->continuous = lappend_int(inputs->continuous, def.id);
+		view = def.query;
+		inputs->views = lappend_oid(inputs->views, view);
+	}
+	if (OidIsValid(view))
+		(void) find_inputs((Node *) braid_definition_query(view), inputs);
+}
+
+void
+braid_definition_inputs(const ViewDefinition *def, ViewInputs *inputs)
+{
+	memset(inputs, 0, sizeof(*inputs));
+	if (OidIsValid(def->query))
+		find_inputs_of_view(def->query, inputs);
+}
+
+static Datum
+oid_array(List *oids)
+{
+	Datum *elements = palloc(sizeof(Datum) * (list_length(oids) + 1));
+	int n = 0;
+	ListCell *lc;
+
+	foreach (lc, oids)
+		elements[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	return PointerGetDatum(
+		construct_array(elements, n, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
+static Datum
+int_array(List *ints)
+{
+	Datum *elements = palloc(sizeof(Datum) * (list_length(ints) + 1));
+	int n = 0;
+	ListCell *lc;
+
+	foreach (lc, ints)
+		elements[n++] = Int32GetDatum(lfirst_int(lc));
+	return PointerGetDatum(
+		construct_array(elements, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_view_inputs);
+
+/* braid_internal.view_inputs(view regclass) */
+Datum
+braid_sql_view_inputs(PG_FUNCTION_ARGS)
+{
+	ViewDefinition def;
+	ViewInputs inputs = {NIL, NIL, NIL};
+	TupleDesc desc;
+	Datum values[2];
+	bool nulls[2] = {false, false};
+
+	if (braid_definition_find(PG_GETARG_OID(0), &def))
+		braid_definition_inputs(&def, &inputs);
+	values[0] = oid_array(inputs.tables);
+	values[1] = int_array(inputs.continuous);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* ---------------------------------------------------------------- parts */
+
 static bool
 is_bound(Oid part, Oid view)
 {
@@ -179,16 +320,17 @@ is_bound(Oid part, Oid view)
 void
 braid_definition_bind(const ViewDefinition *def)
 {
-	Oid parts[2] = {def->state, def->query};
+	List *parts = lcons_oid(def->query, braid_definition_states(def->id));
+	ListCell *lc;
 
-	for (int i = 0; i < 2; i++)
+	foreach (lc, parts)
 	{
 		ObjectAddress part;
 		ObjectAddress view;
 
-		ObjectAddressSet(part, RelationRelationId, parts[i]);
+		ObjectAddressSet(part, RelationRelationId, lfirst_oid(lc));
 		ObjectAddressSet(view, RelationRelationId, def->view);
-		if (!is_bound(parts[i], def->view))
+		if (!is_bound(lfirst_oid(lc), def->view))
 			recordDependencyOn(&part, &view, DEPENDENCY_INTERNAL);
 	}
 	CommandCounterIncrement();

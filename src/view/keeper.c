@@ -3,12 +3,17 @@
  *	  The worker's side of continuous views: the consumer of capture.
  *
  * NOTES
- *	  A view whose expressions raise an error must not stop the others, so the
- *	  views of a table are brought to S in a subtransaction, all in one: each
- *	  costs a transaction id, and cycles are many.  Only if that fails is it
- *	  done again with a subtransaction for each view, to find the one at fault.
- *	  It keeps its last state and becomes broken.  Errors that are nobody's
- *	  fault, such as a full disk, end the worker, which tries again.
+ *	  Views may read other views.  They are brought to S in the order of their
+ *	  dependencies, each from the deltas of tables and of views before it, so one
+ *	  commit moves all of them.
+ *
+ *	  A view whose expressions raise an error must not stop the others, so views
+ *	  are brought to S in a subtransaction, all in one: each costs a transaction
+ *	  id, and cycles are many.  Only if that fails is it done again with a
+ *	  subtransaction for each view, to find the one at fault.  It keeps its last
+ *	  state and becomes broken; views that read it go on with what it shows.
+ *	  Errors that are nobody's fault, such as a full disk, end the worker, which
+ *	  tries again.
  *
  *	  Users' expressions run as the view's owner, restricted as in REFRESH
  *	  MATERIALIZED VIEW, and under the settings stored with the view.
@@ -36,15 +41,16 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "view/keeper.h"
-#include "view/merge.h"
-#include "view/query.h"
-#include "view/refusal.h"
+#include "view/follow.h"
+#include "view/rights.h"
+#include "view/run.h"
+#include "view/state.h"
 #include "view/verify.h"
 
 static const char *const state_names[] = {"populating", "live", "rebuilding", "broken"};
 
 static MemoryContext views_context = NULL;
-static List *views = NIL; /* KeptView */
+static List *views = NIL; /* KeptView; those that are read before those that read them */
 
 /* ---------------------------------------------------------------- trying */
 
@@ -165,30 +171,65 @@ braid_keeper_try(KeptView *view, KeeperAction action, void *arg)
 
 /* ---------------------------------------------------------------- states */
 
-/* As superuser, within SPI. */
-static void
-store_state(KeptView *v, ViewState state, const char *error)
+/* The dearest of the plan's operators. */
+static const char *
+strategy_name(ViewPlan *plan)
+{
+	static const char *const names[] = {"algebraic", "combine", "affected keys"};
+	Strategy dearest = STRATEGY_ALGEBRAIC;
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+		dearest = Max(dearest, ((ViewNode *) lfirst(lc))->strategy);
+	return names[dearest];
+}
+
+static SPIPlanPtr
+store_state_plan(void)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid types[4] = {INT4OID, TEXTOID, INT4OID, TEXTOID};
-	Datum args[4];
-	char nulls[4] = {' ', ' ', ' ', error ? ' ' : 'n'};
+	Oid types[6] = {INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
 
-	args[0] = Int32GetDatum(v->def.id);
-	args[1] = CStringGetTextDatum(state_names[state]);
-	args[2] = Int32GetDatum(v->rebuilds);
-	args[3] = error ? CStringGetTextDatum(error) : (Datum) 0;
 	if (plan == NULL)
 	{
 		plan = SPI_prepare(
-			"INSERT INTO braid_internal.view_states "
-			"VALUES ($1, $2, clock_timestamp(), $3, $4) "
+			"INSERT INTO braid_internal.view_states AS s "
+			"VALUES ($1, $2, clock_timestamp(), $3, $4, $5, $6) "
 			"ON CONFLICT (id) DO UPDATE SET state = excluded.state, since = excluded.since, "
-			"rebuilds = excluded.rebuilds, error = excluded.error",
-			4, types);
+			"rebuilds = excluded.rebuilds, error = excluded.error, "
+			"fingerprint = coalesce(excluded.fingerprint, s.fingerprint), "
+			"strategy = coalesce(excluded.strategy, s.strategy)",
+			6, types);
 		SPI_keepplan(plan);
 	}
-	SPI_execute_plan(plan, args, nulls, false, 0);
+	return plan;
+}
+
+/*
+ * As superuser, within SPI.  A view that is live has a state that was made for
+ * its plan.
+ */
+static void
+store_state(KeptView *v, ViewState state, const char *error)
+{
+	const char *texts[6] = {NULL, state_names[state], NULL, error};
+	Datum args[6];
+	char nulls[6];
+
+	if (state == VIEW_LIVE)
+	{
+		texts[4] = v->plan->fingerprint;
+		texts[5] = strategy_name(v->plan);
+	}
+	for (int i = 0; i < lengthof(texts); i++)
+	{
+		nulls[i] = texts[i] ? ' ' : 'n';
+		args[i] = texts[i] ? CStringGetTextDatum(texts[i]) : (Datum) 0;
+	}
+	args[0] = Int32GetDatum(v->def.id);
+	args[2] = Int32GetDatum(v->rebuilds);
+	nulls[0] = nulls[2] = ' ';
+	SPI_execute_plan(store_state_plan(), args, nulls, false, 0);
 	v->state = state;
 }
 
@@ -220,63 +261,69 @@ braid_keeper_find(int id)
 static void
 forget(int id)
 {
+	ListCell *lc;
+
 	SPI_execute(psprintf("DROP VIEW IF EXISTS braid_internal.query_%d", id), false, 0);
-	SPI_execute(psprintf("DROP TABLE IF EXISTS braid_internal.state_%d", id), false, 0);
+	foreach (lc, braid_definition_states(id))
+		SPI_execute(psprintf("DROP TABLE braid_internal.%s", get_rel_name(lfirst_oid(lc))), false,
+					0);
 	SPI_execute(psprintf("DELETE FROM braid_internal.view_states WHERE id = %d", id), false, 0);
 	SPI_execute(psprintf("DELETE FROM braid_internal.views WHERE id = %d", id), false, 0);
 }
 
-/*
- * In the middle of a restore parts are missing.  The index of the state comes
- * last, after all data were loaded.
- */
-static bool
-is_complete(ViewDefinition *def)
-{
-	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(def->state));
-	bool indexed;
-
-	if (!HeapTupleIsValid(tup))
-		return false;
-	indexed = ((Form_pg_class) GETSTRUCT(tup))->relhasindex;
-	ReleaseSysCache(tup);
-	return indexed && OidIsValid(def->query);
-}
-
-/* What has become of the table and the owner's rights since CREATE. */
 static void
-check_still_fit(KeptView *v, ViewQuery *vq)
+watch_plan(ViewPlan *plan)
 {
-	int attnum = -1;
+	ListCell *lc;
 
-	if (check_enable_rls(vq->relid, v->owner, true) == RLS_ENABLED)
-		braid_refuse(NULL, -1, "tables with row security that applies to the view's owner");
-	while ((attnum = bms_next_member(vq->attnums, attnum)) >= 0)
-		if (!braid_compat_column_readable(vq->relid, attnum, v->owner))
-			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-							errmsg("permission denied for table %s", get_rel_name(vq->relid))));
+	foreach (lc, plan->watched)
+		braid_capture_watch(lfirst_oid(lc));
+	foreach (lc, plan->nodes)
+		if (braid_node_is_stateful(lfirst(lc)))
+			braid_capture_watch(braid_definition_part(((ViewNode *) lfirst(lc))->state));
 }
 
+static void
+want_columns(ViewPlan *plan)
+{
+	ListCell *lc;
+
+	foreach (lc, plan->tables)
+	{
+		Oid relid = lfirst_oid(lc);
+
+		braid_plan_set_weight(plan, relid,
+							  braid_capture_want(relid, braid_plan_columns(plan, relid)));
+	}
+}
+
+/*
+ * Takes the view's query apart.  Constants are put into words under the view's
+ * settings, since that is how the statements are run.
+ */
 static void
 prepare_view(void *arg)
 {
 	KeptView *v = arg;
-	MemoryContext old;
-	ViewQuery *vq = braid_query_take_apart(braid_definition_query(v->def.query), NULL);
-	const char *weight;
+	int level = NewGUCNestLevel();
+	ViewPlan *plan;
 
-	check_still_fit(v, vq);
-	weight = braid_capture_want(vq->relid, vq->attnums);
+	use_settings(v);
+	MemoryContextSwitchTo(views_context);
+	plan = braid_plan_make(braid_definition_query(v->def.query), v->def.id, NULL);
+	AtEOXact_GUC(false, level);
+	watch_plan(plan);
+	braid_rights_check_plan(plan, v->owner);
+	braid_state_check(plan);
 
-	/* Putting expressions into words takes a lock, which must not wait. */
-	if (!ConditionalLockRelationOid(vq->relid, AccessShareLock))
-	{
-		braid_capture_postpone(vq->relid);
+	/* In the middle of a restore, which makes indexes after loading all data. */
+	if (!braid_state_is_indexed(plan))
 		return;
-	}
-	old = MemoryContextSwitchTo(views_context);
-	v->sql = braid_statement_merge(vq, braid_definition_state_name(v->def.id), weight);
-	MemoryContextSwitchTo(old);
+	want_columns(plan);
+	if (v->state == VIEW_LIVE && v->fingerprint && strcmp(v->fingerprint, plan->fingerprint) != 0)
+		store_state(v, VIEW_REBUILDING, NULL);
+	v->plan = plan;
+	v->plans = braid_run_make_plans(views_context);
 	braid_definition_bind(&v->def);
 }
 
@@ -319,7 +366,18 @@ read_view(HeapTuple row, TupleDesc desc)
 	if (!isnull && done != v->rebuilds)
 		v->state = VIEW_REBUILDING;
 	v->owner = DatumGetObjectId(SPI_getbinval(row, desc, 7, &isnull));
+	v->fingerprint = SPI_getvalue(row, desc, 8);
 	return v;
+}
+
+/* A restore puts the query into its place last: until then it reads no table. */
+static bool
+is_complete(KeptView *v)
+{
+	ViewInputs inputs;
+
+	braid_definition_inputs(&v->def, &inputs);
+	return inputs.tables != NIL;
 }
 
 static void
@@ -329,18 +387,18 @@ load_view(KeptView *v)
 
 	braid_capture_watch(v->def.view);
 	braid_definition_resolve(&v->def);
-	if (OidIsValid(v->def.state))
-		braid_capture_watch(v->def.state);
-	if (!is_complete(&v->def))
+	if (OidIsValid(v->def.query))
+		braid_capture_watch(v->def.query);
+	if (!is_complete(v))
 		return;
-	braid_capture_watch(v->def.query);
+	v->states = braid_definition_states(v->def.id);
 	views = lappend(views, v);
 	if (v->state == VIEW_BROKEN)
 		return;
 	problem = attempt(prepare_view, v);
 	if (problem)
 	{
-		v->sql = NULL;
+		v->plan = NULL;
 		mark_broken(v, problem);
 	}
 }
@@ -351,13 +409,79 @@ unload(void)
 	ListCell *lc;
 
 	foreach (lc, views)
-		braid_merge_free_plans(lfirst(lc));
+		if (((KeptView *) lfirst(lc))->plans)
+			braid_run_free_plans(((KeptView *) lfirst(lc))->plans);
 	views = NIL;
 	if (views_context)
 		MemoryContextReset(views_context);
 	else
 		views_context =
 			AllocSetContextCreate(TopMemoryContext, "braid views", ALLOCSET_DEFAULT_SIZES);
+}
+
+/* ---------------------------------------------------------------- order */
+
+/* Puts the view behind those that it reads.  False if one of them is not there. */
+static bool
+put_in_order(KeptView *v, List **ordered)
+{
+	bool complete = true;
+	ListCell *lc;
+
+	if (v->ordered)
+		return true;
+	v->ordered = true;
+	if (v->plan)
+	{
+		foreach (lc, v->plan->views)
+		{
+			KeptView *input = braid_keeper_find(lfirst_int(lc));
+
+			if (input)
+				(void) put_in_order(input, ordered);
+			complete &= input != NULL && (input->plan || input->state == VIEW_BROKEN);
+		}
+		if (!complete)
+			v->plan = NULL; /* some of a restore is still to come */
+	}
+	*ordered = lappend(*ordered, v);
+	return complete;
+}
+
+/* Those that it reads have theirs. */
+static void
+find_tables(KeptView *v)
+{
+	ListCell *lc;
+
+	v->tables = list_copy(v->plan->tables);
+	foreach (lc, v->plan->views)
+	{
+		KeptView *input = braid_keeper_find(lfirst_int(lc));
+
+		v->tables = list_concat_unique_oid(v->tables, input->tables);
+		input->is_read = true;
+	}
+	foreach (lc, v->tables)
+		braid_capture_tie(linitial_oid(v->tables), lfirst_oid(lc));
+}
+
+/* What views mean to each other. */
+static void
+relate_views(void)
+{
+	List *ordered = NIL;
+	ListCell *lc;
+
+	foreach (lc, views)
+		put_in_order(lfirst(lc), &ordered);
+	views = ordered;
+	foreach (lc, views)
+		if (((KeptView *) lfirst(lc))->plan)
+			find_tables(lfirst(lc));
+	foreach (lc, views)
+		if (((KeptView *) lfirst(lc))->plan)
+			braid_follow_prepare(lfirst(lc));
 }
 
 static bool
@@ -370,10 +494,11 @@ load(void)
 
 	unload();
 	braid_capture_watch(braid_definition_catalog());
-	SPI_execute("SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner "
-				"FROM braid_internal.views v LEFT JOIN braid_internal.view_states s ON s.id = v.id "
-				"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' ORDER BY v.id",
-				false, 0);
+	SPI_execute(
+		"SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner, "
+		"s.fingerprint FROM braid_internal.views v LEFT JOIN braid_internal.view_states s ON s.id = v.id "
+		"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' ORDER BY v.id",
+		false, 0);
 	rows = SPI_tuptable;
 	nrows = SPI_processed;
 	for (uint64 i = 0; i < nrows; i++)
@@ -391,8 +516,16 @@ load(void)
 		load_view(v);
 		any = true;
 	}
+	MemoryContextSwitchTo(views_context);
+	relate_views();
 	MemoryContextSwitchTo(old);
 	return any;
+}
+
+static bool
+stands_on(KeptView *v, BraidSource *source)
+{
+	return list_member_oid(v->tables, source->relid);
 }
 
 static void
@@ -404,13 +537,29 @@ lost(BraidSource *source)
 	{
 		KeptView *v = lfirst(lc);
 
-		if (v->def.source == source->relid && v->state == VIEW_LIVE)
+		if (stands_on(v, source) && v->state == VIEW_LIVE)
 			store_state(v, VIEW_REBUILDING, NULL);
 	}
 }
 
 /* ---------------------------------------------------------------- the cycle */
 
+/* What the view's statements write, and what those of views read that read it. */
+static bool
+lock_view(KeptView *v)
+{
+	ListCell *lc;
+
+	if (v->is_read && !ConditionalLockRelationOid(v->def.view, AccessShareLock))
+		return false;
+	foreach (lc, v->states)
+		if (!ConditionalLockRelationOid(lfirst_oid(lc),
+										v->plan ? RowExclusiveLock : AccessShareLock))
+			return false;
+	return true;
+}
+
+/* Tied tables take part all or none, so it is enough to lock for one of them. */
 static bool
 lock(BraidSource *source)
 {
@@ -420,8 +569,7 @@ lock(BraidSource *source)
 	{
 		KeptView *v = lfirst(lc);
 
-		if (v->def.source == source->relid && v->sql &&
-			!ConditionalLockRelationOid(v->def.state, RowExclusiveLock))
+		if (v->tables && linitial_oid(v->tables) == source->relid && !lock_view(v))
 			return false;
 	}
 	return true;
@@ -436,102 +584,125 @@ has_work(void)
 	{
 		KeptView *v = lfirst(lc);
 
-		if (v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING)
+		if (v->plan && v->tables && (v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING))
 			return true;
 	}
 	return braid_verify_wanted();
 }
 
 static bool
-needs_populating(KeptView *v, BraidSource *source)
+takes_part(KeptView *v)
 {
-	return v->state != VIEW_LIVE || !source->has_frontier || source->delta.recompute;
+	return v->plan && v->state != VIEW_BROKEN && v->tables &&
+		   braid_capture_is_locked(linitial_oid(v->tables));
+}
+
+bool
+braid_keeper_is_at_snapshot(KeptView *v)
+{
+	return takes_part(v) && v->state == VIEW_LIVE;
+}
+
+/* Whether a table below has anything new, or the view is not live. */
+static bool
+may_have_work(KeptView *v)
+{
+	ListCell *lc;
+
+	if (!takes_part(v))
+		return false;
+	if (v->state != VIEW_LIVE)
+		return true;
+	foreach (lc, v->tables)
+	{
+		BraidSource *source = braid_capture_source(lfirst_oid(lc));
+		BraidDelta *d = &source->delta;
+
+		if (!source->has_frontier || d->rows || d->recompute || d->incomplete)
+			return true;
+	}
+	return false;
+}
+
+/* The views that may have to follow, in order, in the current context. */
+static List *
+views_to_bring_up(void)
+{
+	List *list = NIL;
+	ListCell *lc;
+
+	foreach (lc, views)
+		if (may_have_work(lfirst(lc)))
+			list = lappend(list, lfirst(lc));
+	return list;
 }
 
 /* As the view's owner. */
 static void
 bring_up(KeptView *v, void *arg)
 {
-	BraidSource *source = arg;
-
-	BRAID_FAILPOINT("view-merge");
-	if (needs_populating(v, source))
-		braid_merge_populate(v);
-	else if (source->delta.incomplete)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("replica identity of table \"%s\" is no longer FULL",
-							   get_rel_name(source->relid)),
-						errdetail("REFRESH MATERIALIZED VIEW sets it again")));
-	else if (source->delta.rows)
-		braid_merge_delta(v, source);
+	braid_follow(v);
 }
-
-/* The views that have to follow the delta of the source, in the current context. */
-static List *
-views_to_bring_up(BraidSource *source)
-{
-	BraidDelta *d = &source->delta;
-	List *list = NIL;
-	ListCell *lc;
-
-	foreach (lc, views)
-	{
-		KeptView *v = lfirst(lc);
-
-		if (v->def.source == source->relid && v->sql && v->state != VIEW_BROKEN &&
-			(needs_populating(v, source) || d->rows || d->incomplete))
-			list = lappend(list, v);
-	}
-	return list;
-}
-
-typedef struct BringUpAll
-{
-	List *views;
-	BraidSource *source;
-} BringUpAll;
 
 static void
 bring_up_all(void *arg)
 {
-	BringUpAll *all = arg;
 	ListCell *lc;
 
-	foreach (lc, all->views)
-		act_as_owner(lfirst(lc), bring_up, all->source);
+	foreach (lc, (List *) arg)
+		if (braid_follow_is_needed(lfirst(lc)))
+			act_as_owner(lfirst(lc), bring_up, NULL);
 }
 
 static void
-apply_source(BraidSource *source)
+forget_deltas(List *todo)
 {
-	List *todo = views_to_bring_up(source);
-	BringUpAll all = {todo, source};
-	bool together;
 	ListCell *lc;
 
-	if (todo == NIL)
-		return;
-	together = attempt(bring_up_all, &all) == NULL;
+	foreach (lc, todo)
+		braid_follow_forget(lfirst(lc));
+}
+
+static void
+bring_up_each(List *todo)
+{
+	ListCell *lc;
+
 	foreach (lc, todo)
 	{
 		KeptView *v = lfirst(lc);
-		char *error = together ? NULL : braid_keeper_try(v, bring_up, source);
+		char *error;
 
+		if (!braid_follow_is_needed(v))
+			continue;
+		error = braid_keeper_try(v, bring_up, NULL);
 		if (error)
+		{
+			braid_follow_forget(v);
 			mark_broken(v, error);
-		else if (v->state != VIEW_LIVE)
-			store_state(v, VIEW_LIVE, NULL);
+		}
 	}
 }
 
 static void
 apply(void)
 {
+	List *todo = views_to_bring_up();
 	ListCell *lc;
 
-	foreach (lc, braid_capture_sources())
-		if (((BraidSource *) lfirst(lc))->locked)
-			apply_source(lfirst(lc));
+	if (todo != NIL && attempt(bring_up_all, todo) != NULL)
+	{
+		forget_deltas(todo);
+		bring_up_each(todo);
+	}
+	foreach (lc, todo)
+	{
+		KeptView *v = lfirst(lc);
+
+		if (v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING)
+			store_state(v, VIEW_LIVE, NULL);
+	}
+	forget_deltas(todo);
 	braid_verify_answer();
 }
 

@@ -8,23 +8,23 @@
 #include "capture/capture.h"
 #include "executor/spi.h"
 #include "view/definition.h"
-#include "view/statements.h"
-
-#define SIZE_CLASSES 3 /* of deltas: small, medium, large */
+#include "view/plan.h"
 
 typedef enum ViewState
 {
 	VIEW_POPULATING, /* new: -> LIVE, BROKEN */
 	VIEW_LIVE,		 /* -> REBUILDING, BROKEN */
-	VIEW_REBUILDING, /* the slot was lost or REFRESH: -> LIVE, BROKEN */
+	VIEW_REBUILDING, /* the slot was lost, or REFRESH, or another plan: -> LIVE, BROKEN */
 	VIEW_BROKEN		 /* an expression failed: -> REBUILDING, by REFRESH */
 } ViewState;
 
-/* Plans of one of the merge statements, made when first used. */
-typedef struct StatementPlans
+/* What a view's visible rows did in the running cycle, for those that read it. */
+typedef struct ViewDelta
 {
-	SPIPlanPtr plans[SIZE_CLASSES];
-} StatementPlans;
+	Tuplestorestate *rows; /* w, c1, ...; NULL if there are none */
+	TupleDesc desc;
+	bool retracts;
+} ViewDelta;
 
 typedef struct KeptView
 {
@@ -33,23 +33,28 @@ typedef struct KeptView
 	ViewState state;
 	int rebuilds; /* requests that the next populate answers */
 	int nsettings;
-	char **settings;	  /* name and value in turn */
-	char *problem;		  /* why it cannot be kept, found when loading */
-	MergeStatements *sql; /* NULL while broken or postponed */
-	struct
-	{
-		StatementPlans groups;
-		StatementPlans inserted_groups;
-		StatementPlans redo;
-		StatementPlans merge;
-		StatementPlans purge[2];
-		StatementPlans remove[2];
-		StatementPlans recompute[2];
-	} plans;
+	char **settings;   /* name and value in turn */
+	char *fingerprint; /* of the plan that has made the state; NULL if none has */
+
+	ViewPlan *plan;				 /* NULL while broken or incomplete */
+	List *tables;				 /* oids of captured tables below, also by way of other views */
+	List *states;				 /* oids of the state tables */
+	bool is_read;				 /* by another view that is kept */
+	Bitmapset *read;			 /* numbers of the nodes whose deltas are read */
+	struct HTAB *plans;			 /* of statements, see run.h */
+	bool ordered;				 /* has found its place among the others */
+	struct NodeFigures *figures; /* of the plan's nodes, see explain.h */
+
+	/* Of the running cycle. */
+	bool repopulated;
+	ViewDelta delta;
 } KeptView;
 
 /* The view with this id, NULL if there is none. */
 extern KeptView *braid_keeper_find(int id);
+
+/* Within a cycle, after all views were brought up: whether the view is at S. */
+extern bool braid_keeper_is_at_snapshot(KeptView *view);
 
 /*
  * Calls a function as the view's owner, restricted, under the view's settings,

@@ -9,11 +9,14 @@
 #ifndef BRAID_RUN_H
 #define BRAID_RUN_H
 
+#include "access/tupdesc.h"
+#include "utils/hsearch.h"
+#include "utils/tuplestore.h"
 #include "view/node.h"
 
 /*
  * Runs a statement.  Its plan is kept, by text and by the order of magnitude of
- * nrows, which says how many rows the ephemeral relations in it have.
+ * nrows and of the ephemeral relations that it reads.
  */
 extern void braid_run(const char *sql, int64 nrows);
 
@@ -28,5 +31,27 @@ extern bool braid_run_retracts(ViewNode *node);
 
 /* Whether somebody reads the delta of the node, so that it has to be made. */
 extern bool braid_run_delta_is_read(ViewNode *node);
+
+/*
+ * For follow.c.  Between begin and end one view's statements are run; plans are
+ * kept in its table, in a context that lives as long.  If an error is thrown,
+ * end need not be called.
+ */
+extern HTAB *braid_run_make_plans(MemoryContext context);
+extern void braid_run_free_plans(HTAB *plans);
+extern void braid_run_begin(HTAB *plans);
+extern void braid_run_end(void);
+
+/* Makes rows readable by name.  They and their descriptor stay the caller's. */
+extern void braid_run_name(const char *name, Tuplestorestate *rows, TupleDesc desc);
+
+/* Runs a SELECT and appends what it returns; its descriptor, in the current context. */
+extern TupleDesc braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows);
+
+/* Rows that can be read by this name; -1 if there is no such relation. */
+extern int64 braid_run_count(const char *name);
+
+/* Rows that statements have written or made since begin. */
+extern int64 braid_run_processed(void);
 
 #endif /* BRAID_RUN_H */

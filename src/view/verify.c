@@ -186,7 +186,7 @@ answer(VerifyRequest *request)
 	char *error;
 
 	/* Asked again; a table that is not locked may not be at S. */
-	if (v == NULL || v->state != VIEW_LIVE || !braid_capture_is_locked(v->def.source))
+	if (v == NULL || !braid_keeper_is_at_snapshot(v))
 		return;
 	error = braid_keeper_try(v, compare, &d);
 	if (error)
@@ -245,37 +245,65 @@ read_latest(const char *sql)
 	PopActiveSnapshot();
 }
 
-/* Whether the view is live; raises an error if it is broken. */
-static bool
-is_live(ViewDefinition *def)
+/* Ids of the view and of those that it reads, as "7, 3, 4". */
+static char *
+id_list(ViewDefinition *def, ViewInputs *inputs)
 {
-	char *state;
+	StringInfoData s;
+	ListCell *lc;
 
-	read_latest(
-		psprintf("SELECT s.state, s.error FROM braid_internal.views v "
-				 "JOIN braid_internal.view_states s ON s.id = v.id AND s.rebuilds = v.rebuilds "
-				 "WHERE v.id = %d",
-				 def->id));
-	if (SPI_processed == 0)
-		return false;
-	state = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	if (strcmp(state, "broken") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("continuous view \"%s\" is broken", get_rel_name(def->view)),
-				 errdetail("%s", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2)),
-				 errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW.")));
-	return strcmp(state, "live") == 0;
+	initStringInfo(&s);
+	appendStringInfo(&s, "%d", def->id);
+	foreach (lc, inputs->continuous)
+		appendStringInfo(&s, ", %d", lfirst_int(lc));
+	return s.data;
+}
+
+static void
+refuse_broken(HeapTuple row, TupleDesc desc)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("continuous view \"%s\" is broken", SPI_getvalue(row, desc, 3)),
+					errdetail("%s", SPI_getvalue(row, desc, 2)),
+					errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW.")));
+}
+
+/*
+ * Whether the view is live, and those that it reads; raises an error if one is
+ * broken.
+ */
+static bool
+is_live(ViewDefinition *def, ViewInputs *inputs)
+{
+	bool live = true;
+
+	read_latest(psprintf("SELECT s.state, s.error, c.relname "
+						 "FROM braid_internal.views v JOIN pg_class c ON c.oid = v.view LEFT JOIN "
+						 "braid_internal.view_states s ON s.id = v.id AND s.rebuilds = v.rebuilds "
+						 "WHERE v.id IN (%s)",
+						 id_list(def, inputs)));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char *state = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+
+		if (state && strcmp(state, "broken") == 0)
+			refuse_broken(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		live &= state && strcmp(state, "live") == 0;
+	}
+	return live;
 }
 
 /* One answered request after which the view is live. */
 static bool
 wait_until_live(ViewDefinition *def, TimestampTz deadline)
 {
-	(void) is_live(def);
-	while (braid_capture_wait(list_make1_oid(def->source), deadline))
+	ViewInputs inputs;
+
+	braid_definition_inputs(def, &inputs);
+	(void) is_live(def, &inputs);
+	while (braid_capture_wait(inputs.tables, deadline))
 	{
-		if (is_live(def))
+		if (is_live(def, &inputs))
 			return true;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 POPULATING_NAP_MS, braid_wait_begin(BRAID_WAIT_VIEW_LIVE));
@@ -285,7 +313,7 @@ wait_until_live(ViewDefinition *def, TimestampTz deadline)
 		if (GetCurrentTimestamp() >= deadline)
 			return false;
 	}
-	(void) is_live(def);
+	(void) is_live(def, &inputs);
 	return false;
 }
 

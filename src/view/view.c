@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "view/explain.h"
 #include "view/keeper.h"
 #include "view/statement.h"
 #include "view/verify.h"
@@ -15,4 +16,5 @@ braid_view_init(void)
 	braid_statement_init();
 	braid_keeper_init();
 	braid_verify_init();
+	braid_explain_init();
 }

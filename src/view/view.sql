@@ -2,7 +2,7 @@
 -- ---------------------------------------------------------------- view
 
 CREATE SEQUENCE braid_internal.view_ids;
-COMMENT ON SEQUENCE braid_internal.view_ids IS 'Ids of continuous views; part of the names state_<id> and query_<id>.';
+COMMENT ON SEQUENCE braid_internal.view_ids IS 'Ids of continuous views; part of the names state_<id>_<node> and query_<id>.';
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.view_ids', '');
 
 -- What the user has defined. Written by users' commands, read by the worker,
@@ -26,10 +26,12 @@ CREATE TABLE braid_internal.view_states (
 	state text NOT NULL CHECK (state IN ('populating', 'live', 'rebuilding', 'broken')),
 	since timestamptz NOT NULL,
 	rebuilds int NOT NULL,
-	error text
+	error text,
+	fingerprint text,
+	strategy text
 );
 COMMENT ON TABLE braid_internal.view_states IS
-'State of each continuous view, and the rebuild request that it has come up to.';
+'State of each continuous view, the rebuild request that it has come up to, and the fingerprint and the dearest strategy of the plan that has made its state tables.';
 
 -- Rows that verification found to differ; the last few requests.
 CREATE TABLE braid_internal.differences (
@@ -70,42 +72,94 @@ AS 'MODULE_PATHNAME', 'braid_sql_verify' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid.verify(regclass, interval) IS
 'Runs the view''s query and returns the rows that the view lacks (missing) or should not have (surplus), both as of one snapshot: no rows if the view is right. Errors: 42809 not a continuous view, 42501 no SELECT privilege, 55000 the view is broken, 57014 no answer within the timeout.';
 
+CREATE FUNCTION braid_internal.view_inputs(view regclass, OUT tables regclass[], OUT views int[]) RETURNS record
+AS 'MODULE_PATHNAME', 'braid_sql_view_inputs' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION braid_internal.view_inputs(regclass) IS
+'What a continuous view stands on, also by way of other views: tables, and the ids of continuous views.';
+
+CREATE FUNCTION braid_internal.explain(view regclass, OUT node int, OUT depth int, OUT operator text, OUT strategy text,
+	OUT state regclass, OUT last_rows bigint, OUT last_ms float8) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'braid_sql_explain' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION braid_internal.explain(regclass) IS 'What braid.explain() shows, without sizes.';
+
+CREATE FUNCTION braid.explain(view regclass) RETURNS TABLE (node int, depth int, operator text, strategy text,
+	state regclass, bytes bigint, rows bigint, last_rows bigint, last_ms float8)
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT e.node, e.depth, e.operator, e.strategy, e.state, pg_total_relation_size(e.state),
+		pg_stat_get_live_tuples(e.state), e.last_rows, e.last_ms
+	FROM braid_internal.explain(explain.view) e
+$$;
+COMMENT ON FUNCTION braid.explain(regclass) IS
+'How a continuous view is kept: the operators of its query, from the top, a reader before its inputs. depth: how far below the top; a node that is read twice is there twice, its inputs once. strategy: algebraic, combine or affected keys; null where rows come from. state: the table that it keeps, with its size, in bytes and estimated rows. last_rows: rows of the state written, or of the delta made, when the view last followed, and last_ms the milliseconds that it took; null if that is part of its reader''s statements, or not known (since the server''s start, and for the 1,024 nodes that followed last). Errors: 42809 not a continuous view, 42501 no SELECT privilege.';
+
+CREATE FUNCTION braid.explain_text(view regclass) RETURNS SETOF text
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN e.depth > 0 THEN repeat('  ', 3 * e.depth - 2) || '->  ' ELSE '' END || e.operator
+		|| coalesce(format('  (%s)', e.strategy), '')
+		|| coalesce(format('  state=%s bytes=%s rows=%s', e.state, e.bytes, e.rows), '')
+		|| CASE WHEN e.last_rows IS NULL THEN '' ELSE format('  last: rows=%s time=%s ms', e.last_rows, round(e.last_ms::numeric, 3)) END
+	FROM braid.explain(explain_text.view) e
+$$;
+COMMENT ON FUNCTION braid.explain_text(regclass) IS
+'What braid.explain() returns, as lines of text in the form of EXPLAIN. Errors: as braid.explain().';
+
+CREATE FUNCTION braid.explain_json(view regclass) RETURNS jsonb
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT jsonb_agg(to_jsonb(e)) FROM braid.explain(explain_json.view) e
+$$;
+COMMENT ON FUNCTION braid.explain_json(regclass) IS
+'What braid.explain() returns, as an array of objects. Errors: as braid.explain().';
+
 CREATE VIEW braid.views AS
 SELECT c.oid::regclass AS name,
 	c.relowner::regrole AS owner,
 	CASE WHEN w.pid IS NULL AND coalesce(s.state, '') <> 'broken' THEN 'stopped'
 		WHEN s.state IS NULL THEN 'populating'
 		WHEN s.rebuilds <> v.rebuilds THEN 'rebuilding'
-		WHEN s.state = 'live' AND b.relation = ANY (w.held_back) THEN 'held back'
+		WHEN s.state = 'live' AND (i.tables::oid[] && w.held_back OR b.name IS NOT NULL) THEN 'held back'
 		ELSE s.state END AS state,
 	s.since,
-	b.relation::regclass AS base_table,
+	i.tables AS base_tables,
+	s.strategy,
 	f.frontier,
 	CASE WHEN s.state = 'live' THEN greatest(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), w."position"), 0) END AS lag_bytes,
 	CASE WHEN s.state <> 'live' THEN NULL
 		WHEN pg_current_wal_insert_lsn() <= w."position" THEN interval '0'
 		ELSE clock_timestamp() - w.snapshot_time END AS lag,
-	pg_stat_get_live_tuples(d.refobjid) AS rows,
-	s.error AS last_error,
+	t.rows,
+	t.bytes,
+	CASE WHEN s.state = 'live' AND b.name IS NOT NULL THEN format('continuous view "%s", which it reads, is broken', b.name)
+		ELSE s.error END AS last_error,
 	v.options,
 	v.id
 FROM braid_internal.views v
 	JOIN pg_class c ON c.oid = v.view
 	CROSS JOIN braid_internal.capture_status() w
+	CROSS JOIN LATERAL braid_internal.view_inputs(v.view) i
 	LEFT JOIN braid_internal.view_states s ON s.id = v.id
-	CROSS JOIN LATERAL (SELECT to_regclass('braid_internal.state_' || v.id)::oid AS refobjid) d
 	LEFT JOIN LATERAL (
-		SELECT p.refobjid AS relation
-		FROM pg_rewrite r JOIN pg_depend p ON p.classid = 'pg_rewrite'::regclass AND p.objid = r.oid
-			AND p.refclassid = 'pg_class'::regclass AND p.refobjid <> r.ev_class
-		WHERE r.ev_class = to_regclass('braid_internal.query_' || v.id)
-		LIMIT 1) b ON true
-	LEFT JOIN braid_internal.frontiers f ON f.relation = b.relation;
+		SELECT min(bc.relname) AS name
+		FROM braid_internal.views bv JOIN pg_class bc ON bc.oid = bv.view
+			JOIN braid_internal.view_states bs ON bs.id = bv.id AND bs.rebuilds = bv.rebuilds
+		WHERE bv.id = ANY (i.views) AND bs.state = 'broken') b ON true
+	LEFT JOIN LATERAL (
+		SELECT sum(pg_stat_get_live_tuples(d.objid))::bigint AS rows, sum(pg_total_relation_size(d.objid))::bigint AS bytes
+		FROM pg_depend d JOIN pg_class p ON p.oid = d.objid AND p.relkind = 'r'
+		WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = v.view AND d.classid = 'pg_class'::regclass AND d.deptype = 'i') t ON true
+	LEFT JOIN LATERAL (
+		SELECT frontier FROM braid_internal.frontiers
+		WHERE relation = ANY (i.tables) ORDER BY advanced DESC LIMIT 1) f ON true;
 COMMENT ON VIEW braid.views IS
-'Continuous views. state: populating (new), live, held back (the table cannot be locked just now), rebuilding, broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs). frontier: the snapshot whose rows the view shows.';
+'Continuous views. state: populating (new), live, held back (a table cannot be locked just now, or a view that it reads is broken), rebuilding, broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs). frontier: the snapshot whose rows the view shows.';
+COMMENT ON COLUMN braid.views.base_tables IS 'Tables that the view reads, also by way of other views';
+COMMENT ON COLUMN braid.views.strategy IS 'The dearest among its operators, see braid.explain(): algebraic, combine or affected keys';
 COMMENT ON COLUMN braid.views.lag_bytes IS 'WAL, of the whole server, that was written since the view''s worker last looked';
 COMMENT ON COLUMN braid.views.lag IS 'Time since then; zero if nothing was written';
-COMMENT ON COLUMN braid.views.rows IS 'Estimated number of groups';
+COMMENT ON COLUMN braid.views.rows IS 'Estimated number of rows of its state tables';
+COMMENT ON COLUMN braid.views.bytes IS 'Size of its state tables with their indexes';
 COMMENT ON COLUMN braid.views.options IS 'Options as given to braid.create_view()';
 REVOKE ALL ON braid.views FROM PUBLIC;
 GRANT SELECT ON braid.views TO PUBLIC;

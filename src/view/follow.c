@@ -1,0 +1,462 @@
+/*
+ * follow.c
+ *	  One view's state is brought to the snapshot of the cycle.
+ *
+ * NOTES
+ *	  Nodes are taken in order, inputs before their readers.  A node changes if
+ *	  one of its inputs does; one that keeps a state merges the deltas of its
+ *	  inputs into it, and the delta of one that does not is text in its reader's
+ *	  statements or, if it is read more than once, rows that are made here.
+ *
+ *	  A view that others read leaves a delta of what it shows.  It outlives the
+ *	  subtransaction in which the view was brought up, since its readers may have
+ *	  one of their own; so it belongs to the transaction.  A view that was
+ *	  populated leaves none: its readers are populated too.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/failpoint.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "view/explain.h"
+#include "view/follow.h"
+#include "view/operators.h"
+#include "view/run.h"
+
+static KeptView *following = NULL;
+
+/* ---------------------------------------------------------------- deltas */
+
+static bool
+is_made_here(ViewNode *node)
+{
+	switch (node->kind)
+	{
+		case NODE_BLOCK:
+		case NODE_OUTER:
+		case NODE_MARK:
+		case NODE_UNION:
+			return !node->inlined;
+		default:
+			return false;
+	}
+}
+
+static char *
+before_name(ViewNode *node)
+{
+	return psprintf("before_%d", node->number);
+}
+
+static char *
+after_name(ViewNode *node)
+{
+	return psprintf("after_%d", node->number);
+}
+
+/* Rows of the node's delta, or -1 if they are not counted. */
+static int64
+counted_rows(ViewNode *node)
+{
+	if (node->kind == NODE_TABLE)
+		return braid_capture_source(node->relid)->delta.nrows;
+	if (node->kind == NODE_VIEW)
+		return tuplestore_tuple_count(braid_keeper_find(node->view_id)->delta.rows);
+	if (braid_node_is_stateful(node))
+	{
+		int64 before = braid_run_count(before_name(node));
+		int64 after = braid_run_count(after_name(node));
+
+		return before < 0 || after < 0 ? -1 : before + after;
+	}
+	return is_made_here(node) ? braid_run_count(braid_node_delta_name(node)) : -1;
+}
+
+int64
+braid_run_delta_rows(ViewNode *node)
+{
+	int64 nrows = 0;
+	ListCell *lc;
+
+	if (!node->changed)
+		return 0;
+	nrows = counted_rows(node);
+	if (nrows >= 0)
+		return nrows;
+	nrows = 0;
+	foreach (lc, node->inputs)
+		nrows += braid_run_delta_rows(lfirst(lc));
+	return nrows;
+}
+
+/*
+ * The old rows of an input that has changed are its new rows less its delta.  So
+ * where two inputs have, there are negative weights, which others cancel out.
+ */
+bool
+braid_run_retracts(ViewNode *node)
+{
+	int nchanged = 0;
+	bool retracts = false;
+	ListCell *lc;
+
+	if (!node->changed)
+		return false;
+	if (node->kind == NODE_TABLE)
+		return braid_capture_source(node->relid)->delta.retracts;
+	if (node->kind == NODE_VIEW)
+		return braid_keeper_find(node->view_id)->delta.retracts;
+	if (braid_node_is_stateful(node))
+		return braid_run_count(before_name(node)) != 0;
+	foreach (lc, node->inputs)
+	{
+		ViewNode *input = lfirst(lc);
+
+		nchanged += input->changed;
+		retracts |= braid_run_retracts(input);
+	}
+	if (node->kind == NODE_UNION)
+		return retracts;
+	if (node->kind == NODE_BLOCK)
+		return retracts || nchanged > 1;
+
+	/* Outer joins and marks: a row of i1 changes with what comes to i2. */
+	return retracts || node->is_full || ((ViewNode *) lsecond(node->inputs))->changed;
+}
+
+bool
+braid_run_delta_is_read(ViewNode *node)
+{
+	return bms_is_member(node->number, following->read);
+}
+
+static int
+highest_number(ViewPlan *plan)
+{
+	int highest = 0;
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+		highest = Max(highest, ((ViewNode *) lfirst(lc))->number);
+	return highest;
+}
+
+/* The delta of a node is read if it goes into a state, or to another view. */
+void
+braid_follow_prepare(KeptView *view)
+{
+	List *nodes = view->plan->nodes;
+
+	view->figures = palloc0(sizeof(NodeFigures) * highest_number(view->plan));
+	if (view->is_read)
+		view->read = bms_add_member(view->read, view->plan->top->number);
+	for (int i = list_length(nodes) - 1; i >= 0; i--)
+	{
+		ViewNode *node = list_nth(nodes, i);
+		ListCell *lc;
+
+		if (!braid_node_is_stateful(node) && !bms_is_member(node->number, view->read))
+			continue;
+		foreach (lc, node->inputs)
+			view->read = bms_add_member(view->read, ((ViewNode *) lfirst(lc))->number);
+	}
+}
+
+/* ---------------------------------------------------------------- what is to be done */
+
+static bool
+needs_populating(KeptView *view)
+{
+	ListCell *lc;
+
+	if (view->state != VIEW_LIVE)
+		return true;
+	foreach (lc, view->plan->tables)
+	{
+		BraidSource *source = braid_capture_source(lfirst_oid(lc));
+
+		if (!source->has_frontier || source->delta.recompute)
+			return true;
+	}
+	foreach (lc, view->plan->views)
+		if (braid_keeper_find(lfirst_int(lc))->repopulated)
+			return true;
+	return false;
+}
+
+bool
+braid_follow_is_needed(KeptView *view)
+{
+	ListCell *lc;
+
+	if (needs_populating(view))
+		return true;
+	foreach (lc, view->plan->tables)
+	{
+		BraidDelta *delta = &braid_capture_source(lfirst_oid(lc))->delta;
+
+		if (delta->rows || delta->incomplete)
+			return true;
+	}
+	foreach (lc, view->plan->views)
+		if (braid_keeper_find(lfirst_int(lc))->delta.rows)
+			return true;
+	return false;
+}
+
+static void
+refuse_incomplete(KeptView *view)
+{
+	ListCell *lc;
+
+	foreach (lc, view->plan->tables)
+		if (braid_capture_source(lfirst_oid(lc))->delta.incomplete)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("replica identity of table \"%s\" is no longer FULL",
+								   get_rel_name(lfirst_oid(lc))),
+							errdetail("REFRESH MATERIALIZED VIEW sets it again")));
+}
+
+/* ---------------------------------------------------------------- figures */
+
+/* What a node has done, in terms of its state or, if it has none, of its delta. */
+static void
+take_figures(KeptView *view, ViewNode *node, void (*action)(ViewNode *node))
+{
+	NodeFigures *figures = &view->figures[node->number - 1];
+	int64 processed = braid_run_processed();
+	instr_time start;
+	int64 nrows;
+
+	INSTR_TIME_SET_CURRENT(start);
+	action(node);
+	INSTR_TIME_SET_CURRENT(figures->time);
+	INSTR_TIME_SUBTRACT(figures->time, start);
+	nrows = braid_node_is_stateful(node) ? braid_run_processed() - processed : counted_rows(node);
+	figures->is_new = nrows >= 0;
+	figures->rows = nrows;
+}
+
+/* ---------------------------------------------------------------- populating */
+
+static void
+populate_node(ViewNode *node)
+{
+	switch (node->kind)
+	{
+		case NODE_GROUP:
+			braid_group_populate(node);
+			break;
+		case NODE_PARTITION:
+			braid_partition_populate(node);
+			break;
+		case NODE_ROWS:
+			braid_rows_populate(node);
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+populate(KeptView *view)
+{
+	ListCell *lc;
+
+	foreach (lc, view->plan->nodes)
+		((ViewNode *) lfirst(lc))->changed = false;
+	foreach (lc, view->plan->nodes)
+		if (braid_node_is_stateful(lfirst(lc)))
+			take_figures(view, lfirst(lc), populate_node);
+	view->repopulated = true;
+}
+
+/* ---------------------------------------------------------------- following */
+
+static void
+name_table_delta(ViewNode *node)
+{
+	BraidSource *source = braid_capture_source(node->relid);
+	char *name = braid_node_table_delta_name(node->relid);
+
+	if (braid_run_count(name) < 0)
+		braid_run_name(name, source->delta.rows, source->desc);
+}
+
+static void
+name_view_delta(ViewNode *node)
+{
+	ViewDelta *delta = &braid_keeper_find(node->view_id)->delta;
+	char *name = braid_node_view_delta_name(node->view_id);
+
+	if (braid_run_count(name) < 0)
+		braid_run_name(name, delta->rows, delta->desc);
+}
+
+static bool
+has_changed_input(ViewNode *node)
+{
+	ListCell *lc;
+
+	foreach (lc, node->inputs)
+		if (((ViewNode *) lfirst(lc))->changed)
+			return true;
+	return false;
+}
+
+/* " w, c1, c2" */
+static char *
+delta_columns(ViewNode *node)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	appendStringInfoString(&s, "d.w");
+	for (int i = 1; i <= node->ncolumns; i++)
+		appendStringInfo(&s, ", d.c%d", i);
+	return s.data;
+}
+
+static int64
+rows_below(ViewNode *node)
+{
+	int64 nrows = 0;
+	ListCell *lc;
+
+	foreach (lc, node->inputs)
+		nrows += braid_run_delta_rows(lfirst(lc));
+	return nrows;
+}
+
+/* What makes the delta of a node that is not part of its readers' statements. */
+static char *
+delta_text(ViewNode *node)
+{
+	switch (node->kind)
+	{
+		case NODE_BLOCK:
+			return braid_block_delta(node);
+		case NODE_OUTER:
+			return braid_outer_delta(node);
+		case NODE_MARK:
+			return braid_mark_delta(node);
+		default:
+			Assert(node->kind == NODE_UNION);
+			return braid_union_delta(node);
+	}
+}
+
+static char *
+delta_statement(ViewNode *node, const char *text)
+{
+	return psprintf("SELECT %s FROM %s d", delta_columns(node), text);
+}
+
+static void
+make_delta(ViewNode *node)
+{
+	if (braid_run_delta_is_read(node))
+		node->changed =
+			braid_run_into(braid_node_delta_name(node), delta_statement(node, delta_text(node)),
+						   rows_below(node)) > 0;
+}
+
+/* Says of each node whether it changes, inputs before their readers. */
+static bool
+is_touched(ViewNode *node)
+{
+	if (node->kind == NODE_TABLE)
+		node->changed = braid_capture_source(node->relid)->delta.rows != NULL;
+	else if (node->kind == NODE_VIEW)
+		node->changed = braid_keeper_find(node->view_id)->delta.rows != NULL;
+	else
+		node->changed = has_changed_input(node);
+	return node->changed;
+}
+
+static void
+follow_node(ViewNode *node)
+{
+	if (node->kind == NODE_TABLE)
+		name_table_delta(node);
+	else if (node->kind == NODE_VIEW)
+		name_view_delta(node);
+	else if (is_made_here(node))
+		make_delta(node);
+	else if (node->kind == NODE_GROUP)
+		braid_group_follow(node);
+	else if (node->kind == NODE_PARTITION)
+		braid_partition_follow(node);
+	else if (node->kind == NODE_ROWS)
+		braid_rows_follow(node);
+
+	/* A state that was merged into without effect is no news to its readers. */
+	if (braid_node_is_stateful(node) && braid_run_delta_is_read(node))
+		node->changed = counted_rows(node) != 0;
+}
+
+/* Keeps the delta of the top until the end of the cycle, for those who read it. */
+static void
+leave_delta(KeptView *view)
+{
+	ViewNode *top = view->plan->top;
+	ViewDelta *delta = &view->delta;
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	ResourceOwner owner = CurrentResourceOwner;
+	Tuplestorestate *rows;
+
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	rows = tuplestore_begin_heap(false, false, work_mem);
+	CurrentResourceOwner = owner;
+	delta->rows = rows;
+	delta->retracts = braid_run_retracts(top);
+	delta->desc = braid_run_append(rows, delta_statement(top, braid_node_delta(top)),
+								   braid_run_delta_rows(top));
+	MemoryContextSwitchTo(old);
+	if (tuplestore_tuple_count(rows) == 0)
+	{
+		tuplestore_end(rows);
+		delta->rows = NULL;
+	}
+}
+
+static void
+follow(KeptView *view)
+{
+	ListCell *lc;
+
+	refuse_incomplete(view);
+	foreach (lc, view->plan->nodes)
+		if (is_touched(lfirst(lc)))
+			take_figures(view, lfirst(lc), follow_node);
+	if (view->is_read && view->plan->top->changed)
+		leave_delta(view);
+}
+
+void
+braid_follow(KeptView *view)
+{
+	BRAID_FAILPOINT("view-merge");
+	following = view;
+	braid_run_begin(view->plans);
+	if (needs_populating(view))
+		populate(view);
+	else
+		follow(view);
+	braid_run_end();
+	braid_explain_show(view->def.id, view->figures, highest_number(view->plan));
+	following = NULL;
+}
+
+void
+braid_follow_forget(KeptView *view)
+{
+	if (view->delta.rows)
+		tuplestore_end(view->delta.rows);
+	memset(&view->delta, 0, sizeof(ViewDelta));
+	view->repopulated = false;
+}

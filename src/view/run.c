@@ -1,0 +1,270 @@
+/*
+ * run.c
+ *	  Running the statements of nodes within a cycle.
+ *
+ * NOTES
+ *	  Deltas are ephemeral named relations, as transition tables are.  The
+ *	  planner cannot know how large one is, and a plan for ten rows is a bad one
+ *	  for a million.  So each statement has a plan for each combination of small,
+ *	  medium and large relations that it has met, made with numbers of rows that
+ *	  are typical.
+ *
+ *	  Which inputs have changed in a cycle shows in the text of a statement.  A
+ *	  plan is found by the text alone; there are as many as ways in which a view
+ *	  is really followed.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "executor/tstoreReceiver.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "tcop/dest.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "view/run.h"
+
+#define SIZE_CLASSES 3
+#define SIZE_CLASS_BITS 2
+#define MAX_CLASSIFIED 30 /* relations whose sizes fit the key of a plan */
+
+static const struct
+{
+	int64 up_to;
+	double planned;
+} size_classes[SIZE_CLASSES] = {{100, 10}, {20000, 2000}, {PG_INT64_MAX, 500000}};
+
+typedef struct PlanKey
+{
+	const char *sql;
+	uint64 sizes; /* classes of nrows and of the relations that are read */
+} PlanKey;
+
+typedef struct KeptPlan
+{
+	PlanKey key;
+	SPIPlanPtr plan;
+} KeptPlan;
+
+/* An ephemeral relation of the view that is being followed. */
+typedef struct NamedRows
+{
+	char *name;
+	Tuplestorestate *rows;
+	int size_class;
+	bool is_ours; /* to be freed at the end */
+} NamedRows;
+
+static HTAB *plans = NULL;
+static List *relations = NIL; /* NamedRows, in the SPI connection's context */
+static int64 processed = 0;
+
+/* ---------------------------------------------------------------- plans */
+
+static uint32
+hash_plan_key(const void *key, Size size)
+{
+	const PlanKey *k = key;
+
+	return hash_combine(
+		DatumGetUInt32(hash_any((const unsigned char *) k->sql, (int) strlen(k->sql))),
+		(uint32) k->sizes ^ (uint32) (k->sizes >> 32));
+}
+
+static int
+compare_plan_keys(const void *a, const void *b, Size size)
+{
+	const PlanKey *x = a;
+	const PlanKey *y = b;
+
+	return x->sizes != y->sizes || strcmp(x->sql, y->sql) != 0;
+}
+
+HTAB *
+braid_run_make_plans(MemoryContext context)
+{
+	HASHCTL ctl = {.keysize = sizeof(PlanKey),
+				   .entrysize = sizeof(KeptPlan),
+				   .hash = hash_plan_key,
+				   .match = compare_plan_keys,
+				   .hcxt = context};
+
+	return hash_create("braid plans of a view", 16, &ctl,
+					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+}
+
+void
+braid_run_free_plans(HTAB *table)
+{
+	HASH_SEQ_STATUS status;
+	KeptPlan *kept;
+
+	hash_seq_init(&status, table);
+	while ((kept = hash_seq_search(&status)) != NULL)
+		SPI_freeplan(kept->plan);
+	hash_destroy(table);
+}
+
+static int
+size_class(int64 nrows)
+{
+	int i = 0;
+
+	while (nrows > size_classes[i].up_to)
+		i++;
+	return i;
+}
+
+/* Relations that are only part of a longer name cost a plan, and nothing else. */
+static uint64
+sizes_for(const char *sql, int64 nrows)
+{
+	uint64 sizes = size_class(nrows);
+	int n = 0;
+	ListCell *lc;
+
+	foreach (lc, relations)
+	{
+		NamedRows *r = lfirst(lc);
+
+		if (n < MAX_CLASSIFIED && strstr(sql, r->name) != NULL)
+			sizes = (sizes << SIZE_CLASS_BITS) | (uint64) r->size_class, n++;
+	}
+	return sizes;
+}
+
+static SPIPlanPtr
+plan_for(const char *sql, int64 nrows)
+{
+	PlanKey key = {sql, sizes_for(sql, nrows)};
+	KeptPlan *kept = hash_search(plans, &key, HASH_FIND, NULL);
+	SPIPlanPtr plan;
+
+	if (kept)
+		return kept->plan;
+	plan = SPI_prepare(sql, 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	key.sql = MemoryContextStrdup(GetMemoryChunkContext(plans), sql);
+	SPI_keepplan(plan);
+	kept = hash_search(plans, &key, HASH_ENTER, NULL);
+	kept->plan = plan;
+	return plan;
+}
+
+/* ---------------------------------------------------------------- relations */
+
+void
+braid_run_begin(HTAB *table)
+{
+	plans = table;
+	relations = NIL;
+	processed = 0;
+}
+
+void
+braid_run_end(void)
+{
+	ListCell *lc;
+
+	foreach (lc, relations)
+	{
+		NamedRows *r = lfirst(lc);
+
+		if (r->is_ours)
+			tuplestore_end(r->rows);
+	}
+	relations = NIL;
+	plans = NULL;
+}
+
+static NamedRows *
+find_rows(const char *name)
+{
+	ListCell *lc;
+
+	foreach (lc, relations)
+		if (strcmp(((NamedRows *) lfirst(lc))->name, name) == 0)
+			return lfirst(lc);
+	return NULL;
+}
+
+static void
+name_rows(const char *name, Tuplestorestate *rows, TupleDesc desc, bool is_ours)
+{
+	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
+	NamedRows *r = palloc(sizeof(NamedRows));
+
+	Assert(find_rows(name) == NULL);
+	r->name = pstrdup(name);
+	r->rows = rows;
+	r->size_class = size_class(tuplestore_tuple_count(rows));
+	r->is_ours = is_ours;
+	relations = lappend(relations, r);
+	enr->md.name = r->name;
+	enr->md.tupdesc = desc;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = size_classes[r->size_class].planned;
+	enr->reldata = rows;
+	if (SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register rows as \"%s\"", name);
+}
+
+void
+braid_run_name(const char *name, Tuplestorestate *rows, TupleDesc desc)
+{
+	name_rows(name, rows, desc, false);
+}
+
+int64
+braid_run_count(const char *name)
+{
+	NamedRows *r = find_rows(name);
+
+	return r ? tuplestore_tuple_count(r->rows) : -1;
+}
+
+int64
+braid_run_processed(void)
+{
+	return processed;
+}
+
+/* ---------------------------------------------------------------- statements */
+
+void
+braid_run(const char *sql, int64 nrows)
+{
+	int result = SPI_execute_plan(plan_for(sql, nrows), NULL, NULL, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
+	processed += SPI_processed;
+}
+
+TupleDesc
+braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows)
+{
+	SPIPlanPtr plan = plan_for(sql, nrows);
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	SPIExecuteOptions options = {.dest = CreateDestReceiver(DestTuplestore)};
+	int result;
+
+	SetTuplestoreDestReceiverParams(options.dest, rows, CurrentMemoryContext, false, NULL, NULL);
+	result = SPI_execute_plan_extended(plan, &options);
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
+	options.dest->rDestroy(options.dest);
+	return CreateTupleDescCopy(source->resultDesc);
+}
+
+int64
+braid_run_into(const char *name, const char *sql, int64 nrows)
+{
+	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
+	TupleDesc desc = braid_run_append(rows, sql, nrows);
+
+	name_rows(name, rows, desc, true);
+	return tuplestore_tuple_count(rows);
+}

@@ -1,0 +1,164 @@
+/*
+ * state.c
+ *	  The tables in which a view's stateful nodes keep their rows.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/tupdesc.h"
+#include "capture/capture.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "common/superuser.h"
+#include "miscadmin.h"
+#include "parser/parse_type.h"
+#include "parser/parser.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "view/definition.h"
+#include "view/operators.h"
+#include "view/state.h"
+
+static char *
+columns_of(ViewNode *node)
+{
+	switch (node->kind)
+	{
+		case NODE_GROUP:
+			return braid_group_state_columns(node);
+		case NODE_PARTITION:
+			return braid_partition_state_columns(node);
+		default:
+			Assert(node->kind == NODE_ROWS);
+			return braid_rows_state_columns(node);
+	}
+}
+
+static char *
+index_of(ViewNode *node, const char *name)
+{
+	switch (node->kind)
+	{
+		case NODE_GROUP:
+			return braid_group_state_index(node, name);
+		case NODE_PARTITION:
+			return braid_partition_state_index(node, name);
+		default:
+			Assert(node->kind == NODE_ROWS);
+			return braid_rows_state_index(node, name);
+	}
+}
+
+/* Room on each page, so that groups are updated in place; rows never are. */
+static int
+fillfactor_of(ViewNode *node)
+{
+	return node->kind == NODE_ROWS ? 100 : 50;
+}
+
+void
+braid_state_make(ViewPlan *plan)
+{
+	char *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+		char *index;
+
+		if (!braid_node_is_stateful(node))
+			continue;
+		index = psprintf("%s_key", strchr(node->state, '.') + 1);
+		braid_superuser_execute(psprintf("CREATE TABLE %s (%s) WITH (fillfactor = %d)", node->state,
+										 columns_of(node), fillfactor_of(node)));
+		braid_superuser_execute(psprintf("CREATE %s", index_of(node, index)));
+		braid_superuser_execute(psprintf("ALTER TABLE %s OWNER TO %s", node->state, owner));
+		braid_superuser_execute(
+			psprintf("COMMENT ON TABLE %s IS 'braid: state of a continuous view'", node->state));
+	}
+}
+
+/* ---------------------------------------------------------------- whether they fit */
+
+/* The columns as CREATE TABLE would understand them: ColumnDef. */
+static List *
+parse_columns(const char *columns)
+{
+	List *parsed = raw_parser(psprintf("CREATE TABLE t (%s)", columns), RAW_PARSE_DEFAULT);
+	RawStmt *raw = linitial_node(RawStmt, parsed);
+
+	return castNode(CreateStmt, raw->stmt)->tableElts;
+}
+
+static bool
+is_same_column(ColumnDef *wanted, Form_pg_attribute attribute)
+{
+	Oid type;
+	int32 typmod;
+	Oid collation;
+
+	typenameTypeIdAndMod(NULL, wanted->typeName, &type, &typmod);
+	collation = wanted->collClause ? get_collation_oid(wanted->collClause->collname, false)
+								   : get_typcollation(type);
+	return !attribute->attisdropped && strcmp(wanted->colname, NameStr(attribute->attname)) == 0 &&
+		   type == attribute->atttypid && typmod == attribute->atttypmod &&
+		   collation == attribute->attcollation;
+}
+
+static bool
+has_columns(Oid table, List *wanted)
+{
+	Relation rel = braid_capture_look_at(table);
+	TupleDesc desc = RelationGetDescr(rel);
+	bool same = desc->natts == list_length(wanted);
+
+	for (int i = 0; i < desc->natts && same; i++)
+		same = is_same_column(list_nth_node(ColumnDef, wanted, i), TupleDescAttr(desc, i));
+	RelationClose(rel);
+	return same;
+}
+
+void
+braid_state_check(ViewPlan *plan)
+{
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+		Oid table;
+
+		if (!braid_node_is_stateful(node))
+			continue;
+		table = braid_definition_part(node->state);
+		if (!OidIsValid(table) || !has_columns(table, parse_columns(columns_of(node))))
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("the state in table \"%s\" is not of the form that is needed",
+								   node->state),
+							errdetail("drop the view and create it again")));
+	}
+}
+
+bool
+braid_state_is_indexed(ViewPlan *plan)
+{
+	bool indexed = true;
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+		HeapTuple tup;
+
+		if (!braid_node_is_stateful(node))
+			continue;
+		tup = SearchSysCache1(RELOID, ObjectIdGetDatum(braid_definition_part(node->state)));
+		indexed &= HeapTupleIsValid(tup) && ((Form_pg_class) GETSTRUCT(tup))->relhasindex;
+		if (HeapTupleIsValid(tup))
+			ReleaseSysCache(tup);
+	}
+	return indexed;
+}

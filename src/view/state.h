@@ -1,0 +1,19 @@
+/*
+ * state.h
+ *	  The tables in which a view's stateful nodes keep their rows.
+ */
+#ifndef BRAID_STATE_H
+#define BRAID_STATE_H
+
+#include "view/plan.h"
+
+/* Makes them as superuser, within SPI, and gives them to the current user. */
+extern void braid_state_make(ViewPlan *plan);
+
+/* Raises an error unless there are tables with the columns that the plan wants. */
+extern void braid_state_check(ViewPlan *plan);
+
+/* Whether they have their indexes, which a restore makes last. */
+extern bool braid_state_is_indexed(ViewPlan *plan);
+
+#endif /* BRAID_STATE_H */
