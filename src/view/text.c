@@ -1,0 +1,209 @@
+/*
+ * text.c
+ *	  Pieces of the SQL of nodes.
+ *
+ * NOTES
+ *	  Tokens and columns are looked for outside of quotes only: constants are
+ *	  the user's, and may hold anything.  The deparser doubles quotes and
+ *	  backslashes within quotes, so that a quote ends at the next one.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
+#include "utils/typcache.h"
+#include "view/text.h"
+
+#define TOKEN_PREFIX "braid_input_"
+#define WEIGHT_PREFIX "SELECT $1 AS w"
+
+char *
+braid_node_token(int nth)
+{
+	return psprintf(TOKEN_PREFIX "%03d", nth);
+}
+
+/* ---------------------------------------------------------------- lists */
+
+char *
+braid_text_columns(const char *alias, int ncolumns)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= ncolumns; i++)
+		appendStringInfo(&s, ", %s.c%d", alias, i);
+	return s.data;
+}
+
+char *
+braid_text_some_columns(const char *alias, Bitmapset *columns)
+{
+	StringInfoData s;
+	int i = -1;
+
+	initStringInfo(&s);
+	while ((i = bms_next_member(columns, i)) >= 0)
+		appendStringInfo(&s, ", %s.c%d", alias, i);
+	return s.data;
+}
+
+char *
+braid_text_renamed_columns(const char *alias, int ncolumns, int first)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= ncolumns; i++)
+		appendStringInfo(&s, ", %s.c%d AS c%d", alias, i, first + i - 1);
+	return s.data;
+}
+
+static char *
+null_text(NodeColumn *column)
+{
+	char *text = psprintf(
+		"NULL::%s", format_type_extended(column->type, column->typmod,
+										 FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+
+	if (OidIsValid(column->collation) && column->collation != get_typcollation(column->type))
+		return psprintf("%s COLLATE %s", text, generate_collation_name(column->collation));
+	return text;
+}
+
+char *
+braid_text_nulls(ViewNode *node, int first)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < node->ncolumns; i++)
+		appendStringInfo(&s, ", %s AS c%d", null_text(&node->columns[i]), first + i);
+	return s.data;
+}
+
+const char *
+braid_text_list(const char *columns)
+{
+	return columns[0] == ',' ? columns + 2 : columns;
+}
+
+/* ---------------------------------------------------------------- reading */
+
+static bool
+is_name_char(char c)
+{
+	return isalnum((unsigned char) c) || c == '_' || c == '$' || IS_HIGHBIT_SET(c);
+}
+
+/* Goes through a text; text[i] can begin a name that is not quoted. */
+typedef struct NameScan
+{
+	const char *text;
+	int i;
+	char quote;
+} NameScan;
+
+/* Moves to the next place at which a name begins.  False at the end. */
+static bool
+next_name(NameScan *scan)
+{
+	for (scan->i++; scan->text[scan->i]; scan->i++)
+	{
+		char c = scan->text[scan->i];
+
+		if (scan->quote == '\0' && (c == '\'' || c == '"'))
+			scan->quote = c;
+		else if (c == scan->quote)
+			scan->quote = '\0';
+		else if (scan->quote == '\0' && is_name_char(c) &&
+				 (scan->i == 0 || !is_name_char(scan->text[scan->i - 1])))
+			return true;
+	}
+	return false;
+}
+
+Bitmapset *
+braid_text_columns_in(const char *condition, const char *alias)
+{
+	NameScan scan = {condition, -1, '\0'};
+	Bitmapset *columns = NULL;
+	char *prefix = psprintf("%s.c", alias);
+	int length = strlen(prefix);
+
+	while (next_name(&scan))
+	{
+		const char *p = condition + scan.i;
+
+		if (strncmp(p, prefix, length) == 0 && isdigit((unsigned char) p[length]))
+			columns = bms_add_member(columns, atoi(p + length));
+	}
+	return columns;
+}
+
+/* Appends a text with the inputs' texts in place of the tokens. */
+static void
+append_filled(StringInfo s, const char *text, char **inputs)
+{
+	NameScan scan = {text, -1, '\0'};
+	int done = 0;
+
+	while (next_name(&scan))
+	{
+		char *end;
+		int nth;
+
+		if (strncmp(text + scan.i, TOKEN_PREFIX, strlen(TOKEN_PREFIX)) != 0)
+			continue;
+		nth = strtol(text + scan.i + strlen(TOKEN_PREFIX), &end, 10);
+		appendBinaryStringInfo(s, text + done, scan.i - done);
+		appendStringInfoString(s, inputs[nth - 1]);
+		done = end - text;
+	}
+	appendStringInfoString(s, text + done);
+}
+
+char *
+braid_text_fill(ViewNode *node, char **inputs, const char *weight)
+{
+	const char *rest = node->select;
+	StringInfoData s;
+
+	initStringInfo(&s);
+	if (strncmp(rest, WEIGHT_PREFIX, strlen(WEIGHT_PREFIX)) == 0)
+	{
+		rest += strlen(WEIGHT_PREFIX);
+		appendStringInfoString(&s, "SELECT ");
+		if (weight)
+			appendStringInfo(&s, "%s AS w", weight);
+		else
+			rest = braid_text_list(rest);
+	}
+	append_filled(&s, rest, inputs);
+	return s.data;
+}
+
+/* ---------------------------------------------------------------- types */
+
+/*
+ * As btree's deduplication asks.  Strings of blanks are not the same as others
+ * for a type without a length, whatever it says.
+ */
+bool
+braid_text_is_exact(NodeColumn *column)
+{
+	TypeCacheEntry *type = lookup_type_cache(column->type, TYPECACHE_BTREE_OPFAMILY);
+	Oid function;
+
+	if (!OidIsValid(type->btree_opf) || getBaseType(column->type) == BPCHAROID)
+		return false;
+	function = get_opfamily_proc(type->btree_opf, type->btree_opintype, type->btree_opintype,
+								 BTEQUALIMAGE_PROC);
+	return OidIsValid(function) &&
+		   DatumGetBool(OidFunctionCall1Coll(function, column->collation,
+											 ObjectIdGetDatum(type->btree_opintype)));
+}

@@ -1,0 +1,49 @@
+/*
+ * text.h
+ *	  Pieces of the SQL of nodes.
+ *
+ * Lists of columns begin with a comma each, to stand behind something else.
+ */
+#ifndef BRAID_TEXT_H
+#define BRAID_TEXT_H
+
+#include "lib/stringinfo.h"
+#include "view/node.h"
+
+/* ", alias.c1, alias.c2, ...". */
+extern char *braid_text_columns(const char *alias, int ncolumns);
+
+/* Of some columns only: ", alias.c2, alias.c5". */
+extern char *braid_text_some_columns(const char *alias, Bitmapset *columns);
+
+/* ", alias.c1 AS c<first>, alias.c2 AS c<first + 1>, ...". */
+extern char *braid_text_renamed_columns(const char *alias, int ncolumns, int first);
+
+/* ", NULL::type AS c<first>, ..." of the types of these columns. */
+extern char *braid_text_nulls(ViewNode *node, int first);
+
+/* A list without its first comma; it may be empty. */
+extern const char *braid_text_list(const char *columns);
+
+/* Numbers of the columns of alias that stand in a condition. */
+extern Bitmapset *braid_text_columns_in(const char *condition, const char *alias);
+
+/*
+ * A node's select with the inputs' texts in place of the tokens.  weight is put
+ * in place of $1; if it is NULL there is no column w.
+ */
+extern char *braid_text_fill(ViewNode *node, char **inputs, const char *weight);
+
+/*
+ * For statements that read the deltas of a node's inputs more than once: what
+ * stands before their SELECT, "WITH ... " or nothing, and under it the texts of
+ * an input.
+ */
+extern char *braid_text_with_deltas(ViewNode *node);
+extern char *braid_text_shared_delta(ViewNode *input);
+extern char *braid_text_shared_old(ViewNode *input);
+
+/* Whether values that are equal are the same, so that GROUP BY loses nothing. */
+extern bool braid_text_is_exact(NodeColumn *column);
+
+#endif /* BRAID_TEXT_H */

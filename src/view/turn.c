@@ -1,0 +1,187 @@
+/*
+ * turn.c
+ *	  Rows of one input that got their first match in the other, or lost their
+ *	  last one.
+ *
+ * NOTES
+ *	  Let a row of input A have n matches in B now, and had m less before: m is
+ *	  the sum of the weights of its matches in the delta of B.  With [x] being 1
+ *	  if x holds, else 0, it turned by
+ *
+ *		f = [n = 0] - [n - m = 0]
+ *
+ *	  so B's old rows are not needed, and neither are rows whose m is zero.  As
+ *	  n and n - m are not negative, f = [n = 0] for m < 0, and f = -[n = m] for
+ *	  m > 0.  The steps:
+ *
+ *		net		the delta of B, columns of the condition only, with equal rows
+ *				added up.  Updates of other columns end here.
+ *		hit		old rows of A that match some row of net.  Each is found once,
+ *				by the first row that it matches, so it needs no identity.
+ *				k: what the condition reads of it.
+ *		probe	the different k of hit.
+ *		moved	those with m other than zero.
+ *		turned	those with f other than zero.
+ *
+ *	  A row can have any number of matches, and n need not be known beyond m + 1.
+ *	  Counting by a subquery with a LIMIT stops there, but runs once for each k,
+ *	  which is bad for many of them if there is no index; so it is done for small
+ *	  deltas only, and for others B is joined.
+ *
+ *	  Equal means being the same value here, not what the type's operator says.
+ */
+#include "postgres.h"
+
+#include "view/operators.h"
+#include "view/run.h"
+#include "view/text.h"
+#include "view/turn.h"
+
+/* Deltas of at most that many rows are small. */
+#define SMALL_DELTA 100
+
+/* Rows of a turn because of a change in b; their aliases in the condition. */
+typedef struct Turn
+{
+	ViewNode *node;
+	ViewNode *a;
+	ViewNode *b;
+	const char *a_alias;
+	const char *b_alias;
+	Bitmapset *a_columns; /* in the condition */
+	Bitmapset *b_columns;
+} Turn;
+
+static Turn
+make_turn(ViewNode *node, int side)
+{
+	Turn t = {.node = node};
+
+	t.a = list_nth(node->inputs, side - 1);
+	t.b = list_nth(node->inputs, 2 - side);
+	t.a_alias = side == 1 ? "i1" : "i2";
+	t.b_alias = side == 1 ? "i2" : "i1";
+	t.a_columns = braid_text_columns_in(node->condition, t.a_alias);
+	t.b_columns = braid_text_columns_in(node->condition, t.b_alias);
+	return t;
+}
+
+/* ROW(...)::text: the same for values that are the same. */
+static char *
+image(const char *alias, Bitmapset *columns)
+{
+	return psprintf("ROW(%s)::text", braid_text_list(braid_text_some_columns(alias, columns)));
+}
+
+static bool
+all_exact(ViewNode *node, Bitmapset *columns)
+{
+	int i = -1;
+
+	while ((i = bms_next_member(columns, i)) >= 0)
+		if (!braid_text_is_exact(&node->columns[i - 1]))
+			return false;
+	return true;
+}
+
+/* n, w and the columns of b in the condition. */
+static char *
+net(Turn *t)
+{
+	char *delta = braid_text_shared_delta(t->b);
+	char *columns = braid_text_some_columns("x", t->b_columns);
+
+	if (all_exact(t->b, t->b_columns))
+		return psprintf("SELECT row_number() OVER () AS n, sum(x.w)::int8 AS w%s FROM %s x%s%s "
+						"HAVING sum(x.w) <> 0",
+						columns, delta, t->b_columns ? " GROUP BY " : "", braid_text_list(columns));
+	return psprintf("SELECT row_number() OVER () AS n, x.w%s FROM (SELECT DISTINCT ON (x.k) "
+					"sum(x.w) OVER (PARTITION BY x.k)::int8 AS w%s FROM "
+					"(SELECT %s AS k, x.w%s FROM %s x) x) x WHERE x.w <> 0",
+					columns, columns, image("x", t->b_columns), columns, delta);
+}
+
+/* Rows of a, once for each row of net that they match: n, v, columns. */
+static char *
+matches(Turn *t, const char *v, const char *rows)
+{
+	return psprintf("SELECT %s.n, %s AS v%s FROM net %s, %s %s WHERE %s", t->b_alias, v,
+					braid_text_columns(t->a_alias, t->a->ncolumns), t->b_alias, rows, t->a_alias,
+					t->node->condition);
+}
+
+/* k, v, columns. */
+static char *
+hit(Turn *t)
+{
+	const char *a = t->a_alias;
+	const char *b = t->b_alias;
+	char *all = matches(t, "1::int8", braid_node_new(t->a));
+
+	if (t->a->changed)
+		all = psprintf("%s UNION ALL %s", all,
+					   matches(t, psprintf("-%s.w", a), braid_text_shared_delta(t->a)));
+	return psprintf("SELECT %s AS k, %s.v%s FROM (%s) %s WHERE NOT EXISTS "
+					"(SELECT FROM net %s WHERE %s.n < %s.n AND (%s))",
+					image(a, t->a_columns), a, braid_text_columns(a, t->a->ncolumns), all, a, b, b,
+					a, t->node->condition);
+}
+
+/* k, columns of a in the condition. */
+static char *
+probe(Turn *t)
+{
+	return psprintf("SELECT DISTINCT ON (x.k) x.k%s FROM hit x",
+					braid_text_some_columns("x", t->a_columns));
+}
+
+/* k, m, columns of a in the condition. */
+static char *
+moved(Turn *t)
+{
+	return psprintf("SELECT x.k, x.m%s FROM probe %s JOIN (SELECT %s.k, sum(%s.w)::int8 AS m "
+					"FROM probe %s, net %s WHERE %s GROUP BY %s.k HAVING sum(%s.w) <> 0) x "
+					"ON x.k = %s.k",
+					braid_text_some_columns(t->a_alias, t->a_columns), t->a_alias, t->a_alias,
+					t->b_alias, t->a_alias, t->b_alias, t->node->condition, t->a_alias, t->b_alias,
+					t->a_alias);
+}
+
+/* k, f = 1: those that have no match any more. */
+static char *
+bereft(Turn *t)
+{
+	return psprintf("SELECT %s.k, 1::int8 AS f FROM moved %s WHERE %s.m < 0 AND NOT EXISTS "
+					"(SELECT FROM %s %s WHERE %s)",
+					t->a_alias, t->a_alias, t->a_alias, braid_node_new(t->b), t->b_alias,
+					t->node->condition);
+}
+
+/* k, f = -1: those that have no match but new ones. */
+static char *
+found(Turn *t)
+{
+	const char *a = t->a_alias;
+
+	if (braid_run_delta_rows(t->b) <= SMALL_DELTA)
+		return psprintf("SELECT %s.k, -1::int8 AS f FROM moved %s WHERE %s.m > 0 AND "
+						"(SELECT count(*) FROM (SELECT FROM %s %s WHERE %s LIMIT greatest(%s.m, 0) + 1) x) = "
+						"%s.m",
+						a, a, a, braid_node_new(t->b), t->b_alias, t->node->condition, a, a);
+	return psprintf("SELECT %s.k, -1::int8 AS f FROM moved %s, %s %s WHERE %s.m > 0 AND (%s) "
+					"GROUP BY %s.k, %s.m HAVING count(*) = %s.m",
+					a, a, braid_node_new(t->b), t->b_alias, a, t->node->condition, a, a, a);
+}
+
+char *
+braid_turn_rows(ViewNode *node, int side)
+{
+	Turn t = make_turn(node, side);
+
+	Assert(t.b->changed);
+	return psprintf("(WITH net AS MATERIALIZED (%s), hit AS MATERIALIZED (%s), "
+					"probe AS MATERIALIZED (%s), moved AS MATERIALIZED (%s) "
+					"SELECT h.v, t.f%s FROM hit h JOIN (%s UNION ALL %s) t ON t.k = h.k)",
+					net(&t), hit(&t), probe(&t), moved(&t), braid_text_columns("h", t.a->ncolumns),
+					bereft(&t), found(&t));
+}
