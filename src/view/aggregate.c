@@ -424,16 +424,23 @@ add_any(Addition *add, Form_pg_aggregate form)
 
 /* ---------------------------------------------------------------- adding */
 
+/*
+ * The aggregate itself always counts as immutable.  Functions with a transition
+ * value of type internal cannot be called otherwise, so that nobody cares to say
+ * what they are.
+ */
 static void
-refuse_volatile(ParseState *pstate, Aggref *aggregate, Form_pg_aggregate form)
+refuse_mutable(ParseState *pstate, Aggref *aggregate, Form_pg_aggregate form)
 {
-	Oid functions[] = {aggregate->aggfnoid, form->aggtransfn, form->aggfinalfn, form->aggcombinefn};
+	Oid functions[] = {form->aggtransfn, form->aggfinalfn, form->aggcombinefn};
 
 	for (int i = 0; i < lengthof(functions); i++)
-		if (OidIsValid(functions[i]) && func_volatile(functions[i]) == PROVOLATILE_VOLATILE)
-			braid_refuse(
-				pstate, exprLocation((Node *) aggregate),
-				psprintf("aggregate %s, which is volatile", format_procedure(aggregate->aggfnoid)));
+		if (OidIsValid(functions[i]) && form->aggtranstype != INTERNALOID &&
+			func_volatile(functions[i]) != PROVOLATILE_IMMUTABLE)
+			braid_refuse(pstate, exprLocation((Node *) aggregate),
+						 psprintf("aggregate %s, whose function %s is not immutable",
+								  format_procedure(aggregate->aggfnoid),
+								  format_procedure(functions[i])));
 	if (get_typtype(aggregate->aggtype) == TYPTYPE_PSEUDO)
 		braid_refuse(pstate, exprLocation((Node *) aggregate),
 					 psprintf("an aggregate of type %s", format_type_be(aggregate->aggtype)));
@@ -471,7 +478,7 @@ braid_aggregate_add(ViewNode *group, Aggref *aggregate, ParseState *pstate)
 	char *result;
 
 	Assert(aggregate->agglevelsup == 0);
-	refuse_volatile(pstate, aggregate, form);
+	refuse_mutable(pstate, aggregate, form);
 	if (get_func_namespace(aggregate->aggfnoid) == PG_CATALOG_NAMESPACE)
 		add.name = get_func_name(aggregate->aggfnoid);
 	if (aggregate->args)

@@ -41,6 +41,14 @@ small_number(int digit, int32 scale)
 											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }
 
+static bool
+is_zero(Numeric number)
+{
+	Numeric sign = DatumGetNumeric(DirectFunctionCall1(numeric_sign, NumericGetDatum(number)));
+
+	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(sign))) == 0;
+}
+
 /* Whether the square root of a number is below another one. */
 static bool
 is_root_below(Numeric number, Numeric other)
@@ -59,17 +67,17 @@ braid_sql_deviation(PG_FUNCTION_ARGS)
 	Numeric variance = PG_GETARG_NUMERIC(0);
 	Numeric root = DatumGetNumeric(DirectFunctionCall1(numeric_sqrt, NumericGetDatum(variance)));
 	Numeric rounded;
-	Numeric half;
+	Numeric middle;
 	int32 scale;
 
 	if (numeric_is_nan(variance) || numeric_is_inf(variance))
 		PG_RETURN_NUMERIC(root);
 	scale = scale_of(variance);
-	if (scale_of(root) == scale)
-		PG_RETURN_NUMERIC(root);
 	rounded = round_to(root, scale);
-	half = small_number(5, scale + 1);
-	if (is_root_below(variance, ARITHMETIC(numeric_sub, rounded, half)))
+	if (scale_of(root) == scale || is_zero(rounded))
+		PG_RETURN_NUMERIC(rounded);
+	middle = ARITHMETIC(numeric_sub, rounded, small_number(5, scale + 1));
+	if (is_root_below(variance, middle))
 		rounded = ARITHMETIC(numeric_sub, rounded, small_number(1, scale));
 	PG_RETURN_NUMERIC(rounded);
 }
