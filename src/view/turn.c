@@ -21,7 +21,8 @@
  *				k: what the condition reads of it.
  *		probe	the different k of hit.
  *		moved	those with m other than zero.
- *		turned	those with f other than zero.
+ *		lost	those with f = 1.
+ *		found	those with f = -1.
  *
  *	  A row can have any number of matches, and n need not be known beyond m + 1.
  *	  Counting by a subquery with a LIMIT stops there, but runs once for each k,
@@ -139,40 +140,47 @@ probe(Turn *t)
 static char *
 moved(Turn *t)
 {
-	return psprintf("SELECT x.k, x.m%s FROM probe %s JOIN (SELECT %s.k, sum(%s.w)::int8 AS m "
-					"FROM probe %s, net %s WHERE %s GROUP BY %s.k HAVING sum(%s.w) <> 0) x "
-					"ON x.k = %s.k",
-					braid_text_some_columns(t->a_alias, t->a_columns), t->a_alias, t->a_alias,
-					t->b_alias, t->a_alias, t->b_alias, t->node->condition, t->a_alias, t->b_alias,
-					t->a_alias);
-}
+	const char *a = t->a_alias;
+	const char *b = t->b_alias;
+	char *columns = braid_text_some_columns("x", t->a_columns);
 
-/* k, f = 1: those that have no match any more. */
-static char *
-bereft(Turn *t)
-{
-	return psprintf("SELECT %s.k, 1::int8 AS f FROM moved %s WHERE %s.m < 0 AND NOT EXISTS "
-					"(SELECT FROM %s %s WHERE %s)",
-					t->a_alias, t->a_alias, t->a_alias, braid_node_new(t->b), t->b_alias,
+	return psprintf("SELECT x.k, x.m%s FROM (SELECT DISTINCT ON (%s.k) %s.k, sum(%s.w) OVER "
+					"(PARTITION BY %s.k)::int8 AS m%s FROM probe %s, net %s WHERE %s) x "
+					"WHERE x.m <> 0",
+					columns, a, a, b, a, braid_text_some_columns(a, t->a_columns), a, b,
 					t->node->condition);
 }
 
-/* k, f = -1: those that have no match but new ones. */
+/* k of those that have no match any more. */
+static char *
+lost(Turn *t)
+{
+	const char *a = t->a_alias;
+
+	return psprintf("SELECT %s.k FROM moved %s WHERE %s.m < 0 AND NOT EXISTS "
+					"(SELECT FROM %s %s WHERE %s)",
+					a, a, a, braid_node_new(t->b), t->b_alias, t->node->condition);
+}
+
+/* k of those that have no match but new ones. */
 static char *
 found(Turn *t)
 {
 	const char *a = t->a_alias;
 
 	if (braid_run_delta_rows(t->b) <= SMALL_DELTA)
-		return psprintf("SELECT %s.k, -1::int8 AS f FROM moved %s WHERE %s.m > 0 AND "
-						"(SELECT count(*) FROM (SELECT FROM %s %s WHERE %s LIMIT greatest(%s.m, 0) + 1) x) = "
-						"%s.m",
+		return psprintf("SELECT %s.k FROM moved %s WHERE %s.m > 0 AND (SELECT count(*) FROM "
+						"(SELECT FROM %s %s WHERE %s LIMIT greatest(%s.m, 0) + 1) x) = %s.m",
 						a, a, a, braid_node_new(t->b), t->b_alias, t->node->condition, a, a);
-	return psprintf("SELECT %s.k, -1::int8 AS f FROM moved %s, %s %s WHERE %s.m > 0 AND (%s) "
+	return psprintf("SELECT %s.k FROM moved %s, %s %s WHERE %s.m > 0 AND (%s) "
 					"GROUP BY %s.k, %s.m HAVING count(*) = %s.m",
 					a, a, braid_node_new(t->b), t->b_alias, a, t->node->condition, a, a, a);
 }
 
+/*
+ * f by looking k up in hashed subqueries, not by a join: the number of hits of a
+ * k can be far from what the planner thinks.  OFFSET keeps it in one place.
+ */
 char *
 braid_turn_rows(ViewNode *node, int side)
 {
@@ -181,7 +189,9 @@ braid_turn_rows(ViewNode *node, int side)
 	Assert(t.b->changed);
 	return psprintf("(WITH net AS MATERIALIZED (%s), hit AS MATERIALIZED (%s), "
 					"probe AS MATERIALIZED (%s), moved AS MATERIALIZED (%s) "
-					"SELECT h.v, t.f%s FROM hit h JOIN (%s UNION ALL %s) t ON t.k = h.k)",
-					net(&t), hit(&t), probe(&t), moved(&t), braid_text_columns("h", t.a->ncolumns),
-					bereft(&t), found(&t));
+					"SELECT x.* FROM (SELECT h.v, CASE WHEN h.k IN (%s) THEN 1::int8 "
+					"WHEN h.k IN (%s) THEN -1::int8 END AS f%s FROM hit h OFFSET 0) x "
+					"WHERE x.f IS NOT NULL)",
+					net(&t), hit(&t), probe(&t), moved(&t), lost(&t), found(&t),
+					braid_text_columns("h", t.a->ncolumns));
 }
