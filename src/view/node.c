@@ -143,10 +143,10 @@ braid_node_delta(ViewNode *node)
 			return node->inlined ? inlined_delta(node) : braid_node_delta_name(node);
 		case NODE_GROUP:
 		case NODE_PARTITION:
+		case NODE_ROWS:
 			return braid_state_delta(node);
 		case NODE_OUTER:
 		case NODE_MARK:
-		case NODE_ROWS:
 			return braid_node_delta_name(node);
 	}
 	pg_unreachable();

@@ -54,6 +54,18 @@ insert_all(ViewNode *node, const char *rows)
 					braid_text_list(psprintf("%s, %s", columns, digest(node, "x"))), rows);
 }
 
+/* What went and what came, for readers of the delta. */
+static void
+leave_delta(ViewNode *node, const char *went, const char *came, int64 nrows)
+{
+	const char *columns = braid_text_list(braid_text_columns("x", node->ncolumns));
+
+	braid_run_into(psprintf("before_%d", node->number),
+				   psprintf("SELECT %s FROM %s", columns, went), nrows);
+	braid_run_into(psprintf("after_%d", node->number), psprintf("SELECT %s FROM %s", columns, came),
+				   nrows);
+}
+
 /* Rows came, and none went. */
 static void
 follow_inserts(ViewNode *node, int64 nrows, bool is_read)
@@ -62,10 +74,10 @@ follow_inserts(ViewNode *node, int64 nrows, bool is_read)
 
 	if (is_read)
 	{
-		char *name = braid_node_delta_name(node);
+		char *came = psprintf("%s x", delta);
 
-		nrows = braid_run_into(name, psprintf("SELECT x.* FROM %s x", delta), nrows);
-		delta = name;
+		leave_delta(node, psprintf("%s x WHERE false", node->state), came, nrows);
+		delta = psprintf("after_%d", node->number);
 	}
 	braid_run(insert_all(node, delta), nrows);
 }
@@ -93,17 +105,16 @@ follow_net(ViewNode *node, int64 nrows, bool is_read)
 	int64 nnet = find_net(node, nrows);
 
 	if (is_read)
-		braid_run_into(braid_node_delta_name(node),
-					   psprintf("SELECT sign(x.n)::int8 AS w%s FROM %s x, generate_series(1, "
-								"abs(x.n))",
-								columns, net),
-					   nnet);
+		leave_delta(node, psprintf("%s x, generate_series(1, -x.n)", net),
+					psprintf("%s x, generate_series(1, x.n)", net), nnet);
 	if (nnet == 0)
 		return;
-	braid_run(psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT s.ctid FROM %s x, LATERAL "
-					   "(SELECT s.ctid FROM %s s WHERE s.d = x.d LIMIT greatest(-x.n, 0)) s WHERE x.n < 0))",
-					   node->state, net, node->state),
-			  nnet);
+	braid_run(
+		psprintf(
+			"DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT s.ctid FROM %s x, LATERAL "
+			"(SELECT s.ctid FROM %s s WHERE s.d = x.d LIMIT greatest(-x.n, 0)) s WHERE x.n < 0))",
+			node->state, net, node->state),
+		nnet);
 	braid_run(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s x, generate_series(1, x.n)",
 					   node->state, state_names(node),
 					   braid_text_list(psprintf("%s, x.d", columns)), net),
