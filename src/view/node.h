@@ -101,7 +101,8 @@ typedef struct ViewNode
 	 */
 	bool inlined;
 	int nreaders;
-	bool changed; /* in this cycle: there is a delta, which may be empty */
+	bool changed;	/* in this cycle: there is a delta, which may be empty */
+	bool is_single; /* always has exactly one row */
 
 	/* TABLE, VIEW */
 	Oid relid;

@@ -16,6 +16,7 @@ typedef struct ViewPlan
 	List *tables;	   /* oids of captured tables, each once */
 	List *views;	   /* ids of the continuous views that it reads, each once */
 	List *watched;	   /* oids of ordinary views in between */
+	bool is_limited;   /* visible has a LIMIT: the top's delta is not that of the view */
 	char *visible;	   /* SELECT of what the user sees, from the state tables */
 	char *fingerprint; /* changes when the state has to be made anew */
 } ViewPlan;

@@ -1,0 +1,516 @@
+/*
+ * plan.c
+ *	  A view's query, taken apart into a graph of nodes.
+ *
+ * NOTES
+ *	  The graph is made from the query tree alone, each time it is needed: by
+ *	  CREATE, and by the worker from the rule of the stored query.  Nothing of it
+ *	  is stored but a fingerprint, so renamed columns and tables need no care.
+ *
+ *	  A query is taken apart in the order in which it is evaluated: FROM, WHERE,
+ *	  GROUP BY, HAVING, window functions, DISTINCT; ORDER BY and LIMIT at the top
+ *	  are left to whoever reads the view.
+ *
+ *	  The top is what the user's view reads.  If it is an expression over one
+ *	  stateful node (and over single values) it is evaluated when it is read;
+ *	  otherwise its rows are kept by a ROWS node.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "common/compat.h"
+#include "common/hashfn.h"
+#include "lib/stringinfo.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "view/operators.h"
+#include "view/plan.h"
+#include "view/refusal.h"
+#include "view/take.h"
+
+/* ---------------------------------------------------------------- normal form */
+
+static Node *whole_rows_mutator(Node *node, Query *query);
+
+/* ROW(t.a, t.b)::t in place of t. */
+static Node *
+whole_row(Var *var, RangeTblEntry *rte)
+{
+	RowExpr *row = makeNode(RowExpr);
+	Relation rel = RelationIdGetRelation(rte->relid);
+	TupleDesc desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(desc, i);
+
+		row->args = lappend(row->args,
+							a->attisdropped ?
+								(Node *) makeNullConst(INT4OID, -1, InvalidOid) :
+								(Node *) makeVar(var->varno, i + 1, a->atttypid, a->atttypmod,
+												 a->attcollation, 0));
+		row->colnames = lappend(row->colnames, makeString(pstrdup(NameStr(a->attname))));
+	}
+	row->row_typeid = var->vartype;
+	row->row_format = COERCE_EXPLICIT_CAST;
+	row->location = var->location;
+	RelationClose(rel);
+	return (Node *) row;
+}
+
+static Node *
+whole_rows_mutator(Node *node, Query *query)
+{
+	if (node == NULL || IsA(node, Query))
+		return node;
+	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0 && ((Var *) node)->varattno == 0)
+	{
+		RangeTblEntry *rte = rt_fetch(((Var *) node)->varno, query->rtable);
+
+		return rte->rtekind == RTE_RELATION ? whole_row((Var *) node, rte) : node;
+	}
+	return expression_tree_mutator(node, whole_rows_mutator, query);
+}
+
+static Node *
+normal(Query *query, Node *expression)
+{
+	return whole_rows_mutator(braid_compat_flatten_join_aliases(query, expression), query);
+}
+
+static void
+normalize_joins(Query *query, Node *item)
+{
+	if (IsA(item, JoinExpr))
+	{
+		JoinExpr *join = (JoinExpr *) item;
+
+		normalize_joins(query, join->larg);
+		normalize_joins(query, join->rarg);
+		join->quals = normal(query, join->quals);
+	}
+}
+
+/* References to columns of joins become those to columns of their inputs. */
+static void
+normalize(Query *query)
+{
+	ListCell *lc;
+
+	braid_compat_flatten_group_exprs(query);
+	query->targetList = (List *) normal(query, (Node *) query->targetList);
+	query->havingQual = normal(query, query->havingQual);
+	query->jointree->quals = normal(query, query->jointree->quals);
+	foreach (lc, query->jointree->fromlist)
+		normalize_joins(query, lfirst(lc));
+	foreach (lc, query->windowClause)
+	{
+		WindowClause *w = lfirst(lc);
+
+		w->startOffset = normal(query, w->startOffset);
+		w->endOffset = normal(query, w->endOffset);
+	}
+	foreach (lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		rte->functions = (List *) normal(query, (Node *) rte->functions);
+		rte->values_lists = (List *) normal(query, (Node *) rte->values_lists);
+		rte->tablefunc = (TableFunc *) normal(query, (Node *) rte->tablefunc);
+		if (rte->subquery)
+			rte->subquery =
+				(Query *) braid_compat_flatten_join_aliases(query, (Node *) rte->subquery);
+	}
+}
+
+/* ---------------------------------------------------------------- a query */
+
+/* Subqueries below the grouping: in keys and in arguments of aggregates. */
+static bool
+collect_arguments(Node *node, List **found)
+{
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (IsA(node, Aggref))
+	{
+		*found = lappend(*found, node);
+		return false;
+	}
+	return expression_tree_walker(node, collect_arguments, found);
+}
+
+static Draft *
+take_grouping(Draft *draft, Query *query)
+{
+	List *arguments = NIL;
+	ListCell *lc;
+
+	foreach (lc, query->groupClause)
+		arguments =
+			lappend(arguments, get_sortgroupclause_expr(lfirst(lc), query->targetList));
+	(void) collect_arguments((Node *) query->targetList, &arguments);
+	(void) collect_arguments(query->havingQual, &arguments);
+	draft = braid_take_sublinks(draft, (Node *) arguments);
+	draft = braid_take_groups(draft, query);
+	return braid_take_conditions(draft, braid_take_split(query->havingQual));
+}
+
+static List *
+map_targets(Draft *draft, Query *query, bool junk)
+{
+	List *targets = NIL;
+	ListCell *lc;
+
+	foreach (lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (junk || !tle->resjunk)
+			targets = lappend(targets, braid_draft_map(draft, (Node *) tle->expr));
+	}
+	return targets;
+}
+
+/* The distinct rows of what is selected; DISTINCT leaves no junk. */
+static Draft *
+take_distinct(Draft *draft, Query *query)
+{
+	Planner *p = draft->planner;
+	Draft *distinct = braid_draft_new(p);
+	ListCell *lc;
+	int index;
+	int n = 0;
+
+	foreach (lc, query->targetList)
+		braid_take_check_key(p, (Node *) ((TargetEntry *) lfirst(lc))->expr);
+	index = braid_draft_add_node(
+		distinct,
+		braid_take_distinct(p, braid_draft_close(draft, map_targets(draft, query, true))));
+	foreach (lc, query->targetList)
+		braid_draft_provide(distinct, (Node *) ((TargetEntry *) lfirst(lc))->expr,
+							(Node *) braid_draft_column(distinct, index, ++n));
+	return distinct;
+}
+
+/* All but ORDER BY and LIMIT; the draft can map the target list. */
+static Draft *
+take_select(Planner *p, Query *query)
+{
+	Draft *draft;
+	List *levels = p->levels;
+
+	normalize(query);
+	braid_refuse_constructs(p->pstate, query);
+	p->levels = lcons(query, levels);
+	if (query->setOperations)
+		draft = braid_take_set_operation(p, query);
+	else
+	{
+		draft = braid_draft_new(p);
+		braid_take_from(draft, query);
+		draft = braid_take_conditions(
+			draft, list_concat(braid_take_split(query->jointree->quals), draft->pending));
+		draft->pending = NIL;
+		if (braid_take_is_grouped(query))
+			draft = take_grouping(draft, query);
+		draft = braid_take_sublinks(draft, (Node *) query->targetList);
+	}
+	if (query->hasWindowFuncs)
+		draft = braid_take_windows(draft, query);
+	if (query->distinctClause)
+		draft = query->hasDistinctOn ? braid_take_distinct_on(draft, query) :
+									   take_distinct(draft, query);
+	p->levels = levels;
+	return draft;
+}
+
+Draft *
+braid_take_query(Planner *p, Query *query, List *limit_keys, List **targets)
+{
+	Draft *draft = take_select(p, query);
+
+	if (query->limitCount || query->limitOffset)
+	{
+		if (limit_keys == NIL)
+			braid_refuse(p->pstate,
+						 exprLocation(query->limitCount ? query->limitCount :
+														  query->limitOffset),
+						 "LIMIT and OFFSET in a subquery");
+		draft = braid_take_limit(draft, query, limit_keys);
+	}
+	*targets = map_targets(draft, query, false);
+	if (query->hasTargetSRFs)
+	{
+		ViewNode *node = braid_draft_close(draft, *targets);
+		int index;
+
+		draft = braid_draft_new(p);
+		index = braid_draft_add_node(draft, node);
+		*targets = NIL;
+		for (int i = 1; i <= node->ncolumns; i++)
+			*targets = lappend(*targets, braid_draft_column(draft, index, i));
+	}
+	return draft;
+}
+
+ViewNode *
+braid_take_node(Planner *p, Query *query, List *limit_keys)
+{
+	List *targets;
+	Draft *draft = braid_take_query(p, query, limit_keys, &targets);
+
+	return braid_draft_close(draft, targets);
+}
+
+/* ---------------------------------------------------------------- the top */
+
+static bool is_readable(ViewNode *node);
+
+/* One stateful input, and any number of single values. */
+static bool
+reads_one(List *inputs)
+{
+	int readable = 0;
+	ListCell *lc;
+
+	foreach (lc, inputs)
+	{
+		ViewNode *node = lfirst(lc);
+
+		if (!is_readable(node))
+			return false;
+		readable += !node->is_single;
+	}
+	return inputs != NIL && readable <= 1;
+}
+
+/* Whether the rows of a node can be had at once when the view is read. */
+static bool
+is_readable(ViewNode *node)
+{
+	ListCell *lc;
+
+	switch (node->kind)
+	{
+		case NODE_GROUP:
+		case NODE_PARTITION:
+		case NODE_ROWS:
+			return true;
+		case NODE_BLOCK:
+			return reads_one(node->inputs);
+		case NODE_UNION:
+			foreach (lc, node->inputs)
+				if (!is_readable(lfirst(lc)))
+					return false;
+			return true;
+		default:
+			return false;
+	}
+}
+
+static List *
+inputs_of(Draft *draft)
+{
+	List *inputs = NIL;
+	ListCell *lc;
+
+	foreach (lc, draft->nodes)
+		if (lfirst(lc))
+			inputs = lappend(inputs, lfirst(lc));
+	return inputs;
+}
+
+/* Keeps the rows of a draft; all of the target list, with what ORDER BY needs. */
+static Draft *
+keep_rows(Draft *draft, Query *query)
+{
+	Planner *p = draft->planner;
+	ViewNode *input = braid_draft_close(draft, map_targets(draft, query, true));
+	ViewNode *rows = braid_draft_node(p, NODE_ROWS, list_make1(input), input->ncolumns);
+	Draft *kept = braid_draft_new(p);
+	ListCell *lc;
+	int index;
+	int n = 0;
+
+	memcpy(rows->columns, input->columns, sizeof(NodeColumn) * input->ncolumns);
+	braid_draft_give_state(p, rows);
+	index = braid_draft_add_node(kept, rows);
+	foreach (lc, query->targetList)
+		braid_draft_provide(kept, (Node *) ((TargetEntry *) lfirst(lc))->expr,
+							(Node *) braid_draft_column(kept, index, ++n));
+	return kept;
+}
+
+/* The target list of what the user sees, under the user's names. */
+static List *
+visible_targets(Draft *draft, Query *query)
+{
+	List *targets = NIL;
+	ListCell *lc;
+
+	foreach (lc, query->targetList)
+	{
+		TargetEntry *tle = copyObject(lfirst(lc));
+
+		tle->expr = (Expr *) braid_draft_map(draft, (Node *) tle->expr);
+		targets = lappend(targets, tle);
+	}
+	return targets;
+}
+
+static void
+take_top(Planner *p, Query *query)
+{
+	Draft *draft = take_select(p, query);
+	Query *like = makeNode(Query);
+
+	if (!reads_one(inputs_of(draft)))
+		draft = keep_rows(draft, query);
+	like->sortClause = query->sortClause;
+	like->limitCount = query->limitCount;
+	like->limitOffset = query->limitOffset;
+	like->limitOption = query->limitOption;
+	p->plan->is_limited = query->limitCount || query->limitOffset;
+	p->plan->visible = braid_draft_visible(draft, visible_targets(draft, query), like);
+	p->plan->top = braid_draft_close(draft, map_targets(draft, query, false));
+}
+
+/* ---------------------------------------------------------------- the graph */
+
+/* Whether the reader has the input's delta once in its statements. */
+static bool
+reads_delta_once(ViewNode *reader)
+{
+	return reader->kind == NODE_GROUP || reader->kind == NODE_ROWS ||
+		   reader->kind == NODE_PARTITION ||
+		   (reader->kind == NODE_BLOCK && list_length(reader->inputs) == 1);
+}
+
+static Strategy
+strategy_of(ViewNode *node)
+{
+	switch (node->kind)
+	{
+		case NODE_PARTITION:
+			return STRATEGY_AFFECTED_KEYS;
+		case NODE_GROUP:
+			return node->strategy;
+		default:
+			return STRATEGY_ALGEBRAIC;
+	}
+}
+
+/* Nodes that nobody reads, of parts that were made and not used, are dropped. */
+static void
+finish_graph(ViewPlan *plan)
+{
+	ListCell *lc;
+	ListCell *input;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *reader = lfirst(lc);
+
+		reader->strategy = strategy_of(reader);
+		foreach (input, reader->inputs)
+			((ViewNode *) lfirst(input))->nreaders++;
+	}
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *reader = lfirst(lc);
+
+		foreach (input, reader->inputs)
+		{
+			ViewNode *node = lfirst(input);
+
+			node->inlined = (node->kind == NODE_BLOCK || node->kind == NODE_UNION) &&
+							node->nreaders == 1 && reads_delta_once(reader);
+		}
+	}
+}
+
+/* What the state is made of, in words that renaming does not change. */
+static char *
+fingerprint(ViewPlan *plan)
+{
+	StringInfoData s;
+	ListCell *lc;
+	ListCell *lc2;
+
+	initStringInfo(&s);
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *n = lfirst(lc);
+
+		appendStringInfo(&s, "%d %d %u %d %d %s %s %s:", n->kind, n->nkeys, n->relid, n->is_full,
+						 n->mark, n->select ? n->select : "", n->condition ? n->condition : "",
+						 n->permanent_key ? n->permanent_key : "");
+		for (int i = 0; i < n->ncolumns; i++)
+			appendStringInfo(&s, " %u %d %u %d", n->columns[i].type, n->columns[i].typmod,
+							 n->columns[i].collation, n->attnums ? n->attnums[i] : 0);
+		foreach (lc2, n->inputs)
+			appendStringInfo(&s, " <%d", ((ViewNode *) lfirst(lc2))->number);
+		foreach (lc2, n->outputs)
+			appendStringInfo(&s, " =%s", (char *) lfirst(lc2));
+		foreach (lc2, n->accumulators)
+		{
+			Accumulator *a = lfirst(lc2);
+
+			appendStringInfo(&s, " +%d %d %d %s", a->kind, a->argument, a->filter,
+							 a->aggregate ? a->aggregate : "");
+		}
+	}
+	return psprintf("%016" INT64_MODIFIER "x",
+					DatumGetUInt64(hash_any_extended((unsigned char *) s.data, s.len, 0)));
+}
+
+ViewPlan *
+braid_plan_make(Query *query, int id, ParseState *pstate)
+{
+	Planner p = {palloc0(sizeof(ViewPlan)), id, pstate};
+
+	braid_refuse_functions(pstate, query);
+	take_top(&p, query);
+	if (p.plan->tables == NIL && p.plan->views == NIL)
+		braid_refuse(pstate, exprLocation((Node *) query->targetList), "a query without a table");
+	finish_graph(p.plan);
+	p.plan->fingerprint = fingerprint(p.plan);
+	return p.plan;
+}
+
+Bitmapset *
+braid_plan_columns(ViewPlan *plan, Oid relid)
+{
+	Bitmapset *columns = NULL;
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+
+		for (int i = 0; node->kind == NODE_TABLE && node->relid == relid && i < node->ncolumns; i++)
+			columns = bms_add_member(columns, node->attnums[i]);
+	}
+	return columns;
+}
+
+void
+braid_plan_set_weight(ViewPlan *plan, Oid relid, const char *weight)
+{
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+
+		if (node->kind == NODE_TABLE && node->relid == relid)
+			node->weight = pstrdup(weight);
+	}
+}
