@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/acl.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
@@ -162,6 +163,22 @@ braid_compat_flatten_group_exprs(Query *query)
 	query->hasGroupRTE = false;
 #else
 	(void) query;
+#endif
+}
+
+/* From 16 on columns say which outer joins can make them null: of no use here. */
+Node *
+braid_compat_flatten_join_aliases(Query *query, Node *expression)
+{
+#if PG_VERSION_NUM >= 160000
+	Bitmapset *all = NULL;
+
+	if (list_length(query->rtable) > 0)
+		all = bms_add_range(NULL, 1, list_length(query->rtable));
+	expression = flatten_join_alias_vars(NULL, query, expression);
+	return remove_nulling_relids(expression, all, NULL);
+#else
+	return flatten_join_alias_vars(query, expression);
 #endif
 }
 

@@ -69,6 +69,9 @@ extern void braid_compat_check_query_permissions(Query *query);
 /* Puts the expressions of GROUP BY back to where they are referred to. */
 extern void braid_compat_flatten_group_exprs(Query *query);
 
+/* The expression with references to columns of joins replaced by what they are. */
+extern Node *braid_compat_flatten_join_aliases(Query *query, Node *expression);
+
 /* May the role read the column? */
 extern bool braid_compat_column_readable(Oid relid, AttrNumber attnum, Oid roleid);
 

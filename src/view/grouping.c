@@ -13,7 +13,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_collation.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -30,6 +30,7 @@
 
 #define MAX_KEYS 32 /* columns of an index */
 #define MAX_SETS 4096
+#define INT4_EQUAL 96 /* oid of = for int4 */
 
 bool
 braid_take_is_grouped(Query *query)
@@ -175,7 +176,7 @@ by_set(Node *number, List *results, Node *otherwise)
 		if (lfirst(lc) == NULL)
 			continue;
 		when = makeNode(CaseWhen);
-		when->expr = make_opclause(Int4EqualOperator, BOOLOID, false, copyObject((Expr *) number),
+		when->expr = make_opclause(INT4_EQUAL, BOOLOID, false, copyObject((Expr *) number),
 								   int4(n), InvalidOid, InvalidOid);
 		set_opfuncid((OpExpr *) when->expr);
 		when->result = copyObject(lfirst(lc));

@@ -20,8 +20,8 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
-#include "common/compat.h"
 #include "common/hashfn.h"
+#include "common/compat.h"
 #include "lib/stringinfo.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -463,7 +463,7 @@ fingerprint(ViewPlan *plan)
 		{
 			Accumulator *a = lfirst(lc2);
 
-			appendStringInfo(&s, " +%d %d %d %s", a->kind, a->argument, a->filter,
+			appendStringInfo(&s, " +%d %s %s %s", a->kind, a->argument ? a->argument : "", a->filter ? a->filter : "",
 							 a->aggregate ? a->aggregate : "");
 		}
 	}

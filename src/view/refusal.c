@@ -41,68 +41,53 @@ braid_refuse(ParseState *pstate, int location, const char *what)
 		ERROR,
 		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("continuous views do not support %s", what),
 		 errhint(
-			 "A continuous view reads one table, with WHERE, GROUP BY, HAVING and the aggregates count, sum, avg, min and max; put the rest into an ordinary view over it."),
+			 "What can be kept up to date is listed in docs/coverage.md; an ordinary view over a continuous one can compute the rest when it is read."),
 		 parser_errposition(pstate, location)));
 }
 
 /* ---------------------------------------------------------------- locations */
 
-typedef struct FromSearch
+typedef struct RelationSearch
 {
-	int nth; /* how many are still to be passed over */
+	const char *name;
 	int location;
-} FromSearch;
+} RelationSearch;
 
 static bool
-find_from_item(Node *node, FromSearch *search)
+find_relation(Node *node, RelationSearch *search)
 {
 	if (node == NULL)
 		return false;
-	if (IsA(node, RangeVar))
+	if (IsA(node, RangeVar) && strcmp(((RangeVar *) node)->relname, search->name) == 0)
 	{
-		if (search->nth-- > 0)
-			return false;
 		search->location = ((RangeVar *) node)->location;
 		return true;
 	}
-	if (IsA(node, RangeSubselect) && search->nth == 0)
-	{
-		SelectStmt *sub = (SelectStmt *) ((RangeSubselect *) node)->subquery;
-
-		search->location = exprLocation((Node *) sub->targetList);
-		return true;
-	}
-	return raw_expression_tree_walker(node, find_from_item, search);
+	return raw_expression_tree_walker(node, find_relation, search);
 }
 
-/* The SELECT within a statement that makes a view. */
-static SelectStmt *
-select_of(Node *stmt)
+/*
+ * Where a relation is named first in the source text: an analyzed query does
+ * not say.  -1 if that cannot be told.
+ */
+static int
+location_of_relation(ParseState *pstate, const char *name)
 {
-	if (IsA(stmt, CreateTableAsStmt))
-		stmt = ((CreateTableAsStmt *) stmt)->query;
-	return IsA(stmt, SelectStmt) ? (SelectStmt *) stmt : NULL;
-}
-
-int
-braid_refusal_location(ParseState *pstate, int nth)
-{
-	FromSearch search = {nth, -1};
+	RelationSearch search = {name, -1};
 	ListCell *lc;
 
 	if (pstate == NULL || pstate->p_sourcetext == NULL)
 		return -1;
 	foreach (lc, raw_parser(pstate->p_sourcetext, RAW_PARSE_DEFAULT))
 	{
-		SelectStmt *select = select_of(lfirst_node(RawStmt, lc)->stmt);
+		Node *stmt = lfirst_node(RawStmt, lc)->stmt;
 
-		if (!select)
-			continue;
-		if (find_from_item((Node *) select->fromClause, &search))
-			return search.location;
-		return exprLocation((Node *) select->targetList);
+		if (IsA(stmt, CreateTableAsStmt))
+			stmt = ((CreateTableAsStmt *) stmt)->query;
+		if (find_relation(stmt, &search))
+			break;
 	}
-	return -1;
+	return search.location;
 }
 
 typedef struct NodeSearch
@@ -126,9 +111,8 @@ find_node(Node *node, NodeSearch *search)
 	return expression_tree_walker(node, find_node, search);
 }
 
-/* Location of the first node of a kind in the query. */
-static int
-location_of(Query *query, NodeTag tag)
+int
+braid_refusal_location_of(Query *query, NodeTag tag)
 {
 	NodeSearch search = {tag, -1};
 
@@ -198,41 +182,26 @@ refuse_functions(Node *node, ParseState *pstate)
 
 /* ---------------------------------------------------------------- constructs */
 
-static int
-location_of_sort(Query *query)
-{
-	return exprLocation(
-		(Node *) get_sortgroupclause_tle(linitial(query->sortClause), query->targetList)->expr);
-}
-
 void
 braid_refuse_constructs(ParseState *pstate, Query *query)
 {
 	if (query->commandType != CMD_SELECT || query->utilityStmt)
 		braid_refuse(pstate, -1, "anything but SELECT");
-	if (query->cteList)
+	if (query->hasRecursive)
 		braid_refuse(pstate, ((CommonTableExpr *) linitial(query->cteList))->location,
-					 "WITH queries");
-	if (query->setOperations)
-		braid_refuse(pstate, first_target(query), "UNION, INTERSECT and EXCEPT");
-	if (query->hasSubLinks)
-		braid_refuse(pstate, location_of(query, T_SubLink), "subqueries");
-	if (query->hasWindowFuncs)
-		braid_refuse(pstate, location_of(query, T_WindowFunc), "window functions");
-	if (query->hasTargetSRFs)
-		braid_refuse(pstate, first_target(query), "set-returning functions");
-	if (query->distinctClause)
-		braid_refuse(pstate, first_target(query), "DISTINCT");
-	if (query->groupingSets)
-		braid_refuse(pstate, exprLocation(linitial(query->groupingSets)), "grouping sets");
-	if (query->limitCount)
-		braid_refuse(pstate, exprLocation(query->limitCount), "LIMIT");
-	if (query->limitOffset)
-		braid_refuse(pstate, exprLocation(query->limitOffset), "OFFSET");
-	if (query->sortClause)
-		braid_refuse(pstate, location_of_sort(query), "ORDER BY");
+					 "WITH RECURSIVE");
+	if (query->hasModifyingCTE)
+		braid_refuse(pstate, ((CommonTableExpr *) linitial(query->cteList))->location,
+					 "statements that change data in WITH");
 	if (query->rowMarks)
 		braid_refuse(pstate, first_target(query), "row locks");
+	if (query->targetList == NIL)
+		braid_refuse(pstate, -1, "a query without columns");
+}
+
+void
+braid_refuse_functions(ParseState *pstate, Query *query)
+{
 	(void) refuse_functions((Node *) query, pstate);
 }
 
@@ -252,13 +221,13 @@ refuse_relation_kind(ParseState *pstate, Relation rel)
 				RelationGetRelationName(rel)),
 		 errhint(
 			 "Only changes of ordinary and partitioned tables can be captured: name the table that it reads."),
-		 parser_errposition(pstate, braid_refusal_location(pstate, 0))));
+		 parser_errposition(pstate, location_of_relation(pstate, RelationGetRelationName(rel)))));
 }
 
 static void
 refuse_relation(ParseState *pstate, Relation rel, RangeTblEntry *rte)
 {
-	int location = braid_refusal_location(pstate, 0);
+	int location = location_of_relation(pstate, RelationGetRelationName(rel));
 
 	refuse_relation_kind(pstate, rel);
 	if (IsCatalogRelation(rel) || RelationGetRelid(rel) < FirstNormalObjectId)
@@ -280,67 +249,26 @@ refuse_relation(ParseState *pstate, Relation rel, RangeTblEntry *rte)
 void
 braid_refuse_table(ParseState *pstate, RangeTblEntry *rte)
 {
-	Relation rel;
+	Relation rel = braid_capture_look_at(rte->relid);
 
-	if (rte->rtekind == RTE_SUBQUERY && !OidIsValid(rte->relid))
-		braid_refuse(pstate, braid_refusal_location(pstate, 0), "subqueries");
-	if (rte->rtekind != RTE_RELATION)
-		braid_refuse(pstate, braid_refusal_location(pstate, 0), "anything but a table in FROM");
-	rel = braid_capture_look_at(rte->relid);
 	refuse_relation(pstate, rel, rte);
 	RelationClose(rel);
 }
 
-/* ---------------------------------------------------------------- expressions */
-
 void
-braid_refuse_aggregate(ParseState *pstate, Aggref *agg, const char *name)
+braid_refuse_columns(ParseState *pstate, Oid relid, List *vars)
 {
-	static const char *const known[] = {"count", "sum", "avg", "min", "max"};
-	bool found = false;
+	ListCell *lc;
 
-	for (int i = 0; i < lengthof(known) && name; i++)
-		found |= strcmp(name, known[i]) == 0;
-	if (!found)
-		braid_refuse(pstate, exprLocation((Node *) agg),
-					 psprintf("aggregate %s", format_procedure(agg->aggfnoid)));
-	if (agg->aggdistinct)
-		braid_refuse(pstate, exprLocation((Node *) agg), "DISTINCT in an aggregate");
-	if (agg->aggorder)
-		braid_refuse(pstate, exprLocation((Node *) agg), "ORDER BY in an aggregate");
-	Assert(agg->aggkind == AGGKIND_NORMAL && agg->agglevelsup == 0);
-}
+	foreach (lc, vars)
+	{
+		Var *var = lfirst(lc);
 
-typedef struct ColumnCheck
-{
-	ParseState *pstate;
-	Oid relid;
-} ColumnCheck;
+		if (var->varattno < 0)
+			braid_refuse(pstate, var->location, "system columns");
 
-static bool
-refuse_column(Node *node, ColumnCheck *check)
-{
-	ParseState *pstate = check->pstate;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, Var) && ((Var *) node)->varattno < 0)
-		braid_refuse(pstate, exprLocation(node), "system columns");
-	if (IsA(node, Var) && ((Var *) node)->varattno == 0)
-		braid_refuse(pstate, exprLocation(node), "whole rows");
-
-	/* Virtual columns, of PostgreSQL 18, are not in WAL. */
-	if (IsA(node, Var) && get_attgenerated(check->relid, ((Var *) node)->varattno) == 'v')
-		braid_refuse(pstate, exprLocation(node), "virtual generated columns");
-	return expression_tree_walker(node, refuse_column, check);
-}
-
-void
-braid_refuse_columns(ParseState *pstate, Query *query, Oid relid)
-{
-	ColumnCheck check = {pstate, relid};
-
-	(void) refuse_column((Node *) query->targetList, &check);
-	(void) refuse_column(query->havingQual, &check);
-	(void) refuse_column(query->jointree->quals, &check);
+		/* Virtual columns, of PostgreSQL 18, are not in WAL. */
+		if (get_attgenerated(relid, var->varattno) == 'v')
+			braid_refuse(pstate, var->location, "virtual generated columns");
+	}
 }

@@ -51,6 +51,18 @@ REVOKE ALL ON FUNCTION braid_internal.views_changed() FROM PUBLIC;
 CREATE TRIGGER views_changed AFTER INSERT OR UPDATE OR DELETE ON braid_internal.views
 	FOR EACH STATEMENT EXECUTE FUNCTION braid_internal.views_changed();
 
+CREATE FUNCTION braid_internal.single_step(state internal, value anyelement) RETURNS internal
+AS 'MODULE_PATHNAME', 'braid_sql_single_step' LANGUAGE C IMMUTABLE;
+COMMENT ON FUNCTION braid_internal.single_step(internal, anyelement) IS 'Transition function of braid_internal.single().';
+CREATE FUNCTION braid_internal.single_final(state internal, value anyelement) RETURNS anyelement
+AS 'MODULE_PATHNAME', 'braid_sql_single_final' LANGUAGE C IMMUTABLE;
+COMMENT ON FUNCTION braid_internal.single_final(internal, anyelement) IS 'Final function of braid_internal.single().';
+CREATE AGGREGATE braid_internal.single(anyelement) (
+	SFUNC = braid_internal.single_step, STYPE = internal,
+	FINALFUNC = braid_internal.single_final, FINALFUNC_EXTRA);
+COMMENT ON AGGREGATE braid_internal.single(anyelement) IS
+'The value of the only row, or null without rows: a scalar subquery that is kept up to date. Errors: 21000 more than one row.';
+
 CREATE FUNCTION braid.create_view(name text, query text, options jsonb DEFAULT '{}') RETURNS regclass
 AS 'MODULE_PATHNAME', 'braid_sql_create_view' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid.create_view(text, text, jsonb) IS
