@@ -108,13 +108,17 @@ braid_draft_add_node(Draft *draft, ViewNode *node)
 	return add_entry(draft, input_entry(node, 1), node);
 }
 
+static void
+name_constant(RangeTblEntry *rte, int index)
+{
+	rte->eref = makeAlias(psprintf("f%d", index), rte->eref->colnames);
+	rte->alias = makeAlias(rte->eref->aliasname, copyObject(rte->eref->colnames));
+}
+
 int
 braid_draft_add_constant(Draft *draft, RangeTblEntry *rte)
 {
-	char *name = psprintf("f%d", list_length(draft->rtable) + 1);
-
-	rte->alias = makeAlias(name, NIL);
-	rte->eref->aliasname = pstrdup(name);
+	name_constant(rte, list_length(draft->rtable) + 1);
 	return add_entry(draft, rte, NULL);
 }
 
@@ -314,10 +318,7 @@ braid_draft_absorb(Draft *draft, Draft *other, List *mapped)
 		else if (rte->rtekind == RTE_SUBQUERY)
 			OffsetVarNodes((Node *) rte->subquery, offset, 1);
 		if (rte->rtekind != RTE_CTE && rte->rtekind != RTE_JOIN)
-		{
-			rte->eref->aliasname = psprintf("f%d", offset + foreach_current_index(lc) + 1);
-			rte->alias = makeAlias(rte->eref->aliasname, NIL);
-		}
+			name_constant(rte, offset + foreach_current_index(lc) + 1);
 	}
 	OffsetVarNodes((Node *) other->from, offset, 0);
 	OffsetVarNodes((Node *) other->quals, offset, 0);
@@ -330,14 +331,21 @@ braid_draft_absorb(Draft *draft, Draft *other, List *mapped)
 
 /* ---------------------------------------------------------------- text */
 
+/*
+ * Names of columns are qualified in the text only if the range table has more
+ * than one entry; in ORDER BY others could mean a column of the target list.
+ */
 static Query *
 to_query(Draft *draft, List *targets)
 {
 	Query *query = makeNode(Query);
+	RangeTblEntry *second = makeNode(RangeTblEntry);
 
+	second->rtekind = RTE_RESULT;
+	second->eref = makeAlias("unused", NIL);
 	name_inputs(draft);
 	query->commandType = CMD_SELECT;
-	query->rtable = draft->rtable;
+	query->rtable = lappend(list_copy(draft->rtable), second);
 	query->jointree = makeFromExpr(draft->from, NULL);
 	if (draft->quals)
 		query->jointree->quals = (Node *) make_ands_explicit(draft->quals);
@@ -482,8 +490,6 @@ braid_draft_close(Draft *draft, List *mapped)
 
 	if (node)
 		return node;
-	if (inputs_of(draft) == NIL)
-		braid_refuse(draft->planner->pstate, -1, "a query without a table");
 	node = braid_draft_node(draft->planner, NODE_BLOCK, inputs_of(draft), list_length(mapped));
 	foreach (lc, mapped)
 		braid_draft_set_column(node, ++n, lfirst(lc));

@@ -11,13 +11,16 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "capture/capture.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "view/definition.h"
 #include "view/refusal.h"
 #include "view/take.h"
@@ -122,6 +125,15 @@ relation_node(Planner *planner, NodeKind kind, Oid relid, List *vars)
 	return node;
 }
 
+/* The row of a subquery, or of a view, as a value. */
+static void
+refuse_whole_rows(Draft *draft, List *vars)
+{
+	if (vars && ((Var *) linitial(vars))->varattno == 0)
+		braid_refuse(draft->planner->pstate, exprLocation(linitial(vars)),
+					 "whole rows of anything but tables");
+}
+
 static void
 add_node(Draft *draft, ViewNode *node, List *originals)
 {
@@ -138,13 +150,75 @@ static void
 add_subquery(Draft *draft, Query *sub, List *vars, List *limit_keys)
 {
 	List *targets;
-	Draft *other = braid_take_query(draft->planner, sub, limit_keys, &targets);
+	Draft *other;
 	ListCell *lc;
+
+	refuse_whole_rows(draft, vars);
+	other = braid_take_query(draft->planner, sub, limit_keys, &targets);
 
 	braid_draft_absorb(draft, other, targets);
 	foreach (lc, vars)
 		braid_draft_provide(draft, lfirst(lc),
 							list_nth(targets, ((Var *) lfirst(lc))->varattno - 1));
+}
+
+/* All columns of a table, in order. */
+static List *
+all_columns(Oid relid, int varno)
+{
+	Relation rel = braid_capture_look_at(relid);
+	List *all = NIL;
+
+	for (int i = 1; i <= RelationGetNumberOfAttributes(rel); i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(rel), i - 1);
+
+		if (!a->attisdropped)
+			all = lappend(all, makeVar(varno, i, a->atttypid, a->atttypmod, a->attcollation, 0));
+	}
+	RelationClose(rel);
+	return all;
+}
+
+/*
+ * The row as a value: ROW(t.a, t.b)::t.  It is made here, below any outer join,
+ * so that a row that is missing becomes null and not a row of nulls.
+ */
+static void
+provide_row(Draft *draft, Oid relid, Var *whole)
+{
+	RowExpr *row = makeNode(RowExpr);
+	Relation rel = braid_capture_look_at(relid);
+
+	for (int i = 1; i <= RelationGetNumberOfAttributes(rel); i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(rel), i - 1);
+		Node *value = (Node *) makeNullConst(INT4OID, -1, InvalidOid);
+
+		if (!a->attisdropped)
+			value = braid_draft_map(draft, (Node *) makeVar(whole->varno, i, a->atttypid,
+															a->atttypmod, a->attcollation, 0));
+		row->args = lappend(row->args, value);
+		row->colnames = lappend(row->colnames, makeString(pstrdup(NameStr(a->attname))));
+	}
+	RelationClose(rel);
+	row->row_typeid = whole->vartype;
+	row->row_format = COERCE_EXPLICIT_CAST;
+	row->location = -1;
+	braid_draft_provide(draft, (Node *) whole, (Node *) row);
+}
+
+/* A table of which the row as a whole is used. */
+static void
+add_whole_table(Draft *draft, RangeTblEntry *rte, Var *whole)
+{
+	Planner *p = draft->planner;
+	List *vars = all_columns(rte->relid, whole->varno);
+
+	braid_refuse_columns(p->pstate, rte->relid, vars);
+	p->plan->tables = list_append_unique_oid(p->plan->tables, rte->relid);
+	add_node(draft, relation_node(p, NODE_TABLE, rte->relid, vars), vars);
+	provide_row(draft, rte->relid, whole);
 }
 
 static void
@@ -156,6 +230,7 @@ add_relation(Draft *draft, RangeTblEntry *rte, List *vars)
 
 	if (get_rel_relkind(rte->relid) == RELKIND_VIEW && braid_definition_find(rte->relid, &def))
 	{
+		refuse_whole_rows(draft, vars);
 		node = relation_node(p, NODE_VIEW, rte->relid, vars);
 		node->view_id = def.id;
 		p->plan->views = list_append_unique_int(p->plan->views, def.id);
@@ -169,6 +244,11 @@ add_relation(Draft *draft, RangeTblEntry *rte, List *vars)
 		return;
 	}
 	braid_refuse_table(p->pstate, rte);
+	if (vars && ((Var *) linitial(vars))->varattno == 0)
+	{
+		add_whole_table(draft, rte, linitial(vars));
+		return;
+	}
 	braid_refuse_columns(p->pstate, rte->relid, vars);
 	p->plan->tables = list_append_unique_oid(p->plan->tables, rte->relid);
 	add_node(draft, relation_node(p, NODE_TABLE, rte->relid, vars), vars);
@@ -230,6 +310,7 @@ add_cte(Draft *draft, RangeTblEntry *rte, List *vars)
 	int index = braid_draft_add_node(draft, cte_node(draft->planner, rte));
 	ListCell *lc;
 
+	refuse_whole_rows(draft, vars);
 	foreach (lc, vars)
 		braid_draft_provide(
 			draft, lfirst(lc),
@@ -253,10 +334,11 @@ add_constant(Draft *draft, RangeTblEntry *rte, List *vars)
 	index = braid_draft_add_constant(draft, copy);
 	foreach (lc, vars)
 	{
-		Var *mapped = copyObject(lfirst(lc));
+		Var *var = lfirst(lc);
 
-		mapped->varno = index;
-		braid_draft_provide(draft, lfirst(lc), (Node *) mapped);
+		braid_draft_provide(draft, (Node *) var,
+							(Node *) makeVar(index, var->varattno, var->vartype, var->vartypmod,
+											 var->varcollid, 0));
 	}
 }
 

@@ -37,52 +37,10 @@
 
 /* ---------------------------------------------------------------- normal form */
 
-static Node *whole_rows_mutator(Node *node, Query *query);
-
-/* ROW(t.a, t.b)::t in place of t. */
-static Node *
-whole_row(Var *var, RangeTblEntry *rte)
-{
-	RowExpr *row = makeNode(RowExpr);
-	Relation rel = RelationIdGetRelation(rte->relid);
-	TupleDesc desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute a = TupleDescAttr(desc, i);
-
-		row->args = lappend(row->args,
-							a->attisdropped ?
-								(Node *) makeNullConst(INT4OID, -1, InvalidOid) :
-								(Node *) makeVar(var->varno, i + 1, a->atttypid, a->atttypmod,
-												 a->attcollation, 0));
-		row->colnames = lappend(row->colnames, makeString(pstrdup(NameStr(a->attname))));
-	}
-	row->row_typeid = var->vartype;
-	row->row_format = COERCE_EXPLICIT_CAST;
-	row->location = var->location;
-	RelationClose(rel);
-	return (Node *) row;
-}
-
-static Node *
-whole_rows_mutator(Node *node, Query *query)
-{
-	if (node == NULL || IsA(node, Query))
-		return node;
-	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0 && ((Var *) node)->varattno == 0)
-	{
-		RangeTblEntry *rte = rt_fetch(((Var *) node)->varno, query->rtable);
-
-		return rte->rtekind == RTE_RELATION ? whole_row((Var *) node, rte) : node;
-	}
-	return expression_tree_mutator(node, whole_rows_mutator, query);
-}
-
 static Node *
 normal(Query *query, Node *expression)
 {
-	return whole_rows_mutator(braid_compat_flatten_join_aliases(query, expression), query);
+	return braid_compat_flatten_join_aliases(query, expression);
 }
 
 static void

@@ -128,6 +128,35 @@ first_target(Query *query)
 
 /* ---------------------------------------------------------------- functions */
 
+/* Stable functions that turn values into text or JSON. */
+static const char *const formatting[] = {"date_out",
+										 "timestamp_out",
+										 "timestamptz_out",
+										 "interval_out",
+										 "record_out",
+										 "array_out",
+										 "range_out",
+										 "multirange_out",
+										 "to_char",
+										 "concat",
+										 "concat_ws",
+										 "format",
+										 "anytextcat",
+										 "textanycat",
+										 "array_to_string",
+										 "to_json",
+										 "to_jsonb",
+										 "row_to_json",
+										 "array_to_json",
+										 "json_agg",
+										 "jsonb_agg",
+										 "json_object_agg",
+										 "jsonb_object_agg",
+										 "json_build_array",
+										 "json_build_object",
+										 "jsonb_build_array",
+										 "jsonb_build_object"};
+
 /* Whether a stable function depends on nothing but the settings stored. */
 static bool
 depends_on_settings_only(Oid function)
@@ -148,10 +177,8 @@ depends_on_settings_only(Oid function)
 
 	/* age() of one argument reads the clock; so does input such as 'now'. */
 	zoned &= proc->pronargs > 0 && !text_input && strcmp(name, "age") != 0;
-	zoned |= strcmp(name, "date_out") == 0 || strcmp(name, "timestamp_out") == 0 ||
-			 strcmp(name, "timestamptz_out") == 0 || strcmp(name, "interval_out") == 0 ||
-			 strcmp(name, "to_char") == 0 || strcmp(name, "concat") == 0 ||
-			 strcmp(name, "concat_ws") == 0 || strcmp(name, "format") == 0;
+	for (int i = 0; i < lengthof(formatting); i++)
+		zoned |= strcmp(name, formatting[i]) == 0;
 	zoned &= proc->pronamespace == PG_CATALOG_NAMESPACE;
 	ReleaseSysCache(tup);
 	return zoned;

@@ -454,7 +454,7 @@ is_plain_select(Query *sub)
 static bool
 takes_one_row(Query *sub)
 {
-	Const *limit = (Const *) sub->limitCount;
+	Const *limit = (Const *) eval_const_expressions(NULL, sub->limitCount);
 
 	return limit && IsA(limit, Const) && !limit->constisnull && !sub->limitOffset &&
 		   DatumGetInt64(limit->constvalue) <= 1 && sub->limitOption == LIMIT_OPTION_COUNT;

@@ -184,11 +184,11 @@ braid_take_distinct_on(Draft *draft, Query *query)
 static int64
 constant_of(Planner *p, Node *limit, int64 otherwise)
 {
-	Const *c = (Const *) limit;
+	Const *c = (Const *) eval_const_expressions(NULL, limit);
 
-	if (limit == NULL || (IsA(limit, Const) && c->constisnull))
+	if (c == NULL || (IsA(c, Const) && c->constisnull))
 		return otherwise;
-	if (!IsA(limit, Const))
+	if (!IsA(c, Const))
 		braid_refuse(p->pstate, exprLocation(limit), "LIMIT and OFFSET that are not constants");
 	return DatumGetInt64(c->constvalue);
 }
