@@ -11,7 +11,7 @@
 
 typedef struct ViewPlan
 {
-	List *nodes;	   /* ViewNode, inputs before their readers */
+	List *nodes; /* ViewNode, inputs before their readers */
 	ViewNode *top;
 	List *tables;	   /* oids of captured tables, each once */
 	List *views;	   /* ids of the continuous views that it reads, each once */

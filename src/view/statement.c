@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "capture/capture.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
@@ -28,6 +29,7 @@
 #include "utils/varlena.h"
 #include "view/create.h"
 #include "view/definition.h"
+#include "view/index.h"
 #include "view/statement.h"
 
 static ProcessUtility_hook_type previous_hook = NULL;
@@ -185,6 +187,7 @@ is_of_interest(Node *stmt)
 		case T_DropStmt:
 			return ((DropStmt *) stmt)->removeType == OBJECT_MATVIEW;
 		case T_RefreshMatViewStmt:
+		case T_IndexStmt:
 			return true;
 		case T_RenameStmt:
 			return ((RenameStmt *) stmt)->renameType == OBJECT_MATVIEW ||
@@ -225,6 +228,25 @@ call_previous(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
 		standard_ProcessUtility(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
 }
 
+/* CREATE INDEX: as superuser, since the state is where users may make nothing. */
+static void
+run_create_index(PlannedStmt *pstmt, const char *source_text, ProcessUtilityContext context,
+				 ParamListInfo params, QueryEnvironment *env, DestReceiver *dest,
+				 QueryCompletion *qc)
+{
+	IndexStmt *stmt;
+	Oid user;
+	int security;
+
+	pstmt = copyObject(pstmt);
+	stmt = (IndexStmt *) pstmt->utilityStmt;
+	braid_index_retarget(stmt, RangeVarGetRelid(stmt->relation, NoLock, false));
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
+	call_previous(pstmt, source_text, false, context, params, env, dest, qc);
+	SetUserIdAndSecContext(user, security);
+}
+
 static void
 process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
@@ -250,6 +272,15 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 	{
 		braid_create_again(
 			RangeVarGetRelid(((RefreshMatViewStmt *) stmt)->relation, NoLock, false));
+		return;
+	}
+
+	if (IsA(stmt, IndexStmt))
+	{
+		if (is_continuous(((IndexStmt *) stmt)->relation))
+			run_create_index(pstmt, source_text, context, params, env, dest, qc);
+		else
+			call_previous(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
 		return;
 	}
 
