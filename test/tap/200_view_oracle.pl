@@ -38,9 +38,25 @@ my %views = (
 	hours => q{SELECT date_trunc('hour', at) AS hour, count(*), sum(n), avg(n) FROM b WHERE x % 3 <> 0 GROUP BY 1 HAVING count(*) > 1},
 	floats => 'SELECT k, sum(f), avg(f), count(f) FROM b GROUP BY k',
 	ratio => 'SELECT x % 7 AS r, sum(n) / count(*) AS ratio, min(at), sum(x) FILTER (WHERE f > 2) AS sf FROM b GROUP BY x % 7',
+	joined => 'SELECT a.k, b.x, count(*), sum(a.n), max(b.id) AS last FROM a JOIN b ON a.k = b.k AND a.x = b.x GROUP BY a.k, b.x',
+	left_joined => 'SELECT a.id, a.k, b.id AS b_id, b.n FROM a LEFT JOIN b ON a.x = b.x AND b.f > 3',
+	full_joined => 'SELECT coalesce(a.k, b.k) AS k, count(a.id) AS of_a, count(b.id) AS of_b FROM a FULL JOIN b ON a.k = b.k AND a.x = b.x GROUP BY 1',
+	unmatched => 'SELECT id, k FROM a WHERE NOT EXISTS (SELECT FROM b WHERE b.x = a.x)',
+	matched => 'SELECT k, count(*), sum(x) AS sx FROM a WHERE x IN (SELECT x FROM b WHERE f > 1) GROUP BY k',
+	plain => 'SELECT k, t, x % 3 AS r FROM a WHERE x > 20',
+	different => 'SELECT DISTINCT k, t FROM a',
+	top => 'SELECT * FROM (SELECT k, id, x, row_number() OVER (PARTITION BY k ORDER BY x DESC NULLS LAST, id) AS place FROM a) s WHERE place <= 3',
+
+	# Views on views: on one, by way of an ordinary one, on two of these, and on a table too.
+	z1_counts => 'SELECT count AS size, count(*) AS groups, sum(cx) AS cx FROM by_key GROUP BY count',
+	z2_between => 'SELECT c, count(*) AS n FROM between_views GROUP BY c',
+	z3_both => 'SELECT s.size, s.groups, b.n FROM z1_counts s LEFT JOIN z2_between b ON b.c = s.size + 1',
+	z4_mixed => 'SELECT t.k, t.count, b.id FROM by_key t JOIN b ON b.k = t.k AND b.x < 30',
+	z5_top => 'SELECT b.k, max(top.x) AS x FROM top JOIN b ON b.k = top.k GROUP BY b.k',
 );
 for my $name (sort keys %views)
 {
+	$cluster->sql('db', 'CREATE VIEW between_views AS SELECT k, count + 1 AS c FROM by_key') if $name eq 'z1_counts';
 	$cluster->sql('db', "CREATE MATERIALIZED VIEW $name WITH (braid.continuous) AS $views{$name}");
 }
 
@@ -198,6 +214,7 @@ SQL
 	return;
 }
 
+my $torn = 0;
 my @disturbances = ('nothing', 'kill', 'crash', 'terminate');
 for my $round (1 .. $rounds)
 {
@@ -217,6 +234,13 @@ for my $round (1 .. $rounds)
 		end_prepared();
 		@running = map { start_client() } 1 .. $clients;
 	}
+	# A view and one that stands on it change by the same commit.
+	for (1 .. 20)
+	{
+		my ($rc, $same) = $node->psql('postgres', 'SELECT (SELECT coalesce(sum(count), 0) FROM by_key) = (SELECT coalesce(sum(size * groups), 0) FROM z1_counts)
+			AND (SELECT count(*) FROM by_key) = (SELECT coalesce(sum(n), 0) FROM z2_between)');
+		$torn++ if defined $rc && $rc == 0 && $same ne 't';
+	}
 	my ($rc, $rows, $err) = $node->psql('postgres', "SELECT * FROM braid.verify('" . any(sort keys %views) . "', '60 s')");
 	is($rows, '', "round $round: verify finds nothing while clients write") if defined $rc && $rc == 0;
 	finish($_) for @running;
@@ -226,6 +250,7 @@ for my $round (1 .. $rounds)
 	note 'rows: ' . $cluster->sql('db', 'SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), pg_current_xact_id()');
 }
 
+is($torn, 0, 'views on views were never read apart from what they stand on');
 cmp_ok($cluster->sql('db', 'SELECT count(*) FROM a'), '>', 0, 'the clients have written something');
 is($cluster->sql('db', "SELECT string_agg(DISTINCT state, ',') FROM braid.views"), 'live', 'all views are live');
 done_testing();
