@@ -109,8 +109,8 @@ CREATE FUNCTION braid.explain_text(view regclass) RETURNS SETOF text
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE WHEN e.depth > 0 THEN repeat('  ', 3 * e.depth - 2) || '->  ' ELSE '' END || e.operator
-		|| coalesce(format('  (%s)', e.strategy), '')
-		|| coalesce(format('  state=%s bytes=%s rows=%s', e.state, e.bytes, e.rows), '')
+		|| coalesce('  (' || e.strategy || ')', '')
+		|| CASE WHEN e.state IS NULL THEN '' ELSE format('  state=%s bytes=%s rows=%s', e.state, e.bytes, e.rows) END
 		|| CASE WHEN e.last_rows IS NULL THEN '' ELSE format('  last: rows=%s time=%s ms', e.last_rows, round(e.last_ms::numeric, 3)) END
 	FROM braid.explain(explain_text.view) e
 $$;
