@@ -7,7 +7,7 @@ use PostgreSQL::Test::Utils;
 use IPC::Run;
 use Test::More;
 use Exporter 'import';
-our @EXPORT = qw(pgbench pgbench_start pgbench_finish pgbench_tps in_turn ratio median compile report table);
+our @EXPORT = qw(pgbench pgbench_start pgbench_finish pgbench_tps in_turn ratio median process_usage compile report table);
 
 # Settings under which a server is used in earnest: the test cluster's own
 # settings trade durability for speed.
@@ -97,6 +97,15 @@ sub median
 {
 	my @sorted = sort { $a <=> $b } @_;
 	return $sorted[ @sorted / 2 ];
+}
+
+# What a process has used: microseconds of CPU, and how often it went to sleep.
+sub process_usage
+{
+	my ($pid) = @_;
+	my ($nanoseconds) = split ' ', PostgreSQL::Test::Utils::slurp_file("/proc/$pid/schedstat");
+	my ($sleeps) = PostgreSQL::Test::Utils::slurp_file("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
+	return { cpu => $nanoseconds / 1000, sleeps => $sleeps };
 }
 
 # Compiles a C source of test/bench with libpq; returns the file made. Options
