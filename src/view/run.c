@@ -252,7 +252,7 @@ braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows)
 	MemoryContext context = CurrentMemoryContext;
 	int result;
 
-	SetTuplestoreDestReceiverParams(options.dest, rows, CurrentMemoryContext, false, NULL, NULL);
+	SetTuplestoreDestReceiverParams(options.dest, rows, context, false, NULL, NULL);
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
