@@ -96,8 +96,7 @@ column_for(Decorrelation *d, Expr *expression)
 	foreach (lc, d->sub->targetList)
 	{
 		tle = lfirst(lc);
-		if (!tle->resjunk && list_member_int(d->keys, tle->resno) &&
-			equal(tle->expr, expression))
+		if (!tle->resjunk && list_member_int(d->keys, tle->resno) && equal(tle->expr, expression))
 			return tle;
 	}
 	tle = makeTargetEntry(copyObject(expression), list_length(d->sub->targetList) + 1,
@@ -233,8 +232,8 @@ List *
 braid_take_decorrelate(Planner *p, Query *sub, int varno, List **keys)
 {
 	Decorrelation d = {p, sub, varno, NIL};
-	bool per_key = braid_take_is_grouped(sub) || sub->distinctClause || sub->limitCount ||
-				   sub->limitOffset;
+	bool per_key =
+		braid_take_is_grouped(sub) || sub->distinctClause || sub->limitCount || sub->limitOffset;
 	List *conditions = NIL;
 	List *own = NIL;
 	ListCell *lc;

@@ -48,8 +48,8 @@ braid_draft_node(Planner *planner, NodeKind kind, List *inputs, int ncolumns)
 void
 braid_draft_set_column(ViewNode *node, int column, Node *expression)
 {
-	node->columns[column - 1] = (NodeColumn){exprType(expression), exprTypmod(expression),
-											 exprCollation(expression)};
+	node->columns[column - 1] =
+		(NodeColumn){exprType(expression), exprTypmod(expression), exprCollation(expression)};
 }
 
 void
@@ -174,9 +174,8 @@ name_inputs(Draft *draft)
 	ListCell *lc;
 	ListCell *node;
 
-	forboth (lc, draft->rtable, node, draft->nodes)
-		if (lfirst(node))
-			lfirst(lc) = input_entry(lfirst(node), ++n);
+	forboth(lc, draft->rtable, node, draft->nodes) if (lfirst(node)) lfirst(lc) =
+		input_entry(lfirst(node), ++n);
 }
 
 /* ---------------------------------------------------------------- mapping */
@@ -232,9 +231,9 @@ map_mutator(Node *node, MapContext *c)
 		return found;
 	if (IsA(node, Var) && ((Var *) node)->varlevelsup >= c->depth)
 		braid_refuse(c->pstate, exprLocation(node),
-					 ((Var *) node)->varlevelsup > c->depth ?
-						 "a subquery that refers to the query around it in this way" :
-						 "a column in a place where it is neither grouped nor joined");
+					 ((Var *) node)->varlevelsup > c->depth
+						 ? "a subquery that refers to the query around it in this way"
+						 : "a column in a place where it is neither grouped nor joined");
 	if (IsA(node, Query))
 	{
 		Query *result;

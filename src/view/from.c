@@ -369,10 +369,9 @@ add_lateral_row(Draft *draft, RangeTblEntry *rte, int rtindex, List *vars, List 
 		Node *empty = braid_take_empty_value(rte->subquery, var->varattno);
 
 		if (empty)
-			braid_draft_override(
-				joined, (Node *) var,
-				braid_take_or_empty(braid_draft_map(joined, llast(originals)),
-									braid_draft_map(joined, (Node *) var), empty));
+			braid_draft_override(joined, (Node *) var,
+								 braid_take_or_empty(braid_draft_map(joined, llast(originals)),
+													 braid_draft_map(joined, (Node *) var), empty));
 	}
 	*draft = *joined;
 }
@@ -474,6 +473,32 @@ add_conditions(Draft *draft, List *quals)
 			draft->quals = lappend(draft->quals, braid_draft_map(draft, lfirst(lc)));
 }
 
+static int
+index_of_item(Node *item)
+{
+	return IsA(item, RangeTblRef) ? ((RangeTblRef *) item)->rtindex : ((JoinExpr *) item)->rtindex;
+}
+
+/* Adds the columns of one side to those of a join; the deparser counts on them. */
+static List *
+add_join_columns(Draft *draft, RangeTblEntry *join, Node *item)
+{
+	int index = index_of_item(item);
+	RangeTblEntry *rte = rt_fetch(index, draft->rtable);
+	List *numbers = NIL;
+	ListCell *lc;
+
+	foreach (lc, rte->eref->colnames)
+	{
+		numbers = lappend_int(numbers, foreach_current_index(lc) + 1);
+		join->eref->colnames = lappend(join->eref->colnames, copyObject(lfirst(lc)));
+		join->joinaliasvars =
+			lappend(join->joinaliasvars,
+					makeVar(index, foreach_current_index(lc) + 1, INT4OID, -1, InvalidOid, 0));
+	}
+	return numbers;
+}
+
 /* Makes a join of the query tree from two items that stand at the end of FROM. */
 static void
 join_in_place(Draft *draft, Node *left, Node *right, JoinType type, List *quals)
@@ -485,6 +510,8 @@ join_in_place(Draft *draft, Node *left, Node *right, JoinType type, List *quals)
 	rte->jointype = type;
 	rte->eref = makeAlias("unnamed_join", NIL);
 	rte->inFromCl = true;
+	rte->joinleftcols = add_join_columns(draft, rte, left);
+	rte->joinrightcols = add_join_columns(draft, rte, right);
 	draft->rtable = lappend(draft->rtable, rte);
 	draft->nodes = lappend(draft->nodes, NULL);
 	join->jointype = type;

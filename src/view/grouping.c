@@ -124,8 +124,7 @@ find_all(Grouping *g)
 	ListCell *lc;
 
 	foreach (lc, q->groupClause)
-		g->keys = list_append_unique(
-			g->keys, get_sortgroupclause_expr(lfirst(lc), q->targetList));
+		g->keys = list_append_unique(g->keys, get_sortgroupclause_expr(lfirst(lc), q->targetList));
 	(void) find_aggregates((Node *) q->targetList, g);
 	(void) find_aggregates(q->havingQual, g);
 	(void) find_dependent((Node *) q->targetList, g);
@@ -176,8 +175,8 @@ by_set(Node *number, List *results, Node *otherwise)
 		if (lfirst(lc) == NULL)
 			continue;
 		when = makeNode(CaseWhen);
-		when->expr = make_opclause(INT4_EQUAL, BOOLOID, false, copyObject((Expr *) number),
-								   int4(n), InvalidOid, InvalidOid);
+		when->expr = make_opclause(INT4_EQUAL, BOOLOID, false, copyObject((Expr *) number), int4(n),
+								   InvalidOid, InvalidOid);
 		set_opfuncid((OpExpr *) when->expr);
 		when->result = copyObject(lfirst(lc));
 		when->location = -1;
@@ -222,8 +221,8 @@ add_keys_of_sets(Grouping *g)
 	foreach (key, g->keys)
 	{
 		Node *mapped = braid_draft_map(g->draft, lfirst(key));
-		Node *null = (Node *) makeNullConst(exprType(mapped), exprTypmod(mapped),
-											exprCollation(mapped));
+		Node *null =
+			(Node *) makeNullConst(exprType(mapped), exprTypmod(mapped), exprCollation(mapped));
 		List *results = NIL;
 
 		foreach (set, g->sets)
@@ -389,8 +388,8 @@ above(Grouping *g, ViewNode *group, List *inputs)
 	for (int i = 1; i <= list_length(g->keys) + shift; i++)
 		columns = lappend_int(columns, braid_aggregate_add_key(group, i));
 	foreach (lc, inputs)
-		columns = lappend_int(columns,
-							  braid_aggregate_add(group, lfirst(lc), draft->planner->pstate));
+		columns =
+			lappend_int(columns, braid_aggregate_add(group, lfirst(lc), draft->planner->pstate));
 	index = braid_draft_add_node(draft, group);
 	foreach (lc, g->keys)
 		braid_draft_provide(
@@ -404,9 +403,8 @@ above(Grouping *g, ViewNode *group, List *inputs)
 		braid_draft_provide(
 			draft, lfirst(lc),
 			grouping_value(g, lfirst(lc),
-						   shift ? (Node *) braid_draft_column(draft, index,
-															   linitial_int(columns)) :
-								   NULL));
+						   shift ? (Node *) braid_draft_column(draft, index, linitial_int(columns))
+								 : NULL));
 	return draft;
 }
 

@@ -111,8 +111,7 @@ take_grouping(Draft *draft, Query *query)
 	ListCell *lc;
 
 	foreach (lc, query->groupClause)
-		arguments =
-			lappend(arguments, get_sortgroupclause_expr(lfirst(lc), query->targetList));
+		arguments = lappend(arguments, get_sortgroupclause_expr(lfirst(lc), query->targetList));
 	(void) collect_arguments((Node *) query->targetList, &arguments);
 	(void) collect_arguments(query->havingQual, &arguments);
 	draft = braid_take_sublinks(draft, (Node *) arguments);
@@ -183,8 +182,8 @@ take_select(Planner *p, Query *query)
 	if (query->hasWindowFuncs)
 		draft = braid_take_windows(draft, query);
 	if (query->distinctClause)
-		draft = query->hasDistinctOn ? braid_take_distinct_on(draft, query) :
-									   take_distinct(draft, query);
+		draft = query->hasDistinctOn ? braid_take_distinct_on(draft, query)
+									 : take_distinct(draft, query);
 	p->levels = levels;
 	return draft;
 }
@@ -198,8 +197,7 @@ braid_take_query(Planner *p, Query *query, List *limit_keys, List **targets)
 	{
 		if (limit_keys == NIL)
 			braid_refuse(p->pstate,
-						 exprLocation(query->limitCount ? query->limitCount :
-														  query->limitOffset),
+						 exprLocation(query->limitCount ? query->limitCount : query->limitOffset),
 						 "LIMIT and OFFSET in a subquery");
 		draft = braid_take_limit(draft, query, limit_keys);
 	}
@@ -421,8 +419,8 @@ fingerprint(ViewPlan *plan)
 		{
 			Accumulator *a = lfirst(lc2);
 
-			appendStringInfo(&s, " +%d %s %s %s", a->kind, a->argument ? a->argument : "", a->filter ? a->filter : "",
-							 a->aggregate ? a->aggregate : "");
+			appendStringInfo(&s, " +%d %s %s %s", a->kind, a->argument ? a->argument : "",
+							 a->filter ? a->filter : "", a->aggregate ? a->aggregate : "");
 		}
 	}
 	return psprintf("%016" INT64_MODIFIER "x",

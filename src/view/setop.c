@@ -84,8 +84,8 @@ union_inputs(Planner *p, Query *query, Node *side, SetOperationStmt *top)
 {
 	SetOperationStmt *op = (SetOperationStmt *) side;
 
-	if (IsA(side, SetOperationStmt) && op->op == SETOP_UNION &&
-		(op->all || !top->all) && equal(op->colTypes, top->colTypes))
+	if (IsA(side, SetOperationStmt) && op->op == SETOP_UNION && (op->all || !top->all) &&
+		equal(op->colTypes, top->colTypes))
 		return list_concat(union_inputs(p, query, op->larg, top),
 						   union_inputs(p, query, op->rarg, top));
 	return list_make1(take_leaf(p, query, side, top, 0));
@@ -105,17 +105,17 @@ static void
 set_columns(ViewNode *node, SetOperationStmt *op)
 {
 	for (int i = 0; i < list_length(op->colTypes); i++)
-		node->columns[i] = (NodeColumn){list_nth_oid(op->colTypes, i),
-										list_nth_int(op->colTypmods, i),
-										list_nth_oid(op->colCollations, i)};
+		node->columns[i] =
+			(NodeColumn){list_nth_oid(op->colTypes, i), list_nth_int(op->colTypmods, i),
+						 list_nth_oid(op->colCollations, i)};
 }
 
 static void
 check_columns(Planner *p, SetOperationStmt *op)
 {
 	for (int i = 0; i < list_length(op->colTypes); i++)
-		braid_take_check_key(p, (Node *) makeNullConst(list_nth_oid(op->colTypes, i), -1,
-													   InvalidOid));
+		braid_take_check_key(p,
+							 (Node *) makeNullConst(list_nth_oid(op->colTypes, i), -1, InvalidOid));
 }
 
 static ViewNode *
@@ -139,8 +139,8 @@ count_of(int column)
 	agg->aggfnoid = F_COUNT_ANY;
 	agg->aggtype = INT8OID;
 	agg->aggargtypes = list_make1_oid(INT4OID);
-	agg->args = list_make1(makeTargetEntry(
-		(Expr *) makeVar(1, column, INT4OID, -1, InvalidOid, 0), 1, NULL, false));
+	agg->args = list_make1(
+		makeTargetEntry((Expr *) makeVar(1, column, INT4OID, -1, InvalidOid, 0), 1, NULL, false));
 	agg->aggkind = AGGKIND_NORMAL;
 	agg->aggno = agg->aggtransno = -1;
 	agg->location = -1;
@@ -155,10 +155,10 @@ static char *
 occurrences(SetOperationStmt *op, const char *l, const char *r)
 {
 	if (op->op == SETOP_INTERSECT)
-		return op->all ? psprintf(", LATERAL generate_series(1, least(%s, %s)) f2", l, r) :
-						 psprintf(" WHERE %s > 0 AND %s > 0", l, r);
-	return op->all ? psprintf(", LATERAL generate_series(1, %s - %s) f2", l, r) :
-					 psprintf(" WHERE %s > 0 AND %s = 0", l, r);
+		return op->all ? psprintf(", LATERAL generate_series(1, least(%s, %s)) f2", l, r)
+					   : psprintf(" WHERE %s > 0 AND %s > 0", l, r);
+	return op->all ? psprintf(", LATERAL generate_series(1, %s - %s) f2", l, r)
+				   : psprintf(" WHERE %s > 0 AND %s = 0", l, r);
 }
 
 /* INTERSECT, EXCEPT */

@@ -132,8 +132,8 @@ make_match(Planner *p, Query *sub, Node *testexpr)
 	{
 		NodeColumn *c = &m.node->columns[i - 1];
 
-		m.originals = lappend(m.originals,
-							  makeVar(SUBQUERY_VARNO, i, c->type, c->typmod, c->collation, 0));
+		m.originals =
+			lappend(m.originals, makeVar(SUBQUERY_VARNO, i, c->type, c->typmod, c->collation, 0));
 	}
 	return m;
 }
@@ -183,8 +183,8 @@ add_mark(Draft *draft, Match *m, MarkMode mode, Node *original)
 	foreach (lc, m->conditions)
 		quals = lappend(quals, braid_draft_map(both, lfirst(lc)));
 
-	node = braid_draft_node(p, NODE_MARK, list_make2(l, m->node),
-							l->ncolumns + (mode == MARK_COLUMN));
+	node =
+		braid_draft_node(p, NODE_MARK, list_make2(l, m->node), l->ncolumns + (mode == MARK_COLUMN));
 	memcpy(node->columns, l->columns, sizeof(NodeColumn) * l->ncolumns);
 	if (mode == MARK_COLUMN)
 		node->columns[l->ncolumns] = (NodeColumn){BOOLOID, -1, InvalidOid};
@@ -399,8 +399,8 @@ make_single(Query *sub, List *keys)
 		SortGroupClause *group = makeNode(SortGroupClause);
 
 		group->tleSortGroupRef = assignSortGroupRef(key, sub->targetList);
-		get_sort_group_operators(exprType((Node *) key->expr), true, true, false,
-								 &group->sortop, &group->eqop, NULL, &group->hashable);
+		get_sort_group_operators(exprType((Node *) key->expr), true, true, false, &group->sortop,
+								 &group->eqop, NULL, &group->hashable);
 		sub->groupClause = lappend(sub->groupClause, group);
 	}
 }
@@ -447,8 +447,7 @@ static bool
 is_plain_select(Query *sub)
 {
 	return !braid_take_is_grouped(sub) && !sub->setOperations && !sub->limitCount &&
-		   !sub->limitOffset && !sub->distinctClause && !sub->hasWindowFuncs &&
-		   !sub->hasTargetSRFs;
+		   !sub->limitOffset && !sub->distinctClause && !sub->hasWindowFuncs && !sub->hasTargetSRFs;
 }
 
 static bool
@@ -507,8 +506,8 @@ add_correlated_scalar(Draft *draft, Query *sub, Node *original)
 	{
 		NodeColumn *c = &node->columns[i - 1];
 
-		originals = lappend(originals,
-							makeVar(SUBQUERY_VARNO, i, c->type, c->typmod, c->collation, 0));
+		originals =
+			lappend(originals, makeVar(SUBQUERY_VARNO, i, c->type, c->typmod, c->collation, 0));
 	}
 	joined = braid_take_left_join(braid_draft_settle(draft), node, originals, conditions);
 	value = braid_draft_map(joined, linitial(originals));

@@ -24,8 +24,8 @@ extern void braid_take_from(Draft *draft, Query *query);
  * A LEFT JOIN of a draft over one node, whose columns are what it provides, with
  * a node; right_originals are what its columns stand for.
  */
-extern Draft *braid_take_left_join(Draft *left, ViewNode *right, List *right_originals,
-								   List *quals);
+extern Draft *
+braid_take_left_join(Draft *left, ViewNode *right, List *right_originals, List *quals);
 
 /* Whether a query or expression reads a table, a view or a WITH query. */
 extern bool braid_take_reads_table(Node *node);

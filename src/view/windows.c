@@ -151,10 +151,10 @@ braid_take_windows(Draft *draft, Query *query)
 		w->startOffset = braid_draft_map(over, w->startOffset);
 		w->endOffset = braid_draft_map(over, w->endOffset);
 	}
-	return partition(
-		over, list_length(keys), query->targetList,
-		braid_draft_text(over, partition_targets(over, list_length(keys), query->targetList),
-						 like));
+	return partition(over, list_length(keys), query->targetList,
+					 braid_draft_text(over,
+									  partition_targets(over, list_length(keys), query->targetList),
+									  like));
 }
 
 /* ---------------------------------------------------------------- DISTINCT ON */
@@ -173,10 +173,10 @@ braid_take_distinct_on(Draft *draft, Query *query)
 	like->distinctClause = query->distinctClause;
 	like->hasDistinctOn = true;
 	like->sortClause = query->sortClause;
-	return partition(
-		over, list_length(keys), query->targetList,
-		braid_draft_text(over, partition_targets(over, list_length(keys), query->targetList),
-						 like));
+	return partition(over, list_length(keys), query->targetList,
+					 braid_draft_text(over,
+									  partition_targets(over, list_length(keys), query->targetList),
+									  like));
 }
 
 /* ---------------------------------------------------------------- LIMIT for each key */
