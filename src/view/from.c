@@ -653,10 +653,25 @@ add_outer_join(Draft *draft, Query *query, JoinExpr *join)
 	draft->entries = list_concat(draft->entries, joined->entries);
 }
 
+/* ... LEFT JOIN LATERAL (SELECT aggregates ...) ON true: there is always a row. */
+static bool
+finds_a_row(Query *query, JoinExpr *join)
+{
+	RangeTblEntry *rte;
+
+	if (join->jointype != JOIN_LEFT || !IsA(join->rarg, RangeTblRef))
+		return false;
+	rte = rt_fetch(((RangeTblRef *) join->rarg)->rtindex, query->rtable);
+	return rte->rtekind == RTE_SUBQUERY && braid_take_always_has_row(rte->subquery) &&
+		   braid_take_is_correlated((Node *) rte->subquery) &&
+		   (join->quals == NULL ||
+			(IsA(join->quals, Const) && DatumGetBool(((Const *) join->quals)->constvalue)));
+}
+
 static void
 add_join(Draft *draft, Query *query, JoinExpr *join)
 {
-	if (join->jointype == JOIN_INNER)
+	if (join->jointype == JOIN_INNER || finds_a_row(query, join))
 	{
 		add_item(draft, query, join->larg);
 		add_item(draft, query, join->rarg);
