@@ -246,10 +246,10 @@ braid_run(const char *sql, int64 nrows)
 TupleDesc
 braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows)
 {
+	MemoryContext context = CurrentMemoryContext; /* SPI leaves its own behind */
 	SPIPlanPtr plan = plan_for(sql, nrows);
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 	SPIExecuteOptions options = {.dest = CreateDestReceiver(DestTuplestore)};
-	MemoryContext context = CurrentMemoryContext;
 	int result;
 
 	SetTuplestoreDestReceiverParams(options.dest, rows, context, false, NULL, NULL);
@@ -257,8 +257,6 @@ braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows)
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
 	options.dest->rDestroy(options.dest);
-
-	/* SPI leaves its own context behind. */
 	MemoryContextSwitchTo(context);
 	return CreateTupleDescCopy(source->resultDesc);
 }
