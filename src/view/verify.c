@@ -31,6 +31,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "view/definition.h"
+#include "view/difference.h"
 #include "view/keeper.h"
 #include "view/verify.h"
 
@@ -153,15 +154,9 @@ static void
 compare(KeptView *v, void *arg)
 {
 	Differences *d = arg;
-	char *query = braid_definition_query_name(v->def.id);
-	char *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(v->def.view)),
-											get_rel_name(v->def.view));
 	MemoryContext old;
 
-	SPI_execute(psprintf("SELECT true, to_jsonb(d) FROM (TABLE %s EXCEPT ALL TABLE %s) d UNION ALL "
-						 "SELECT false, to_jsonb(d) FROM (TABLE %s EXCEPT ALL TABLE %s) d",
-						 query, view, view, query),
-				false, 0);
+	SPI_execute(braid_difference_query(&v->def), false, 0);
 	old = MemoryContextSwitchTo(d->context);
 	d->n = SPI_processed;
 	d->missing = palloc(sizeof(bool) * (d->n + 1));

@@ -1,0 +1,134 @@
+/*
+ * difference.c
+ *	  The query that finds how a view differs from what it should be.
+ *
+ * NOTES
+ *	  Rows are compared by the equality of their types, as EXCEPT does; what is of
+ *	  a type that has none, such as json, is compared as text.
+ *
+ *	  Sums of floats depend on the order in which they are added, in their last
+ *	  digits.  A row that is updated without a change in what a view reads moves
+ *	  within its table, and is no reason to compute anything anew.  So of the rows
+ *	  that differ those are paired that are equal but for floats, in their order,
+ *	  and are not reported if the floats of both are close.
+ */
+#include "postgres.h"
+
+#include "capture/capture.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/typcache.h"
+#include "view/difference.h"
+
+/* Lists over the columns, which are called c1, c2, ... whatever their names are. */
+typedef struct RowTexts
+{
+	StringInfoData names;	/* "c1, c2" */
+	StringInfoData values;	/* "c1, c2::text" */
+	StringInfoData exact;	/* "true, c1" */
+	StringInfoData inexact; /* "c2" */
+	StringInfoData close;	/* " AND ...": floats of x and y */
+	StringInfoData visible; /* "x.c1 AS name" */
+} RowTexts;
+
+static bool
+is_comparable(Oid type)
+{
+	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR);
+
+	return OidIsValid(entry->eq_opr) && OidIsValid(entry->lt_opr);
+}
+
+static const char *
+comma(StringInfo s)
+{
+	return s->len > 0 ? ", " : "";
+}
+
+static void
+append_float(RowTexts *t, int i, Oid type)
+{
+	appendStringInfo(&t->inexact, "%sc%d", comma(&t->inexact), i);
+	appendStringInfo(&t->close,
+					 " AND (x.c%d IS NOT DISTINCT FROM y.c%d OR "
+					 "abs(x.c%d - y.c%d) <= %s * greatest(abs(x.c%d), abs(y.c%d)))",
+					 i, i, i, i, type == FLOAT4OID ? "1e-4" : "1e-9", i, i);
+}
+
+static void
+append_column(RowTexts *t, int i, Form_pg_attribute column)
+{
+	Oid type = getBaseType(column->atttypid);
+
+	appendStringInfo(&t->names, "%sc%d", comma(&t->names), i);
+	appendStringInfo(&t->values, "%sc%d%s", comma(&t->values), i,
+					 is_comparable(type) ? "" : "::text");
+	appendStringInfo(&t->visible, "%sx.c%d AS %s", comma(&t->visible), i,
+					 quote_identifier(NameStr(column->attname)));
+	if (type == FLOAT4OID || type == FLOAT8OID)
+		append_float(t, i, type);
+	else
+		appendStringInfo(&t->exact, ", c%d", i);
+}
+
+static void
+make_texts(RowTexts *t, Oid view)
+{
+	Relation rel = braid_capture_look_at(view);
+
+	initStringInfo(&t->names);
+	initStringInfo(&t->values);
+	initStringInfo(&t->exact);
+	initStringInfo(&t->inexact);
+	initStringInfo(&t->close);
+	initStringInfo(&t->visible);
+	appendStringInfoString(&t->exact, "true");
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+		append_column(t, i + 1, TupleDescAttr(RelationGetDescr(rel), i));
+	RelationClose(rel);
+}
+
+static char *
+all_rows(RowTexts *t, const char *relation)
+{
+	return psprintf("SELECT %s FROM %s t(%s)", t->values.data, relation, t->names.data);
+}
+
+/* Rows of one that the other has not; nth tells those that are equal but for floats. */
+static char *
+rows_apart(RowTexts *t, const char *one, const char *other)
+{
+	return psprintf(
+		"SELECT d.*, ROW(%s) AS exact, row_number() OVER (PARTITION BY ROW(%s)%s%s) AS nth "
+		"FROM (%s EXCEPT ALL %s) d(%s)",
+		t->exact.data, t->exact.data, t->inexact.len > 0 ? " ORDER BY " : "", t->inexact.data,
+		all_rows(t, one), all_rows(t, other), t->names.data);
+}
+
+/* Those of one that have no partner in the other. */
+static char *
+without_partner(RowTexts *t, const char *one, const char *other)
+{
+	return psprintf("(SELECT to_jsonb(r.*) FROM (SELECT %s) r) FROM %s x WHERE NOT EXISTS "
+					"(SELECT FROM %s y WHERE x.exact = y.exact AND x.nth = y.nth%s)",
+					t->visible.data, one, other, t->close.data);
+}
+
+char *
+braid_difference_query(ViewDefinition *def)
+{
+	RowTexts t;
+	char *query = braid_definition_query_name(def->id);
+	char *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(def->view)),
+											get_rel_name(def->view));
+
+	make_texts(&t, def->view);
+	return psprintf("WITH missing AS MATERIALIZED (%s), surplus AS MATERIALIZED (%s) "
+					"SELECT true, %s UNION ALL SELECT false, %s",
+					rows_apart(&t, query, view), rows_apart(&t, view, query),
+					without_partner(&t, "missing", "surplus"),
+					without_partner(&t, "surplus", "missing"));
+}
