@@ -88,6 +88,100 @@ normalize(Query *query)
 	}
 }
 
+/* ---------------------------------------------------------------- reading */
+
+static bool is_readable(ViewNode *node);
+
+/* One stateful input, and any number of single values. */
+static bool
+reads_one(List *inputs)
+{
+	int readable = 0;
+	ListCell *lc;
+
+	foreach (lc, inputs)
+	{
+		ViewNode *node = lfirst(lc);
+
+		if (!is_readable(node))
+			return false;
+		readable += !node->is_single;
+	}
+	return inputs != NIL && readable <= 1;
+}
+
+/* Whether the rows of a node can be had at once when the view is read. */
+static bool
+is_readable(ViewNode *node)
+{
+	ListCell *lc;
+
+	switch (node->kind)
+	{
+		case NODE_GROUP:
+		case NODE_PARTITION:
+		case NODE_ROWS:
+			return true;
+		case NODE_BLOCK:
+			return reads_one(node->inputs);
+		case NODE_UNION:
+			foreach (lc, node->inputs)
+				if (!is_readable(lfirst(lc)))
+					return false;
+			return true;
+		default:
+			return false;
+	}
+}
+
+static List *
+inputs_of(Draft *draft)
+{
+	List *inputs = NIL;
+	ListCell *lc;
+
+	foreach (lc, draft->nodes)
+		if (lfirst(lc))
+			inputs = lappend(inputs, lfirst(lc));
+	return inputs;
+}
+
+/* A ROWS node of these expressions, as a draft that provides what they are for. */
+static Draft *
+keep(Draft *draft, List *originals, List *mapped)
+{
+	Planner *p = draft->planner;
+	ViewNode *input = braid_draft_close(draft, mapped);
+	ViewNode *rows = braid_draft_node(p, NODE_ROWS, list_make1(input), input->ncolumns);
+	Draft *kept = braid_draft_new(p);
+	ListCell *lc;
+	int index;
+	int n = 0;
+
+	memcpy(rows->columns, input->columns, sizeof(NodeColumn) * input->ncolumns);
+	braid_draft_give_state(p, rows);
+	index = braid_draft_add_node(kept, rows);
+	foreach (lc, originals)
+		braid_draft_provide(kept, lfirst(lc), (Node *) braid_draft_column(kept, index, ++n));
+	return kept;
+}
+
+/* Keeps all that the draft provides. */
+static Draft *
+keep_entries(Draft *draft)
+{
+	List *originals = NIL;
+	List *mapped = NIL;
+	ListCell *lc;
+
+	foreach (lc, draft->entries)
+	{
+		originals = lappend(originals, ((DraftEntry *) lfirst(lc))->original);
+		mapped = lappend(mapped, ((DraftEntry *) lfirst(lc))->mapped);
+	}
+	return keep(draft, originals, mapped);
+}
+
 /* ---------------------------------------------------------------- a query */
 
 /* Subqueries below the grouping: in keys and in arguments of aggregates. */
@@ -156,9 +250,24 @@ take_distinct(Draft *draft, Query *query)
 	return distinct;
 }
 
+/*
+ * Subqueries in the target list.  At the top, single values are left to whoever
+ * reads the view: otherwise all rows would change with them.
+ */
+static Draft *
+take_target_sublinks(Draft *draft, Query *query, bool is_top)
+{
+	bool single = braid_take_tied_sublinks(&draft, (Node *) query->targetList);
+
+	if (single && is_top && !query->distinctClause && !query->hasWindowFuncs &&
+		!query->hasTargetSRFs && !reads_one(inputs_of(draft)))
+		draft = keep_entries(draft);
+	return braid_take_sublinks(draft, (Node *) query->targetList);
+}
+
 /* All but ORDER BY and LIMIT; the draft can map the target list. */
 static Draft *
-take_select(Planner *p, Query *query)
+take_select(Planner *p, Query *query, bool is_top)
 {
 	Draft *draft;
 	List *levels = p->levels;
@@ -177,7 +286,7 @@ take_select(Planner *p, Query *query)
 		draft->pending = NIL;
 		if (braid_take_is_grouped(query))
 			draft = take_grouping(draft, query);
-		draft = braid_take_sublinks(draft, (Node *) query->targetList);
+		draft = take_target_sublinks(draft, query, is_top);
 	}
 	if (query->hasWindowFuncs)
 		draft = braid_take_windows(draft, query);
@@ -191,7 +300,7 @@ take_select(Planner *p, Query *query)
 Draft *
 braid_take_query(Planner *p, Query *query, List *limit_keys, List **targets)
 {
-	Draft *draft = take_select(p, query);
+	Draft *draft = take_select(p, query, false);
 
 	if (query->limitCount || query->limitOffset)
 	{
@@ -227,81 +336,16 @@ braid_take_node(Planner *p, Query *query, List *limit_keys)
 
 /* ---------------------------------------------------------------- the top */
 
-static bool is_readable(ViewNode *node);
-
-/* One stateful input, and any number of single values. */
-static bool
-reads_one(List *inputs)
-{
-	int readable = 0;
-	ListCell *lc;
-
-	foreach (lc, inputs)
-	{
-		ViewNode *node = lfirst(lc);
-
-		if (!is_readable(node))
-			return false;
-		readable += !node->is_single;
-	}
-	return inputs != NIL && readable <= 1;
-}
-
-/* Whether the rows of a node can be had at once when the view is read. */
-static bool
-is_readable(ViewNode *node)
-{
-	ListCell *lc;
-
-	switch (node->kind)
-	{
-		case NODE_GROUP:
-		case NODE_PARTITION:
-		case NODE_ROWS:
-			return true;
-		case NODE_BLOCK:
-			return reads_one(node->inputs);
-		case NODE_UNION:
-			foreach (lc, node->inputs)
-				if (!is_readable(lfirst(lc)))
-					return false;
-			return true;
-		default:
-			return false;
-	}
-}
-
-static List *
-inputs_of(Draft *draft)
-{
-	List *inputs = NIL;
-	ListCell *lc;
-
-	foreach (lc, draft->nodes)
-		if (lfirst(lc))
-			inputs = lappend(inputs, lfirst(lc));
-	return inputs;
-}
-
-/* Keeps the rows of a draft; all of the target list, with what ORDER BY needs. */
+/* Keeps all of the target list, with what only ORDER BY needs. */
 static Draft *
 keep_rows(Draft *draft, Query *query)
 {
-	Planner *p = draft->planner;
-	ViewNode *input = braid_draft_close(draft, map_targets(draft, query, true));
-	ViewNode *rows = braid_draft_node(p, NODE_ROWS, list_make1(input), input->ncolumns);
-	Draft *kept = braid_draft_new(p);
+	List *originals = NIL;
 	ListCell *lc;
-	int index;
-	int n = 0;
 
-	memcpy(rows->columns, input->columns, sizeof(NodeColumn) * input->ncolumns);
-	braid_draft_give_state(p, rows);
-	index = braid_draft_add_node(kept, rows);
 	foreach (lc, query->targetList)
-		braid_draft_provide(kept, (Node *) ((TargetEntry *) lfirst(lc))->expr,
-							(Node *) braid_draft_column(kept, index, ++n));
-	return kept;
+		originals = lappend(originals, ((TargetEntry *) lfirst(lc))->expr);
+	return keep(draft, originals, map_targets(draft, query, true));
 }
 
 /* The target list of what the user sees, under the user's names. */
@@ -324,7 +368,7 @@ visible_targets(Draft *draft, Query *query)
 static void
 take_top(Planner *p, Query *query)
 {
-	Draft *draft = take_select(p, query);
+	Draft *draft = take_select(p, query, true);
 	Query *like = makeNode(Query);
 
 	if (!reads_one(inputs_of(draft)))

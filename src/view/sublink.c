@@ -23,6 +23,7 @@
 #include "parser/parse_func.h"
 #include "parser/parse_oper.h"
 #include "rewrite/rewriteManip.h"
+#include "utils/array.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "view/refusal.h"
@@ -518,6 +519,62 @@ add_correlated_scalar(Draft *draft, Query *sub, Node *original)
 	return joined;
 }
 
+/* ---------------------------------------------------------------- ARRAY(SELECT ...) */
+
+/* SELECT x ... ORDER BY y becomes SELECT array_agg(x ORDER BY y) ... */
+static void
+make_array(Planner *p, Query *sub)
+{
+	Aggref *agg = makeNode(Aggref);
+	TargetEntry *value = linitial(sub->targetList);
+	Oid type = exprType((Node *) value->expr);
+	ListCell *lc;
+
+	if (!is_plain_select(sub))
+		braid_refuse(p->pstate, exprLocation((Node *) value->expr),
+					 "ARRAY of a subquery with aggregates, DISTINCT, LIMIT or set operations");
+	agg->aggtype = get_promoted_array_type(type);
+	agg->aggfnoid = agg->aggtype == type ? F_ARRAY_AGG_ANYARRAY : F_ARRAY_AGG_ANYNONARRAY;
+	agg->inputcollid = agg->aggcollid = exprCollation((Node *) value->expr);
+	agg->aggargtypes = list_make1_oid(type);
+	agg->args = sub->targetList;
+	agg->aggorder = sub->sortClause;
+	foreach (lc, agg->args)
+		((TargetEntry *) lfirst(lc))->resjunk = foreach_current_index(lc) > 0;
+	agg->aggkind = AGGKIND_NORMAL;
+	agg->aggno = agg->aggtransno = -1;
+	agg->location = -1;
+	sub->targetList = list_make1(makeTargetEntry((Expr *) agg, 1, "array", false));
+	sub->sortClause = NIL;
+	sub->hasAggs = true;
+}
+
+static Draft *
+add_array(Draft *draft, SubLink *link)
+{
+	Query *sub = copyObject((Query *) link->subselect);
+	CoalesceExpr *c = makeNode(CoalesceExpr);
+	Node *value;
+	Oid type;
+
+	make_array(draft->planner, sub);
+	if (braid_take_is_correlated((Node *) sub))
+		draft = add_correlated_scalar(draft, sub, (Node *) link);
+	else
+		draft = add_constant_scalar(draft, sub, (Node *) link);
+	value = braid_draft_map(draft, (Node *) link);
+	type = exprType(value);
+	c->coalescetype = type;
+	c->coalescecollid = exprCollation(value);
+	c->args = list_make2(
+		value, makeConst(type, -1, exprCollation(value), -1,
+						 PointerGetDatum(construct_empty_array(get_base_element_type(type))), false,
+						 false));
+	c->location = -1;
+	braid_draft_override(draft, (Node *) link, (Node *) c);
+	return draft;
+}
+
 static Draft *
 add_sublink(Draft *draft, SubLink *link)
 {
@@ -538,8 +595,10 @@ add_sublink(Draft *draft, SubLink *link)
 			if (braid_take_is_correlated((Node *) sub))
 				return add_correlated_scalar(draft, copyObject(sub), (Node *) link);
 			return add_constant_scalar(draft, copyObject(sub), (Node *) link);
+		case ARRAY_SUBLINK:
+			return add_array(draft, link);
 		default:
-			braid_refuse(p->pstate, link->location, "ARRAY(SELECT ...) and row comparisons");
+			braid_refuse(p->pstate, link->location, "comparisons of rows with a subquery");
 	}
 }
 
@@ -554,4 +613,29 @@ braid_take_sublinks(Draft *draft, Node *expression)
 		if (!braid_draft_has(draft, lfirst(lc)))
 			draft = add_sublink(draft, lfirst(lc));
 	return draft;
+}
+
+static bool
+is_single_value(SubLink *link)
+{
+	return (link->subLinkType == EXPR_SUBLINK || link->subLinkType == ARRAY_SUBLINK) &&
+		   !braid_take_is_correlated(link->subselect);
+}
+
+bool
+braid_take_tied_sublinks(Draft **draft, Node *expression)
+{
+	SublinkSearch s = {NIL};
+	bool others = false;
+	ListCell *lc;
+
+	(void) find_sublinks(expression, &s);
+	foreach (lc, s.found)
+		if (braid_draft_has(*draft, lfirst(lc)))
+			continue;
+		else if (is_single_value(lfirst(lc)))
+			others = true;
+		else
+			*draft = add_sublink(*draft, lfirst(lc));
+	return others;
 }

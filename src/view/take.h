@@ -36,6 +36,9 @@ extern Draft *braid_take_conditions(Draft *draft, List *quals);
 /* Provides all subqueries that stand in an expression and read tables. */
 extern Draft *braid_take_sublinks(Draft *draft, Node *expression);
 
+/* The same but for single values; returns whether there are such. */
+extern bool braid_take_tied_sublinks(Draft **draft, Node *expression);
+
 /* A condition as a list of conditions that must all hold. */
 extern List *braid_take_split(Node *qual);
 
