@@ -100,8 +100,8 @@ SELECT * FROM recomputed ORDER BY k;
 SELECT * FROM braid.verify('exact');
 
 -- A view may be verified at any time; a difference is shown as it is.
-SELECT 'braid_internal.state_' || id AS state FROM braid.views WHERE name = 'exact'::regclass \gset
-UPDATE :state SET a1 = 1000 WHERE k1 = 1;
+SELECT state FROM braid.explain('exact') WHERE state IS NOT NULL \gset
+UPDATE :state SET a2 = 1000 WHERE k1 = 1;
 SELECT * FROM braid.verify('exact');
 REFRESH MATERIALIZED VIEW exact;
 SELECT braid.wait('exact');
@@ -122,7 +122,7 @@ ALTER TABLE parted DETACH PARTITION parted_1;
 SELECT braid.wait('over_parts');
 SELECT * FROM over_parts ORDER BY k;
 
-SELECT name, owner = current_user::regrole AS mine, state, base_table, last_error FROM braid.views ORDER BY id;
+SELECT name, owner = current_user::regrole AS mine, state, strategy, base_tables, last_error FROM braid.views ORDER BY id;
 
 SET client_min_messages = warning;
 DROP TABLE sales, measures, parted, parted_1 CASCADE;

@@ -38,7 +38,7 @@ ALTER TABLE t RENAME COLUMN "X y" TO x;
 -- A column or table that is used cannot go without the view; a part of the view cannot go alone.
 ALTER TABLE t DROP COLUMN x;
 DROP TABLE t;
-SELECT 'braid_internal.state_' || min(id) AS state FROM braid.views \gset
+SELECT state FROM braid.explain('elsewhere."V 2"') WHERE state IS NOT NULL \gset
 \set VERBOSITY sqlstate
 DROP TABLE :state;
 \set VERBOSITY default
@@ -55,36 +55,25 @@ RESET client_min_messages;
 SELECT to_regclass('v');
 
 -- What cannot be kept up to date says what it is and where.
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT t.x, count(*) FROM t JOIN u USING (k) GROUP BY t.x;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM t, u;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM (SELECT k FROM t) s;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM plain_view;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM quick;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM parent;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM pg_class;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM generate_series(1, 3);
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT 1 AS one;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT x FROM t;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT DISTINCT x FROM t;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT x, count(*) FROM t GROUP BY x ORDER BY x;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT x, count(*) FROM t GROUP BY x LIMIT 3;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM t UNION ALL SELECT 1;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS WITH c AS (SELECT 1) SELECT count(*) FROM t;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT x, count(*) FROM t WHERE x IN (SELECT k FROM u) GROUP BY x;
+CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT x FROM t TABLESAMPLE SYSTEM (10);
+CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM t, (SELECT k FROM u LIMIT 1) one;
+CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS
+	WITH RECURSIVE c AS (SELECT k FROM t UNION SELECT u.k FROM u JOIN c ON u.k > c.k) SELECT count(*) FROM c;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT x, rank() OVER (ORDER BY x) FROM t GROUP BY x;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT x, k, count(*) FROM t GROUP BY ROLLUP (x, k);
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(DISTINCT x) FROM t;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT array_agg(x) FROM t;
+CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT x FROM t FOR UPDATE;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM t WHERE x > random();
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM t WHERE now() > '2024-01-01';
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT k, x, count(*) FROM t GROUP BY k;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT max(ctid) FROM t;
-CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(t) FROM t;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*), count(*) FROM t;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous) AS SELECT count(*) FROM t WITH NO DATA;
 CREATE MATERIALIZED VIEW bad WITH (braid.continuous, fillfactor = 10) AS SELECT count(*) FROM t;
 CREATE MATERIALIZED VIEW bad WITH (braid.sometimes) AS SELECT count(*) FROM t;
-SELECT braid.create_view('bad', 'SELECT sum(x), stddev(x) FROM t');
+SELECT braid.create_view('bad', 'SELECT sum(x), clock_timestamp() FROM t');
 SELECT braid.create_view('bad', 'DELETE FROM t');
 SELECT braid.create_view('bad', 'SELECT count(*) FROM t', '{"fast": true}');
 SELECT braid.wait('t'), braid.wait('plain_view');
@@ -116,7 +105,7 @@ RESET ROLE;
 
 -- A new owner has the parts as well; rights that were taken away break the view.
 ALTER MATERIALIZED VIEW hers OWNER TO regress_view_bob;
-SELECT regexp_replace(relname, '\d+', 'N') AS part, relowner::regrole FROM pg_class
+SELECT regexp_replace(relname, '\d+', 'N', 'g') AS part, relowner::regrole FROM pg_class
 WHERE relnamespace = 'braid_internal'::regnamespace AND relname ~ '^(state|query)_\d' AND relkind IN ('r', 'v') ORDER BY relname;
 SELECT braid.wait('hers');
 GRANT SELECT ON p TO regress_view_bob;

@@ -5,7 +5,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS braid;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 SET search_path = public;
-SELECT plan(26);
+SELECT plan(40);
 
 SELECT has_function('braid', 'create_view', ARRAY['text', 'text', 'jsonb']);
 SELECT has_function('braid', 'drop_view', ARRAY['regclass']);
@@ -13,7 +13,13 @@ SELECT has_function('braid', 'wait', ARRAY['regclass', 'interval']);
 SELECT has_function('braid', 'verify', ARRAY['regclass', 'interval']);
 SELECT function_returns('braid', 'create_view', ARRAY['text', 'text', 'jsonb'], 'regclass');
 SELECT function_returns('braid', 'wait', ARRAY['regclass', 'interval'], 'boolean');
+SELECT has_function('braid', 'explain', ARRAY['regclass']);
+SELECT has_function('braid', 'explain_text', ARRAY['regclass']);
+SELECT has_function('braid', 'explain_json', ARRAY['regclass']);
+SELECT function_returns('braid', 'explain_text', ARRAY['regclass'], 'setof text');
+SELECT function_returns('braid', 'explain_json', ARRAY['regclass'], 'jsonb');
 SELECT has_view('braid', 'views', 'braid.views exists');
+SELECT columns_are('braid', 'views', ARRAY['name', 'owner', 'state', 'since', 'base_tables', 'strategy', 'frontier', 'lag_bytes', 'lag', 'rows', 'bytes', 'last_error', 'options', 'id']);
 SELECT table_privs_are('braid', 'views', 'public', ARRAY['SELECT'], 'everybody may see which views there are');
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p
@@ -34,13 +40,24 @@ SELECT results_eq('SELECT * FROM pgtap_view', 'SELECT k, sum(x) FROM pgtap_base 
 SELECT is(state, 'live', 'its state is live') FROM braid.views WHERE name = 'pgtap_view'::regclass;
 SELECT is_empty($$SELECT * FROM braid.verify('pgtap_view')$$, 'verify returns nothing for a view that is right');
 
+SELECT results_eq($$SELECT depth, operator, strategy, state IS NULL FROM braid.explain('pgtap_view')$$,
+	$$VALUES (0, 'group by 1 key, 2 accumulators', 'algebraic', false), (1, 'table public.pgtap_base', NULL, true)$$, 'explain shows the operators, from the top');
+SELECT ok(bytes > 0 AND last_rows = 2 AND last_ms > 0, 'and the size and the figures of a state') FROM braid.explain('pgtap_view') WHERE depth = 0;
+SELECT matches(string_agg(line, ' | '), '^group by 1 key, 2 accumulators  [(]algebraic[)]  state=braid_internal[.]state_\d+_\d+ bytes=\d+ rows=\d+  last: rows=2 time=[0-9.]+ ms [|]   ->  table public.pgtap_base', 'so does explain_text')
+FROM braid.explain_text('pgtap_view') line;
+SELECT is(jsonb_path_query_array(braid.explain_json('pgtap_view'), '$[*].depth'), '[0, 1]', 'and explain_json');
+SELECT is(base_tables, ARRAY['pgtap_base']::regclass[], 'views names the base tables') FROM braid.views WHERE name = 'pgtap_view'::regclass;
+SELECT is(strategy, 'algebraic', 'and the strategy') FROM braid.views WHERE name = 'pgtap_view'::regclass;
+
 SELECT throws_ok($$SELECT braid.create_view('pgtap_view', 'SELECT count(*) FROM pgtap_base')$$, '42P07');
-SELECT throws_ok($$SELECT braid.create_view('pgtap_bad', 'SELECT stddev(x) FROM pgtap_base')$$, '0A000');
-SELECT throws_ok($$SELECT braid.create_view('pgtap_bad', 'SELECT count(*) FROM pgtap_plain')$$, '42809');
+SELECT throws_ok($$SELECT braid.create_view('pgtap_bad', 'SELECT random() FROM pgtap_base')$$, '0A000');
+SELECT throws_ok($$SELECT braid.create_view('pgtap_bad', 'SELECT count(*) FROM pgtap_plain')$$, '0A000');
 SELECT throws_ok($$SELECT braid.create_view('pgtap_bad', 'VACUUM')$$, '42601');
 SELECT throws_ok($$SELECT braid.create_view('pgtap_bad', 'SELECT count(*) FROM pgtap_base', '{"x": 1}')$$, '22023');
 SELECT throws_ok($$SELECT braid.wait('pgtap_plain')$$, '42809');
 SELECT throws_ok($$SELECT * FROM braid.verify('pgtap_base')$$, '42809');
+SELECT throws_ok($$SELECT * FROM braid.explain('pgtap_base')$$, '42809');
+SELECT throws_ok($$SELECT braid.explain_json('pgtap_plain')$$, '42809');
 SELECT throws_ok($$SELECT braid.drop_view('pgtap_plain')$$, '42809');
 
 BEGIN;
