@@ -34,6 +34,7 @@
 #include "capture/settings.h"
 #include "capture/slot.h"
 #include "capture/source.h"
+#include "capture/tap.h"
 #include "catalog/pg_type.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
@@ -506,9 +507,11 @@ cycle(uint64 request)
 	braid_source_begin_cycle(GetActiveSnapshot());
 	braid_frontier_from_snapshot(&s, GetActiveSnapshot());
 	reached = braid_decoder_read(upto);
+	braid_tap_end_of_decoding();
 	BRAID_FAILPOINT("capture-decoded");
 	advanced = apply(&s);
 	BRAID_FAILPOINT("capture-applied");
+	braid_tap_end_cycle();
 	braid_source_end_cycle();
 	MemoryContextSwitchTo(TopMemoryContext);
 	held_back = list_copy(held_back);
@@ -552,14 +555,9 @@ batch(TimestampTz last_cycle)
 	}
 }
 
-static void
-set_own_settings(void)
+void
+braid_capture_use_settings(void)
 {
-	char kb[32];
-
-	/* A decoded transaction that spills to disk is ten times as slow. */
-	snprintf(kb, sizeof(kb), "%d", braid_capture_work_mem);
-	SetConfigOption("logical_decoding_work_mem", kb, PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("jit", "off", PGC_USERSET, PGC_S_SESSION);
@@ -578,6 +576,18 @@ set_own_settings(void)
 
 	/* The same order of rows whenever a table is read, for sums of floats. */
 	SetConfigOption("synchronize_seqscans", "off", PGC_USERSET, PGC_S_SESSION);
+}
+
+static void
+set_own_settings(void)
+{
+	char kb[32];
+
+	braid_capture_use_settings();
+
+	/* A decoded transaction that spills to disk is ten times as slow. */
+	snprintf(kb, sizeof(kb), "%d", braid_capture_work_mem);
+	SetConfigOption("logical_decoding_work_mem", kb, PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("max_parallel_workers_per_gather", "0", PGC_USERSET, PGC_S_SESSION);
 
 	/* Recent minor releases load only the output plugins that are named. */
@@ -618,6 +628,7 @@ load(void)
 	if (slot_name == NULL)
 		open_slot();
 	load_frontiers();
+	braid_tap_rebind();
 	if (!braid_decoder_is_open())
 		braid_decoder_open();
 	return true;

@@ -8,39 +8,10 @@
 #ifndef BRAID_CAPTURE_H
 #define BRAID_CAPTURE_H
 
-#include "access/tupdesc.h"
-#include "capture/frontier.h"
+#include "capture/delta.h"
 #include "nodes/bitmapset.h"
 #include "utils/relcache.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
-
-/* Rows that came (weight +1) or went (weight -1). */
-typedef struct BraidDelta
-{
-	Tuplestorestate *rows; /* NULL while there are none */
-	int64 nrows;
-	bool retracts;	 /* a weight is negative */
-	bool recompute;	 /* rows do not tell: read the table under S */
-	bool incomplete; /* a change came without its old row */
-} BraidDelta;
-
-/* A table, or the leaf partitions of one, whose changes are captured. */
-typedef struct BraidSource
-{
-	Oid relid;
-	TupleDesc desc;			 /* of the rows: the weight, then the columns wanted */
-	AttrNumber *attnums;	 /* of those columns in relid */
-	List *members;			 /* oids, sorted: relid itself or its leaf partitions */
-	bool has_frontier;		 /* false: never read, or the slot was lost */
-	BraidFrontier frontier;	 /* what the consumer has of this table */
-	bool postponed;			 /* held back until definitions are loaded again */
-	struct BraidSource *tie; /* towards the representative of those it is tied to */
-
-	/* Of the running cycle. */
-	bool locked; /* takes part */
-	BraidDelta delta;
-} BraidSource;
 
 /*
  * What capture calls, all in the worker.  load and lost run in a transaction
@@ -113,6 +84,29 @@ extern BraidSource *braid_capture_source(Oid relid); /* NULL if it is not wanted
 
 /* From apply: whether the table takes part in the cycle, and is at S. */
 extern bool braid_capture_is_locked(Oid relid);
+
+/*
+ * Changes set aside for what is made beside the worker, from the end of this
+ * cycle on; see tap.c.  From apply: begin, add the tables, which must be locked,
+ * with the columns wanted, and end in that of a later cycle.
+ */
+typedef struct BraidTap BraidTap;
+
+extern BraidTap *braid_capture_tap_begin(void);
+extern void braid_capture_tap_add(BraidTap *tap, Oid relid, Bitmapset *attnums);
+extern void braid_capture_tap_end(BraidTap *tap);
+
+/* Rows do not tell all that has changed: end it and begin anew. */
+extern bool braid_capture_tap_is_broken(BraidTap *tap);
+
+/*
+ * From apply, the table being locked: what brings it from s0 to S, as a delta of
+ * its source would.  s0 was taken after the tap was begun.  For this cycle.
+ */
+extern BraidDelta *braid_capture_tap_delta(BraidTap *tap, Oid relid, const BraidFrontier *s0);
+
+/* The settings under which views are evaluated, in this process. */
+extern void braid_capture_use_settings(void);
 
 /* The relations that carry the rows of a table: itself, or its leaf partitions. */
 extern List *braid_capture_members(Oid relid);

@@ -36,6 +36,7 @@
 #include "capture/capture.h"
 #include "capture/settings.h"
 #include "capture/source.h"
+#include "capture/tap.h"
 #include "catalog/pg_type.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -342,6 +343,8 @@ braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 	}
 	tuplestore_putvalues(delta->rows, desc, values, nulls);
 	delta->nrows++;
+	if (target_source->taps != NIL && delta == &target_source->delta)
+		braid_tap_put(target_source, txn_xid, values, nulls);
 }
 
 static Piece *
@@ -419,6 +422,7 @@ release_piece(Piece *p, BraidSource *source)
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(source->desc, &TTSOpsMinimalTuple);
 
 		target_source = source;
+		txn_xid = p->xid;
 		txn_in_s = true;
 		while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
 		{

@@ -8,6 +8,7 @@
 #define BRAID_COMPAT_H
 
 #include "access/htup.h"
+#include "executor/execdesc.h"
 #include "nodes/execnodes.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
@@ -79,5 +80,12 @@ extern bool braid_compat_column_readable(Oid relid, AttrNumber attnum, Oid rolei
 extern bool braid_compat_may_use_server(Oid serverid, Oid roleid);
 
 extern bool braid_compat_is_relation_owner(Oid relid, Oid roleid);
+
+/* Puts a row that was inserted into the table's indexes. */
+extern void
+braid_compat_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *estate);
+
+/* Runs a query that was started to its end; it is not run again. */
+extern void braid_compat_executor_run_once(QueryDesc *query);
 
 #endif /* BRAID_COMPAT_H */

@@ -25,6 +25,7 @@
 #include "view/explain.h"
 #include "view/follow.h"
 #include "view/operators.h"
+#include "view/populate.h"
 #include "view/run.h"
 
 static KeptView *following = NULL;
@@ -58,12 +59,20 @@ after_name(ViewNode *node)
 	return psprintf("after_%d", node->number);
 }
 
+/* The delta that brings a table of the view to S. */
+static BraidDelta *
+table_delta(KeptView *view, Oid relid)
+{
+	return view->catches_up ? braid_populate_delta(view, relid)
+							: &braid_capture_source(relid)->delta;
+}
+
 /* Rows of the node's delta, or -1 if they are not counted. */
 static int64
 counted_rows(ViewNode *node)
 {
 	if (node->kind == NODE_TABLE)
-		return braid_capture_source(node->relid)->delta.nrows;
+		return table_delta(following, node->relid)->nrows;
 	if (node->kind == NODE_VIEW)
 		return tuplestore_tuple_count(braid_keeper_find(node->view_id)->delta.rows);
 	if (braid_node_is_stateful(node))
@@ -107,7 +116,7 @@ braid_run_retracts(ViewNode *node)
 	if (!node->changed)
 		return false;
 	if (node->kind == NODE_TABLE)
-		return braid_capture_source(node->relid)->delta.retracts;
+		return table_delta(following, node->relid)->retracts;
 	if (node->kind == NODE_VIEW)
 		return braid_keeper_find(node->view_id)->delta.retracts;
 	if (braid_node_is_stateful(node))
@@ -168,11 +177,13 @@ braid_follow_prepare(KeptView *view)
 
 /* ---------------------------------------------------------------- what is to be done */
 
-static bool
-needs_populating(KeptView *view)
+bool
+braid_follow_needs_populating(KeptView *view)
 {
 	ListCell *lc;
 
+	if (view->catches_up)
+		return false;
 	if (view->state != VIEW_LIVE)
 		return true;
 	foreach (lc, view->plan->tables)
@@ -193,7 +204,7 @@ braid_follow_is_needed(KeptView *view)
 {
 	ListCell *lc;
 
-	if (needs_populating(view))
+	if (braid_follow_needs_populating(view) || view->catches_up)
 		return true;
 	foreach (lc, view->plan->tables)
 	{
@@ -214,7 +225,7 @@ refuse_incomplete(KeptView *view)
 	ListCell *lc;
 
 	foreach (lc, view->plan->tables)
-		if (braid_capture_source(lfirst_oid(lc))->delta.incomplete)
+		if (table_delta(view, lfirst_oid(lc))->incomplete)
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 							errmsg("replica identity of table \"%s\" is no longer FULL",
 								   get_rel_name(lfirst_oid(lc))),
@@ -284,7 +295,7 @@ name_table_delta(ViewNode *node)
 	char *name = braid_node_table_delta_name(node->relid);
 
 	if (braid_run_count(name) < 0)
-		braid_run_name(name, source->delta.rows, source->desc);
+		braid_run_name(name, table_delta(following, node->relid)->rows, source->desc);
 }
 
 static void
@@ -370,7 +381,7 @@ static bool
 is_touched(ViewNode *node)
 {
 	if (node->kind == NODE_TABLE)
-		node->changed = braid_capture_source(node->relid)->delta.rows != NULL;
+		node->changed = table_delta(following, node->relid)->rows != NULL;
 	else if (node->kind == NODE_VIEW)
 		node->changed = braid_keeper_find(node->view_id)->delta.rows != NULL;
 	else
@@ -433,23 +444,34 @@ follow(KeptView *view)
 	foreach (lc, view->plan->nodes)
 		if (is_touched(lfirst(lc)))
 			take_figures(view, lfirst(lc), follow_node);
-	if (view->is_read && view->plan->top->changed)
+	if (view->catches_up)
+		view->repopulated = true;
+	else if (view->is_read && view->plan->top->changed)
 		leave_delta(view);
+}
+
+static void
+run(KeptView *view, void (*action)(KeptView *view))
+{
+	following = view;
+	braid_run_begin(view->plans);
+	action(view);
+	braid_run_end();
+	braid_explain_show(view->def.id, view->figures, highest_number(view->plan));
+	following = NULL;
 }
 
 void
 braid_follow(KeptView *view)
 {
 	BRAID_FAILPOINT("view-merge");
-	following = view;
-	braid_run_begin(view->plans);
-	if (needs_populating(view))
-		populate(view);
-	else
-		follow(view);
-	braid_run_end();
-	braid_explain_show(view->def.id, view->figures, highest_number(view->plan));
-	following = NULL;
+	run(view, braid_follow_needs_populating(view) ? populate : follow);
+}
+
+void
+braid_follow_populate(KeptView *view)
+{
+	run(view, populate);
 }
 
 void

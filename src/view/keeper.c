@@ -42,6 +42,7 @@
 #include "utils/syscache.h"
 #include "view/keeper.h"
 #include "view/follow.h"
+#include "view/populate.h"
 #include "view/rights.h"
 #include "view/run.h"
 #include "view/state.h"
@@ -301,10 +302,9 @@ want_columns(ViewPlan *plan)
  * Takes the view's query apart.  Constants are put into words under the view's
  * settings, since that is how the statements are run.
  */
-static void
-prepare_view(void *arg)
+static ViewPlan *
+make_plan(KeptView *v)
 {
-	KeptView *v = arg;
 	int level = NewGUCNestLevel();
 	ViewPlan *plan;
 
@@ -312,6 +312,15 @@ prepare_view(void *arg)
 	MemoryContextSwitchTo(views_context);
 	plan = braid_plan_make(braid_definition_query(v->def.query), v->def.id, NULL);
 	AtEOXact_GUC(false, level);
+	return plan;
+}
+
+static void
+prepare_view(void *arg)
+{
+	KeptView *v = arg;
+	ViewPlan *plan = make_plan(v);
+
 	watch_plan(plan);
 	braid_rights_check_plan(plan, v->owner);
 	braid_state_check(plan);
@@ -484,6 +493,12 @@ relate_views(void)
 			braid_follow_prepare(lfirst(lc));
 }
 
+#define VIEWS_QUERY                                                                                \
+	"SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner, "          \
+	"s.fingerprint FROM braid_internal.views v "                                                   \
+	"LEFT JOIN braid_internal.view_states s ON s.id = v.id "                                       \
+	"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' "
+
 static bool
 load(void)
 {
@@ -492,13 +507,10 @@ load(void)
 	bool any = false;
 	MemoryContext old = CurrentMemoryContext;
 
+	braid_populate_start();
 	unload();
 	braid_capture_watch(braid_definition_catalog());
-	SPI_execute(
-		"SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner, "
-		"s.fingerprint FROM braid_internal.views v LEFT JOIN braid_internal.view_states s ON s.id = v.id "
-		"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' ORDER BY v.id",
-		false, 0);
+	SPI_execute(VIEWS_QUERY "ORDER BY v.id", false, 0);
 	rows = SPI_tuptable;
 	nrows = SPI_processed;
 	for (uint64 i = 0; i < nrows; i++)
@@ -520,6 +532,32 @@ load(void)
 	relate_views();
 	MemoryContextSwitchTo(old);
 	return any;
+}
+
+KeptView *
+braid_keeper_load_one(int id)
+{
+	KeptView *v;
+	MemoryContext old = CurrentMemoryContext;
+
+	unload();
+	SPI_execute(psprintf(VIEWS_QUERY "WHERE v.id = %d", id), false, 0);
+	if (SPI_processed == 0)
+		return NULL;
+	MemoryContextSwitchTo(views_context);
+	v = read_view(SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+	braid_definition_resolve(&v->def);
+	if (!OidIsValid(v->owner) || !OidIsValid(v->def.query))
+		return NULL;
+	v->states = braid_definition_states(id);
+	v->plan = make_plan(v);
+	braid_rights_check_plan(v->plan, v->owner);
+	braid_state_check(v->plan);
+	v->plans = braid_run_make_plans(views_context);
+	braid_follow_prepare(v);
+	views = lappend(views, v);
+	MemoryContextSwitchTo(old);
+	return v;
 }
 
 static bool
@@ -576,6 +614,12 @@ lock(BraidSource *source)
 }
 
 static bool
+is_being_made(KeptView *v)
+{
+	return v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING;
+}
+
+static bool
 has_work(void)
 {
 	ListCell *lc;
@@ -584,7 +628,7 @@ has_work(void)
 	{
 		KeptView *v = lfirst(lc);
 
-		if (v->plan && v->tables && (v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING))
+		if (v->plan && v->tables && is_being_made(v))
 			return true;
 	}
 	return braid_verify_wanted();
@@ -624,6 +668,46 @@ may_have_work(KeptView *v)
 	return false;
 }
 
+/* What is made of others is made anew when one of them is, and after it. */
+static void
+look_at_inputs(KeptView *v)
+{
+	ListCell *lc;
+
+	foreach (lc, v->plan->views)
+	{
+		KeptView *input = braid_keeper_find(lfirst_int(lc));
+
+		v->waits |= input->waits;
+		if (v->state == VIEW_LIVE && is_being_made(input))
+			store_state(v, VIEW_REBUILDING, NULL);
+	}
+}
+
+/* A view that has to be populated: here, or beside. */
+static void
+look_at_population(KeptView *v)
+{
+	char *error;
+
+	switch (braid_populate_look(v, &error))
+	{
+		case POPULATE_HERE:
+			break;
+		case POPULATE_WAIT:
+			v->waits = true;
+			if (v->state == VIEW_LIVE)
+				store_state(v, VIEW_REBUILDING, NULL);
+			break;
+		case POPULATE_FOLLOW:
+			if (error)
+				mark_broken(v, error);
+			v->catches_up = error == NULL;
+			v->waits = error != NULL;
+			break;
+	}
+}
+
 /* The views that may have to follow, in order, in the current context. */
 static List *
 views_to_bring_up(void)
@@ -632,8 +716,18 @@ views_to_bring_up(void)
 	ListCell *lc;
 
 	foreach (lc, views)
-		if (may_have_work(lfirst(lc)))
-			list = lappend(list, lfirst(lc));
+	{
+		KeptView *v = lfirst(lc);
+
+		v->waits = v->catches_up = false;
+		if (!takes_part(v))
+			continue;
+		look_at_inputs(v);
+		if (!v->waits && may_have_work(v) && braid_follow_needs_populating(v))
+			look_at_population(v);
+		if (!v->waits && may_have_work(v))
+			list = lappend(list, v);
+	}
 	return list;
 }
 
@@ -687,9 +781,11 @@ bring_up_each(List *todo)
 static void
 apply(void)
 {
-	List *todo = views_to_bring_up();
+	List *todo;
 	ListCell *lc;
 
+	braid_populate_tidy();
+	todo = views_to_bring_up();
 	if (todo != NIL && attempt(bring_up_all, todo) != NULL)
 	{
 		forget_deltas(todo);
@@ -699,7 +795,9 @@ apply(void)
 	{
 		KeptView *v = lfirst(lc);
 
-		if (v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING)
+		if (v->catches_up)
+			braid_populate_end(v);
+		if (is_being_made(v))
 			store_state(v, VIEW_LIVE, NULL);
 	}
 	forget_deltas(todo);

@@ -46,12 +46,20 @@ typedef struct KeptView
 	struct NodeFigures *figures; /* of the plan's nodes, see explain.h */
 
 	/* Of the running cycle. */
-	bool repopulated;
+	bool waits;		  /* it is populated beside, or reads a view that is not live */
+	bool catches_up;  /* it was populated beside: its deltas are those set aside */
+	bool repopulated; /* its readers have to be populated too */
 	ViewDelta delta;
 } KeptView;
 
 /* The view with this id, NULL if there is none. */
 extern KeptView *braid_keeper_find(int id);
+
+/*
+ * In a process that is not the capture worker, in a transaction and SPI: loads
+ * one view, with its plan.  NULL if it has gone.
+ */
+extern KeptView *braid_keeper_load_one(int id);
 
 /* Within a cycle, after all views were brought up: whether the view is at S. */
 extern bool braid_keeper_is_at_snapshot(KeptView *view);

@@ -23,6 +23,7 @@
 #include "tcop/dest.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
+#include "view/bulk.h"
 #include "view/run.h"
 
 #define SIZE_CLASSES 3
@@ -236,8 +237,11 @@ braid_run_processed(void)
 void
 braid_run(const char *sql, int64 nrows)
 {
-	int result = SPI_execute_plan(plan_for(sql, nrows), NULL, NULL, false, 0);
+	int result;
 
+	if (braid_bulk_run(sql, &processed))
+		return;
+	result = SPI_execute_plan(plan_for(sql, nrows), NULL, NULL, false, 0);
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
 	processed += SPI_processed;

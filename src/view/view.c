@@ -6,6 +6,7 @@
 
 #include "view/explain.h"
 #include "view/keeper.h"
+#include "view/populate.h"
 #include "view/statement.h"
 #include "view/verify.h"
 #include "view/view.h"
@@ -15,6 +16,7 @@ braid_view_init(void)
 {
 	braid_statement_init();
 	braid_keeper_init();
+	braid_populate_init();
 	braid_verify_init();
 	braid_explain_init();
 }

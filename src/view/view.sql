@@ -33,6 +33,33 @@ CREATE TABLE braid_internal.view_states (
 COMMENT ON TABLE braid_internal.view_states IS
 'State of each continuous view, the rebuild request that it has come up to, and the fingerprint and the dearest strategy of the plan that has made its state tables.';
 
+-- What processes that populate views have done, until the capture worker goes
+-- on from there. Not dumped.
+CREATE TABLE braid_internal.populations (
+	id int PRIMARY KEY,
+	token bigint NOT NULL,
+	frontier pg_snapshot NOT NULL,
+	error text
+);
+COMMENT ON TABLE braid_internal.populations IS
+'Views that were populated beside the capture worker: the attempt, the snapshot that the state stands for, or why there is none.';
+
+CREATE FUNCTION braid_internal.populations_now(OUT id int, OUT phase text, OUT step int, OUT steps int, OUT blocks_done bigint,
+	OUT blocks_total bigint, OUT rows_done bigint, OUT rows_estimated bigint, OUT started timestamptz, OUT pid int) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'braid_sql_populations' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid_internal.populations_now() IS 'What braid.progress shows, of this database.';
+
+CREATE VIEW braid.progress AS
+SELECT v.view AS name, p.phase, p.step, p.steps, p.blocks_done, p.blocks_total, p.rows_done, p.rows_estimated, p.started, p.pid
+FROM braid_internal.populations_now() p JOIN braid_internal.views v ON v.id = p.id;
+COMMENT ON VIEW braid.progress IS
+'Continuous views that are being populated beside the capture worker (see braid.view_populate_limit). phase: starting, locking, reading, following (the changes that were committed meanwhile), failed (and soon tried again).';
+COMMENT ON COLUMN braid.progress.step IS 'Which of the state tables is being filled, of how many steps';
+COMMENT ON COLUMN braid.progress.blocks_done IS 'Blocks of the tables that were read by sequential scans in this step, of blocks_total';
+COMMENT ON COLUMN braid.progress.rows_done IS 'Rows of the state written in this step; rows_estimated is the planner''s estimate of all';
+REVOKE ALL ON braid.progress FROM PUBLIC;
+GRANT SELECT ON braid.progress TO PUBLIC;
+
 -- Rows that verification found to differ; the last few requests.
 CREATE TABLE braid_internal.differences (
 	request bigint NOT NULL,

@@ -1,0 +1,42 @@
+/*
+ * delta.h
+ *	  Tables that are captured, and what a cycle brings to them.
+ */
+#ifndef BRAID_DELTA_H
+#define BRAID_DELTA_H
+
+#include "access/tupdesc.h"
+#include "capture/frontier.h"
+#include "nodes/pg_list.h"
+#include "utils/tuplestore.h"
+
+/* Rows that came (weight +1) or went (weight -1). */
+typedef struct BraidDelta
+{
+	Tuplestorestate *rows; /* NULL while there are none */
+	int64 nrows;
+	bool retracts;	 /* a weight is negative */
+	bool recompute;	 /* rows do not tell: read the table under S */
+	bool incomplete; /* a change came without its old row */
+} BraidDelta;
+
+/* A table, or the leaf partitions of one, whose changes are captured. */
+typedef struct BraidSource
+{
+	Oid relid;
+	TupleDesc desc;			 /* of the rows: the weight, then the columns wanted */
+	AttrNumber *attnums;	 /* of those columns in relid */
+	List *members;			 /* oids, sorted: relid itself or its leaf partitions */
+	bool has_frontier;		 /* false: never read, or the slot was lost */
+	BraidFrontier frontier;	 /* what the consumer has of this table */
+	bool postponed;			 /* held back until definitions are loaded again */
+	struct BraidSource *tie; /* towards the representative of those it is tied to */
+
+	List *taps; /* see tap.c */
+
+	/* Of the running cycle. */
+	bool locked; /* takes part */
+	BraidDelta delta;
+} BraidSource;
+
+#endif /* BRAID_DELTA_H */
