@@ -13,7 +13,8 @@
  *		merge		groups_<i> into the state
  *		purge		if something went: groups without rows are deleted
  *		recompute	of the keys in redo_<i>, from the input under S
- *		after_<i>	as before_<i>
+ *		after_<i>	as before_<i>; of groups that show nothing but their keys both
+ *					have those only that came or went, and are made before the purge
  *
  *	  With an opaque accumulator there is no merge: every key in groups_<i> is
  *	  recomputed, but for those that lose their last row.
@@ -207,6 +208,7 @@ typedef struct Following
 	char *redo;
 	int64 ngroups;
 	bool retracts;
+	bool is_read;	/* the delta of the node is */
 	bool has_nulls; /* there is a null in the keys of groups */
 } Following;
 
@@ -244,6 +246,17 @@ find_nulls(Following *f)
 						  f->ngroups) > 0;
 }
 
+/* s.k1 = g.k1 AND ... */
+static char *
+match_state(ViewNode *node, bool nulls)
+{
+	char *equal = braid_match_equal(node, "s", 'k', "g", nulls);
+
+	if (!nulls)
+		return equal;
+	return psprintf("%s AND (%s)", equal, braid_match_any_null(node, "s", 'k'));
+}
+
 /* Rows of the keys in groups, as they are now, readable as name_<i>. */
 static void
 remember_rows(Following *f, const char *name)
@@ -254,6 +267,36 @@ remember_rows(Following *f, const char *name)
 	if (f->has_nulls)
 		sql = psprintf("%s UNION ALL %s", sql,
 					   output_select(node, braid_match_keys(node, "s", 'k', f->groups, true)));
+	braid_run_into(psprintf("%s_%d", name, node->number), sql, f->ngroups);
+}
+
+/* Whether a group shows nothing but that it is there: of DISTINCT and the like. */
+static bool
+shows_keys_only(ViewNode *node)
+{
+	ListCell *lc;
+
+	foreach (lc, node->outputs)
+		if (((char *) lfirst(lc))[0] != 'k')
+			return false;
+	return node->permanent_key == NULL;
+}
+
+/* Groups that the merge has made, or that have lost their last row and are to be purged. */
+static void
+remember_existence(Following *f, const char *name, const char *condition)
+{
+	ViewNode *node = f->node;
+	char *sql = NULL;
+
+	for (int nulls = 0; nulls <= f->has_nulls; nulls++)
+	{
+		char *found = psprintf("EXISTS (SELECT FROM %s g WHERE %s AND %s)", f->groups,
+							   match_state(node, nulls), condition);
+
+		sql = sql ? psprintf("%s UNION ALL %s", sql, output_select(node, found))
+				  : output_select(node, found);
+	}
 	braid_run_into(psprintf("%s_%d", name, node->number), sql, f->ngroups);
 }
 
@@ -274,17 +317,6 @@ redo_conditions(ViewNode *node)
 			appendStringInfo(&s, "%s%s", s.len > 0 ? " OR " : "", condition);
 	}
 	return s.len > 0 ? s.data : NULL;
-}
-
-/* s.k1 = g.k1 AND ... */
-static char *
-match_state(ViewNode *node, bool nulls)
-{
-	char *equal = braid_match_equal(node, "s", 'k', "g", nulls);
-
-	if (!nulls)
-		return equal;
-	return psprintf("%s AND (%s)", equal, braid_match_any_null(node, "s", 'k'));
 }
 
 /* Groups that lose their last row need not be computed, unless they stay. */
@@ -416,6 +448,11 @@ change_groups(Following *f)
 	}
 	nredo = find_redo(f);
 	braid_run(merge_statement(f), f->ngroups);
+	if (f->is_read && shows_keys_only(f->node))
+	{
+		remember_existence(f, "before", "s.n = 0 AND g.n < 0");
+		remember_existence(f, "after", "s.n > 0 AND s.n = g.n");
+	}
 	if (can_go)
 		run_matching(f, purge_statement, f->ngroups);
 	if (nredo > 0)
@@ -425,18 +462,20 @@ change_groups(Following *f)
 void
 braid_group_follow(ViewNode *node)
 {
-	bool is_read = braid_run_delta_is_read(node);
 	Following f = {.node = node, .retracts = braid_run_retracts(input_of(node))};
+	bool all_are_read;
 
+	f.is_read = braid_run_delta_is_read(node);
 	f.groups = psprintf("groups_%d", node->number);
 	f.ngroups = braid_run_into(f.groups, groups_statement(node, f.retracts),
 							   braid_run_delta_rows(input_of(node)));
-	if (is_read || f.retracts || is_opaque(node))
+	if (f.is_read || f.retracts || is_opaque(node))
 		f.has_nulls = find_nulls(&f);
-	if (is_read)
+	all_are_read = f.is_read && (f.ngroups == 0 || !shows_keys_only(node));
+	if (all_are_read)
 		remember_rows(&f, "before");
 	if (f.ngroups > 0)
 		change_groups(&f);
-	if (is_read)
+	if (all_are_read)
 		remember_rows(&f, "after");
 }
