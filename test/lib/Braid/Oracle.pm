@@ -99,8 +99,8 @@ sub enter
 # Leaves nothing behind; returns what went wrong.
 sub leave
 {
-	my ($self, @kept) = @_;
-	for my $view (chance(0.5) ? reverse @kept : ())
+	my ($self, @views) = @_;
+	for my $view (chance(0.5) ? reverse grep { $_->{kept} } @views : ())
 	{
 		my $fault = fault($self->run("DROP MATERIALIZED VIEW $view->{name}"));
 		return "DROP of $view->{name}: $fault" if defined $fault;
@@ -221,7 +221,8 @@ sub make_view
 sub make_views
 {
 	my ($self, $round, @numbers) = @_;
-	my @relations = ($round->{tables}->relations, @{ $round->{readable} });
+	my %given_up = map { $_->{name} => $_->{given_up} } @{ $round->{views} };
+	my @relations = ($round->{tables}->relations, grep { !$given_up{ $_->{name} } } @{ $round->{readable} });
 	for my $n (@numbers)
 	{
 		srand $round->{seed} * 1000 + $n;
@@ -248,6 +249,13 @@ sub check
 	for my $view (kept($round))
 	{
 		my $complaint = $self->complaint($view) or next;
+
+		# What goes wrong with a view does so with those that read it.
+		if (grep { $_->{given_up} } inputs($round, $view->{sql}))
+		{
+			$view->{given_up} = 1;
+			next;
+		}
 		$self->fail($round, $view, $complaint);
 		last if $round->{over};
 	}
@@ -334,7 +342,7 @@ sub round
 		my $complaint = chance(0.3) ? $self->verified($view) : undef;
 		$self->fail($round, $view, $complaint) if $complaint;
 	}
-	my $left = $round->{over} ? undef : $self->leave(kept($round));
+	my $left = $round->{over} ? undef : $self->leave(@{ $round->{views} });
 	$self->fail($round, undef, { kind => 'leave', text => $left }) if defined $left;
 	$self->{count}{rounds}++;
 	return @{ $round->{failures} };
@@ -367,10 +375,20 @@ sub script
 	return join "\n", @lines;
 }
 
+# By what a failure is known again.
+sub signature
+{
+	my ($complaint) = @_;
+	return $complaint->{kind} if $complaint->{kind} !~ /create|broken/;
+	my ($text) = split /\n/, $complaint->{text};
+	$text =~ s/\w*\d+|"[^"]*"/./g;
+	return "$complaint->{kind} $text";
+}
+
 # Does a case fail in the same way? Returns the complaint.
 sub attempt
 {
-	my ($self, $case, $kind) = @_;
+	my ($self, $case, $wanted) = @_;
 	my $complaint;
 	my $ok = eval {
 		$self->connect if !$self->{client}->is_open;
@@ -389,7 +407,7 @@ sub attempt
 		{
 			my $alive = $n < 0 || $self->apply($case->{units}[$n]);
 			$complaint = $alive ? $self->complaint($case->{view}) : { kind => 'lost', text => $self->last_words };
-			$complaint //= $self->verified($case->{view}) if $n == $last && $kind eq 'verify';
+			$complaint //= $self->verified($case->{view}) if $n == $last && $wanted eq 'verify';
 			last if $complaint;
 		}
 		1;
@@ -399,7 +417,7 @@ sub attempt
 		$self->run('ROLLBACK') if !$ok;
 		$self->leave;
 	}
-	return $complaint && $complaint->{kind} eq $kind ? $complaint : undef;
+	return $complaint && signature($complaint) eq $wanted ? $complaint : undef;
 }
 
 # The shortest part of a list that still fails, found by leaving out halves, and
@@ -484,12 +502,12 @@ sub with_nth
 # it does not fail at all when it is run again.
 sub shrink
 {
-	my ($self, $case, $kind) = @_;
+	my ($self, $case, $wanted) = @_;
 	my $deadline = time + $self->{shrink};
 	my $last;
 	my $fails = sub {
 		return 0 if time > $deadline;
-		my $complaint = $self->attempt({ %$case, @_ }, $kind) or return 0;
+		my $complaint = $self->attempt({ %$case, @_ }, $wanted) or return 0;
 		$last = $complaint;
 		return 1;
 	};
@@ -540,7 +558,7 @@ sub fail
 	if ($view && $self->{shrink} > 0)
 	{
 		my $schema = $self->{schema};
-		my $smaller = $self->shrink($case, $complaint->{kind});
+		my $smaller = $self->shrink($case, signature($complaint));
 		$head .= '; it did not happen again' if !$smaller;
 		$complaint = $smaller // $complaint;
 		$self->connect if !$self->{client}->is_open;
@@ -593,21 +611,20 @@ sub cases
 sub known
 {
 	my ($self, $case) = @_;
-	my @kept = grep { $_->{kept} } @{ $case->{views} };
 	$self->enter;
 	$self->must($_) for @{ $case->{setup} }, map { statement_for($_) } @{ $case->{views} };
 	my $step = 0;
 	for my $unit ([], @{ $case->{units} })
 	{
 		$self->apply($unit);
-		for my $view (@kept)
+		for my $view (grep { $_->{kept} } @{ $case->{views} })
 		{
 			my $complaint = $self->complaint($view) or next;
 			return "step $step, $view->{name} $complaint->{kind}: $complaint->{text}";
 		}
 		$step++;
 	}
-	return $self->leave(@kept);
+	return $self->leave(@{ $case->{views} });
 }
 
 # ---- what there is to say
