@@ -228,7 +228,7 @@ sub make_views
 		srand $round->{seed} * 1000 + $n;
 		my $kept = $n > 2;
 		my $queries = Braid::Queries->new(\@relations);
-		my $query = $queries->make($kept ? 1 : 0.3);
+		my $query = $queries->make(!$kept);
 		my $view = {
 			%$query, name => $kept ? 'kept_' . ($n - 2) : "view_$n", kept => $kept, queries => $queries, after => scalar @{ $round->{steps} } };
 		my $made = $self->make_view($round, $view) or next;

@@ -23,14 +23,15 @@ sub new
 	return bless { relations => [@$relations], ctes => [] }, $class;
 }
 
-# size: how much there may be, 1 for ordinary.
+# for_view: the query is for an ordinary view, which others read.
 sub make
 {
-	my ($self, $size) = @_;
+	my ($self, $for_view) = @_;
+	$self->{for_view} = $for_view;
 	$self->{choices} = [];
 	$self->{aliases} = 0;
 	$self->{inexact} = 0;
-	$self->{nests} = int(weighted(0 => 1, 1 => 2, 2 => 3, 4 => 2, 6 => 1) * ($size // 1)); # subqueries that there may still be
+	$self->{nests} = int(weighted(0 => 1, 1 => 2, 2 => 3, 4 => 2, 6 => 1) * ($for_view ? 0.3 : 1)); # subqueries that there may still be
 	$self->{refs} = 7; # relations
 	my $query = $self->query(0);
 	my $n = 0;
@@ -83,13 +84,14 @@ sub from_series
 	return { sql => sprintf('generate_series(%d, %d) %s (x)', rand 2, 2 + rand 3, $alias), cols => [ { sql => "$alias.x", type => 'int', plain => 1, alias => $alias, name => 'x' } ], single => $alias };
 }
 
+# first: not what has no table in it.
 sub from_item
 {
-	my ($self, $level) = @_;
+	my ($self, $level, $first) = @_;
 	my @unused = grep { !$_->{used} } @{ $self->{ctes} };
 	return $self->from_relation(pick(@unused)) if @unused && chance(0.8);
 	my $c = { sub => 1, level => $level };
-	my $what = weighted(relation => 12, query => $self->may_nest($c) ? 3 : 0, values => 0.5, series => 0.2);
+	my $what = weighted(relation => 12, query => $self->may_nest($c) ? 3 : 0, values => $first ? 0 : 0.7, series => $first ? 0 : 0.3);
 	return $self->from_values if $what eq 'values';
 	return $self->from_series if $what eq 'series';
 	return $self->from_relation(pick(@{ $self->{relations} }, @{ $self->{ctes} })) if $what eq 'relation';
@@ -159,10 +161,10 @@ sub using
 
 sub from_tree
 {
-	my ($self, $level, $n) = @_;
-	return $self->from_item($level) if $n <= 1;
+	my ($self, $level, $n, $first) = @_;
+	return $self->from_item($level, $first) if $n <= 1;
 	my $k = 1 + int rand($n - 1);
-	my ($left, $right) = ($self->from_tree($level, $n - $k), $self->from_tree($level, $k));
+	my ($left, $right) = ($self->from_tree($level, $n - $k, $first), $self->from_tree($level, $k));
 	my $how = weighted('INNER' => 4, 'LEFT' => 4, 'RIGHT' => 2, 'FULL' => 2);
 	my $using = chance(0.08) ? $self->using($left, $right, $how) : undef;
 	return $using if $using;
@@ -210,7 +212,7 @@ sub around
 	my ($self, $c, $correlated) = @_;
 	$self->{nests}--;
 	my $level = $c->{level} + 1;
-	my $from = $self->from_tree($level, weighted(1 => 5, 2 => 1));
+	my $from = $self->from_tree($level, weighted(1 => 5, 2 => 1), 1);
 	my @where;
 	push @where, $self->correlation($from->{cols}, $c->{cols}) // () if $correlated;
 	push @where, $self->choice($self->condition({ cols => $from->{cols}, depth => 1, level => $level, sub => chance(0.3) }), 'true') if chance(0.45);
@@ -261,7 +263,7 @@ sub from
 	while ($n > 0)
 	{
 		my $k = chance(0.25) ? 1 : 1 + int rand $n;
-		my $part = $self->from_tree($level, $k);
+		my $part = $self->from_tree($level, $k, !@parts);
 		if (@cols)
 		{
 			my $on = $self->between(\@cols, $part->{cols});
@@ -652,7 +654,7 @@ sub query
 	my $nest = $self->{nests} > 0 && $self->{refs} > 1 && $level < 3;
 	my $kind = weighted(
 		plain => 22, groups => $level ? 18 : 36, distinct => 6, distinct_on => 4, windows => $level > 1 ? 1 : 7,
-		set_operation => $nest ? ($level ? 5 : 14) : 0, top => $level ? 2 : 6, with => $nest ? ($level ? 1.5 : 9) : 0);
+		set_operation => $nest ? ($level ? 5 : 14) : 0, top => $level ? 1.5 : $self->{for_view} ? 0 : 6, with => $nest ? ($level ? 1.5 : 9) : 0);
 	return $self->$kind($level, $want);
 }
 
