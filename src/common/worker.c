@@ -26,6 +26,8 @@
  *	           |  main function returned,               |      ^
  *	           |  or database has gone                  v      | any other exit
  *	           +------------------------------------ RUNNING --+
+ *
+ *	  A main function that returns after another request leads back to WANTED.
  */
 #include "postgres.h"
 
@@ -166,6 +168,19 @@ want_slot(int kind, Oid dbid)
 		}
 	}
 	return NULL;
+}
+
+/*
+ * The worker has ended since there was nothing to do, and was asked for again:
+ * nothing is wrong that a delay would help.  The caller holds the lock exclusively.
+ */
+static void
+mark_wanted(WorkerSlot *s)
+{
+	s->state = SLOT_WANTED;
+	s->delay_ms = MIN_RESTART_MS;
+	s->pid = 0;
+	s->latch = NULL;
 }
 
 /* The caller holds the lock exclusively. */
@@ -328,10 +343,12 @@ static void
 leave_slot(int code, Datum arg)
 {
 	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
-	if (my_main_returned && !my_slot->again)
-		memset(my_slot, 0, sizeof(*my_slot));
-	else
+	if (!my_main_returned)
 		mark_died(my_slot);
+	else if (my_slot->again)
+		mark_wanted(my_slot);
+	else
+		memset(my_slot, 0, sizeof(*my_slot));
 	LWLockRelease(&workers->lock);
 	wake_launcher();
 }

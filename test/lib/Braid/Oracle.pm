@@ -130,7 +130,7 @@ sub comparison
 sub complaint
 {
 	my ($self, $view) = @_;
-	my $answer = $self->run("SELECT braid.wait('$view->{name}', '30 s')");
+	my $answer = $self->run("SELECT braid.wait('$view->{name}', '20 s')");
 	my $fault = fault($answer);
 	if (defined $fault)
 	{
@@ -140,7 +140,7 @@ sub complaint
 		my $error = $self->run("SELECT error FROM braid.views WHERE name = '$view->{name}'::regclass");
 		return { kind => 'broken', text => join "\n", $fault, map { $_ // '' } map { @$_ } @{ $error->{rows} } };
 	}
-	return { kind => 'late', text => 'it is not caught up after 30 s' } if $answer->{rows}[0][0] ne 't';
+	return { kind => 'late', text => 'it is not caught up after 20 s' } if $answer->{rows}[0][0] ne 't';
 	$answer = $self->run(comparison($view));
 	$fault = fault($answer);
 	return { kind => $answer->{lost} ? 'lost' : 'unreadable', text => $fault } if defined $fault;
@@ -154,7 +154,7 @@ sub complaint
 sub verified
 {
 	my ($self, $view) = @_;
-	my $answer = $self->run("SELECT * FROM braid.verify('$view->{name}', '30 s')");
+	my $answer = $self->run("SELECT * FROM braid.verify('$view->{name}', '20 s')");
 	my $fault = fault($answer);
 	return { kind => $answer->{lost} ? 'lost' : 'verify', text => $fault } if defined $fault;
 	return undef if !@{ $answer->{rows} };
