@@ -24,6 +24,7 @@
 #include "utils/resowner.h"
 #include "view/explain.h"
 #include "view/follow.h"
+#include "view/growth.h"
 #include "view/operators.h"
 #include "view/populate.h"
 #include "view/run.h"
@@ -273,6 +274,21 @@ populate_node(ViewNode *node)
 	}
 }
 
+/* The planner knows nothing yet of what was just made; if it is locked, let it be. */
+static void
+analyze(ViewNode *node)
+{
+	if (SPI_execute(psprintf("ANALYZE (SKIP_LOCKED) %s", node->state), false, 0) < 0)
+		elog(ERROR, "could not analyze \"%s\"", node->state);
+}
+
+static void
+make_state(ViewNode *node)
+{
+	populate_node(node);
+	analyze(node);
+}
+
 static void
 populate(KeptView *view)
 {
@@ -282,7 +298,7 @@ populate(KeptView *view)
 		((ViewNode *) lfirst(lc))->changed = false;
 	foreach (lc, view->plan->nodes)
 		if (braid_node_is_stateful(lfirst(lc)))
-			take_figures(view, lfirst(lc), populate_node);
+			take_figures(view, lfirst(lc), make_state);
 	view->repopulated = true;
 }
 
@@ -453,6 +469,11 @@ follow(KeptView *view)
 static void
 run(KeptView *view, void (*action)(KeptView *view))
 {
+	if (braid_growth_makes_plans_old(view))
+	{
+		braid_run_free_plans(view->plans);
+		view->plans = braid_run_make_plans(GetMemoryChunkContext(view));
+	}
 	following = view;
 	braid_run_begin(view->plans);
 	action(view);

@@ -7,6 +7,7 @@
 
 #include "capture/capture.h"
 #include "executor/spi.h"
+#include "storage/block.h"
 #include "view/definition.h"
 #include "view/plan.h"
 
@@ -44,6 +45,8 @@ typedef struct KeptView
 	struct HTAB *plans;			 /* of statements, see run.h */
 	bool ordered;				 /* has found its place among the others */
 	struct NodeFigures *figures; /* of the plan's nodes, see explain.h */
+	BlockNumber *sizes;			 /* of what it reads, when plans were made; see growth.c */
+	TimestampTz sized;			 /* when they were last looked at */
 
 	/* Of the running cycle. */
 	bool waits;		  /* it is populated beside, or reads a view that is not live */
