@@ -169,7 +169,7 @@ claim_tables(List *tables)
 }
 
 Oid
-braid_create(RangeVar *name, List *column_names, Query *query, const char *options,
+braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousOptions *options,
 			 bool if_not_exists, ParseState *pstate)
 {
 	Oid namespace = RangeVarGetAndCheckCreationNamespace(name, NoLock, NULL);
@@ -192,14 +192,15 @@ braid_create(RangeVar *name, List *column_names, Query *query, const char *optio
 
 	SPI_connect();
 	id = next_id();
-	plan = braid_plan_make(query, id, pstate);
+	plan = options->schedule ? braid_plan_recompute(query, id, pstate)
+							 : braid_plan_make(query, id, pstate);
 	braid_rights_check_plan(plan, GetUserId());
 	claim_tables(plan->tables);
 	braid_state_make(plan);
 	make_query(id, query_text);
 	run_as_user(psprintf("CREATE VIEW %s AS %s", view_name, plan->visible));
 	view = get_relname_relid(name->relname, namespace);
-	make_definition(id, view, options);
+	make_definition(id, view, braid_options_text(options));
 	SPI_finish();
 	AtEOXact_GUC(false, level);
 	ereport(NOTICE,

@@ -8,13 +8,14 @@
 #include "nodes/parsenodes.h"
 #include "nodes/primnodes.h"
 #include "parser/parse_node.h"
+#include "view/options.h"
 
 /*
  * Makes a view of an analyzed query, which is scribbled on.  Names of columns
  * may be given.  Returns InvalidOid if it exists and that is no error.
  */
-extern Oid braid_create(RangeVar *name, List *column_names, Query *query, const char *options,
-						bool if_not_exists, ParseState *pstate);
+extern Oid braid_create(RangeVar *name, List *column_names, Query *query,
+						const ContinuousOptions *options, bool if_not_exists, ParseState *pstate);
 
 /* Asks for the view to be populated anew; its owner may. */
 extern void braid_create_again(Oid view);

@@ -46,6 +46,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -53,6 +54,7 @@
 
 #define ATTNUM_ID 1 /* of braid_internal.views */
 #define ATTNUM_VIEW 2
+#define ATTNUM_OPTIONS 4
 
 #define SCHEMA_NAME "braid_internal"
 
@@ -157,6 +159,9 @@ braid_definition_find(Oid view, ViewDefinition *def)
 			view)
 			continue;
 		def->id = DatumGetInt32(heap_getattr(tup, ATTNUM_ID, RelationGetDescr(rel), &isnull));
+		def->has_schedule = DatumGetBool(DirectFunctionCall2(
+			jsonb_exists, heap_getattr(tup, ATTNUM_OPTIONS, RelationGetDescr(rel), &isnull),
+			CStringGetTextDatum("schedule")));
 		def->view = view;
 		found = true;
 	}

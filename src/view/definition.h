@@ -10,8 +10,9 @@
 typedef struct ViewDefinition
 {
 	int id;
-	Oid view;  /* what the user sees */
-	Oid query; /* ordinary view: what the user has defined */
+	Oid view;		   /* what the user sees */
+	Oid query;		   /* ordinary view: what the user has defined */
+	bool has_schedule; /* set by braid_definition_find(): recomputed as a whole */
 } ViewDefinition;
 
 /* False if the relation is not a continuous view. */

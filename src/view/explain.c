@@ -175,6 +175,8 @@ operator_name(ViewNode *node)
 							counted(list_length(node->accumulators), "accumulator"));
 		case NODE_PARTITION:
 			return psprintf("compute by %s", counted(node->nkeys, "key"));
+		case NODE_QUERY:
+			return pstrdup("the whole query");
 		case NODE_ROWS:
 			return pstrdup("rows");
 	}
@@ -184,7 +186,7 @@ operator_name(ViewNode *node)
 static const char *
 strategy_name(ViewNode *node)
 {
-	static const char *const names[] = {"algebraic", "combine", "affected keys"};
+	static const char *const names[] = {"algebraic", "combine", "affected keys", "recompute"};
 
 	return node->inputs == NIL ? NULL : names[node->strategy];
 }
@@ -251,7 +253,8 @@ braid_sql_explain(PG_FUNCTION_ARGS)
 	if (pg_class_aclcheck(view, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, get_rel_name(view));
 	level = braid_definition_fix_search_path();
-	plan = braid_plan_make(braid_definition_query(def.query), def.id, NULL);
+	plan = def.has_schedule ? braid_plan_recompute(braid_definition_query(def.query), def.id, NULL)
+							: braid_plan_make(braid_definition_query(def.query), def.id, NULL);
 	AtEOXact_GUC(false, level);
 	put_graph((ReturnSetInfo *) fcinfo->resultinfo, def.id, plan->top, 0, &seen);
 	PG_RETURN_VOID();

@@ -178,6 +178,16 @@ braid_follow_prepare(KeptView *view)
 
 /* ---------------------------------------------------------------- what is to be done */
 
+/*
+ * A view with a schedule does not follow: it is populated again when its time has
+ * come and there may be something new.
+ */
+static bool
+is_due(KeptView *view)
+{
+	return view->stale && GetCurrentTimestamp() >= view->due;
+}
+
 bool
 braid_follow_needs_populating(KeptView *view)
 {
@@ -187,6 +197,8 @@ braid_follow_needs_populating(KeptView *view)
 		return false;
 	if (view->state != VIEW_LIVE)
 		return true;
+	if (view->plan->is_recomputed)
+		return is_due(view);
 	foreach (lc, view->plan->tables)
 	{
 		BraidSource *source = braid_capture_source(lfirst_oid(lc));
@@ -200,10 +212,36 @@ braid_follow_needs_populating(KeptView *view)
 	return false;
 }
 
+/* Whether a view with a schedule has something to do, having seen what is new. */
+static bool
+schedule_is_needed(KeptView *view)
+{
+	ListCell *lc;
+
+	view->stale |= view->plan->is_ageing;
+	foreach (lc, view->plan->tables)
+	{
+		BraidSource *source = braid_capture_source(lfirst_oid(lc));
+
+		view->stale |= source->delta.rows || source->delta.recompute || source->delta.incomplete ||
+					   !source->has_frontier;
+	}
+	foreach (lc, view->plan->views)
+	{
+		KeptView *input = braid_keeper_find(lfirst_int(lc));
+
+		view->stale |= input->delta.rows || input->repopulated;
+	}
+	return braid_follow_needs_populating(view);
+}
+
 bool
 braid_follow_is_needed(KeptView *view)
 {
 	ListCell *lc;
+
+	if (view->plan->is_recomputed)
+		return schedule_is_needed(view);
 
 	if (braid_follow_needs_populating(view) || view->catches_up)
 		return true;

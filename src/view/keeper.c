@@ -41,6 +41,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "view/keeper.h"
+#include "view/options.h"
 #include "view/follow.h"
 #include "view/populate.h"
 #include "view/rights.h"
@@ -176,7 +177,7 @@ braid_keeper_try(KeptView *view, KeeperAction action, void *arg)
 static const char *
 strategy_name(ViewPlan *plan)
 {
-	static const char *const names[] = {"algebraic", "combine", "affected keys"};
+	static const char *const names[] = {"algebraic", "combine", "affected keys", "recompute"};
 	Strategy dearest = STRATEGY_ALGEBRAIC;
 	ListCell *lc;
 
@@ -310,7 +311,9 @@ make_plan(KeptView *v)
 
 	use_settings(v);
 	MemoryContextSwitchTo(views_context);
-	plan = braid_plan_make(braid_definition_query(v->def.query), v->def.id, NULL);
+	plan = v->schedule_ms > 0
+			   ? braid_plan_recompute(braid_definition_query(v->def.query), v->def.id, NULL)
+			   : braid_plan_make(braid_definition_query(v->def.query), v->def.id, NULL);
 	AtEOXact_GUC(false, level);
 	return plan;
 }
@@ -363,6 +366,7 @@ static KeptView *
 read_view(HeapTuple row, TupleDesc desc)
 {
 	KeptView *v = palloc0(sizeof(KeptView));
+	char *schedule;
 	bool isnull;
 	int done;
 
@@ -376,6 +380,9 @@ read_view(HeapTuple row, TupleDesc desc)
 		v->state = VIEW_REBUILDING;
 	v->owner = DatumGetObjectId(SPI_getbinval(row, desc, 7, &isnull));
 	v->fingerprint = SPI_getvalue(row, desc, 8);
+	schedule = SPI_getvalue(row, desc, 9);
+	v->schedule_ms = schedule ? braid_options_milliseconds(schedule) : 0;
+	v->stale = true;
 	return v;
 }
 
@@ -495,7 +502,7 @@ relate_views(void)
 
 #define VIEWS_QUERY                                                                                \
 	"SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner, "          \
-	"s.fingerprint FROM braid_internal.views v "                                                   \
+	"s.fingerprint, v.options->>'schedule' FROM braid_internal.views v "                           \
 	"LEFT JOIN braid_internal.view_states s ON s.id = v.id "                                       \
 	"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' "
 
@@ -619,6 +626,14 @@ is_being_made(KeptView *v)
 	return v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING;
 }
 
+/* Of a view with a schedule: whether it is time to compute it again. */
+static bool
+is_due(KeptView *v)
+{
+	return v->plan->is_recomputed && v->state == VIEW_LIVE && (v->stale || v->plan->is_ageing) &&
+		   GetCurrentTimestamp() >= v->due;
+}
+
 static bool
 has_work(void)
 {
@@ -628,7 +643,7 @@ has_work(void)
 	{
 		KeptView *v = lfirst(lc);
 
-		if (v->plan && v->tables && is_being_made(v))
+		if (v->plan && v->tables && (is_being_made(v) || is_due(v)))
 			return true;
 	}
 	return braid_verify_wanted();
@@ -655,7 +670,7 @@ may_have_work(KeptView *v)
 
 	if (!takes_part(v))
 		return false;
-	if (v->state != VIEW_LIVE)
+	if (v->state != VIEW_LIVE || is_due(v))
 		return true;
 	foreach (lc, v->tables)
 	{
@@ -723,7 +738,8 @@ views_to_bring_up(void)
 		if (!takes_part(v))
 			continue;
 		look_at_inputs(v);
-		if (!v->waits && may_have_work(v) && braid_follow_needs_populating(v))
+		if (!v->waits && !v->plan->is_recomputed && may_have_work(v) &&
+			braid_follow_needs_populating(v))
 			look_at_population(v);
 		if (!v->waits && may_have_work(v))
 			list = lappend(list, v);
@@ -778,6 +794,15 @@ bring_up_each(List *todo)
 	}
 }
 
+/* The view has been computed anew in this cycle. */
+static void
+note_recomputation(KeptView *v)
+{
+	v->stale = false;
+	v->due = GetCurrentTimestamp() + v->schedule_ms * 1000;
+	store_state(v, VIEW_LIVE, NULL);
+}
+
 static void
 apply(void)
 {
@@ -797,6 +822,8 @@ apply(void)
 
 		if (v->catches_up)
 			braid_populate_end(v);
+		if (v->plan->is_recomputed && v->repopulated)
+			note_recomputation(v);
 		if (is_being_made(v))
 			store_state(v, VIEW_LIVE, NULL);
 	}

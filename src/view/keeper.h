@@ -43,6 +43,9 @@ typedef struct KeptView
 	bool is_read;				 /* by another view that is kept */
 	Bitmapset *read;			 /* numbers of the nodes whose deltas are read */
 	struct HTAB *plans;			 /* of statements, see run.h */
+	int64 schedule_ms;			 /* 0: kept up to date; else recomputed as a whole, this often */
+	bool stale;					 /* of one with a schedule: something may be new */
+	TimestampTz due;			 /* of one with a schedule: not before */
 	bool ordered;				 /* has found its place among the others */
 	struct NodeFigures *figures; /* of the plan's nodes, see explain.h */
 	BlockNumber *sizes;			 /* of what it reads, when plans were made; see growth.c */

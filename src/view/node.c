@@ -94,6 +94,18 @@ view_delta(ViewNode *node)
 	return s.data;
 }
 
+/* Any query, with its columns renamed. */
+static char *
+query_new(ViewNode *node)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= node->ncolumns; i++)
+		appendStringInfo(&s, "%sc%d", i > 1 ? ", " : "", i);
+	return psprintf("(SELECT * FROM (%s) q (%s))", node->select, s.data);
+}
+
 /* ---------------------------------------------------------------- the texts */
 
 char *
@@ -112,6 +124,8 @@ braid_node_new(ViewNode *node)
 			return braid_mark_new(node);
 		case NODE_UNION:
 			return braid_union_new(node);
+		case NODE_QUERY:
+			return query_new(node);
 		case NODE_GROUP:
 			return braid_group_new(node);
 		case NODE_PARTITION:
@@ -141,6 +155,9 @@ braid_node_delta(ViewNode *node)
 		case NODE_BLOCK:
 		case NODE_UNION:
 			return node->inlined ? inlined_delta(node) : braid_node_delta_name(node);
+		case NODE_QUERY:
+			elog(ERROR, "a query that is run as a whole has no delta");
+			pg_unreachable();
 		case NODE_GROUP:
 		case NODE_PARTITION:
 		case NODE_ROWS:

@@ -32,15 +32,17 @@ typedef enum NodeKind
 	NODE_UNION,		/* UNION ALL of inputs with the same columns */
 	NODE_GROUP,		/* groups with accumulators: stateful */
 	NODE_PARTITION, /* computed for each key from all of its rows: stateful */
+	NODE_QUERY,		/* any query over its inputs, only ever run as a whole */
 	NODE_ROWS		/* rows as they are, with duplicates: stateful, on top */
 } NodeKind;
 
 /* How a node follows, from cheap to dear. */
 typedef enum Strategy
 {
-	STRATEGY_ALGEBRAIC,	   /* add and subtract */
-	STRATEGY_COMBINE,	   /* combine; some retractions make the group be recomputed */
-	STRATEGY_AFFECTED_KEYS /* every key touched is recomputed */
+	STRATEGY_ALGEBRAIC,		/* add and subtract */
+	STRATEGY_COMBINE,		/* combine; some retractions make the group be recomputed */
+	STRATEGY_AFFECTED_KEYS, /* every key touched is recomputed */
+	STRATEGY_RECOMPUTE		/* the whole query is run, on a schedule */
 } Strategy;
 
 typedef enum MarkMode
@@ -114,7 +116,8 @@ typedef struct ViewNode
 	 * BLOCK, PARTITION: a SELECT, not in parentheses, whose inputs are written
 	 * as the tokens of braid_node_token(1), ... with the aliases i1, ...
 	 * A BLOCK's begins with "SELECT $1 AS w, "; a PARTITION's with
-	 * "SELECT i1.c1 AS k1, ... i1.c<nkeys> AS k<nkeys>, ".
+	 * "SELECT i1.c1 AS k1, ... i1.c<nkeys> AS k<nkeys>, ".  QUERY: the query as
+	 * it is.
 	 */
 	char *select;
 

@@ -18,7 +18,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
+#include "access/transam.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "common/compat.h"
@@ -29,7 +30,8 @@
 #include "optimizer/tlist.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "view/definition.h"
 #include "view/operators.h"
 #include "view/plan.h"
 #include "view/refusal.h"
@@ -398,6 +400,8 @@ strategy_of(ViewNode *node)
 {
 	switch (node->kind)
 	{
+		case NODE_QUERY:
+			return STRATEGY_RECOMPUTE;
 		case NODE_PARTITION:
 			return STRATEGY_AFFECTED_KEYS;
 		case NODE_GROUP:
@@ -480,6 +484,141 @@ braid_plan_make(Query *query, int id, ParseState *pstate)
 	take_top(&p, query);
 	if (p.plan->tables == NIL && p.plan->views == NIL)
 		braid_refuse(pstate, exprLocation((Node *) query->targetList), "a query without a table");
+	finish_graph(p.plan);
+	p.plan->fingerprint = fingerprint(p.plan);
+	return p.plan;
+}
+
+/* ---------------------------------------------------------------- recomputing */
+
+static bool
+is_captured(Oid relid)
+{
+	char kind = get_rel_relkind(relid);
+
+	return (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
+		   get_rel_persistence(relid) == RELPERSISTENCE_PERMANENT && relid >= FirstNormalObjectId;
+}
+
+/* A node without columns, for whether a relation has changed. */
+static void
+add_read(Planner *p, Oid relid, List **inputs)
+{
+	ViewDefinition def;
+	ViewNode *node;
+
+	if (braid_definition_find(relid, &def))
+	{
+		if (list_member_int(p->plan->views, def.id))
+			return;
+		node = braid_draft_node(p, NODE_VIEW, NIL, 0);
+		node->view_id = def.id;
+		p->plan->views = lappend_int(p->plan->views, def.id);
+	}
+	else
+	{
+		if (list_member_oid(p->plan->tables, relid))
+			return;
+		node = braid_draft_node(p, NODE_TABLE, NIL, 0);
+		p->plan->tables = lappend_oid(p->plan->tables, relid);
+	}
+	node->relid = relid;
+	node->attnums = palloc0(sizeof(AttrNumber));
+	*inputs = lappend(*inputs, node);
+}
+
+typedef struct ReadSearch
+{
+	Planner *planner;
+	List *inputs;
+} ReadSearch;
+
+static bool
+find_reads(Node *node, ReadSearch *s)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+		ViewPlan *plan = s->planner->plan;
+		ViewDefinition def;
+
+		if (rte->rtekind != RTE_RELATION || !rte->inFromCl)
+			return false;
+		if (is_captured(rte->relid) || braid_definition_find(rte->relid, &def))
+			add_read(s->planner, rte->relid, &s->inputs);
+		else if (get_rel_relkind(rte->relid) != RELKIND_VIEW)
+			plan->is_ageing = true;
+		else if (!list_member_oid(plan->watched, rte->relid))
+		{
+			plan->watched = lappend_oid(plan->watched, rte->relid);
+			(void) find_reads((Node *) braid_definition_query(rte->relid), s);
+		}
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, find_reads, s, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, find_reads, s);
+}
+
+/* The columns of the rows kept, under the user's names. */
+static List *
+recomputed_targets(Draft *draft, Query *query)
+{
+	List *targets = NIL;
+	ListCell *lc;
+	int n = 0;
+
+	foreach (lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (tle->resjunk)
+			continue;
+		n++;
+		targets = lappend(targets, makeTargetEntry((Expr *) braid_draft_column(draft, 1, n), n,
+												   tle->resname, false));
+	}
+	return targets;
+}
+
+ViewPlan *
+braid_plan_recompute(Query *query, int id, ParseState *pstate)
+{
+	Planner p = {palloc0(sizeof(ViewPlan)), id, pstate};
+	ReadSearch s = {&p};
+	Draft *draft;
+	ViewNode *node;
+	ListCell *lc;
+	int n = 0;
+
+	(void) find_reads((Node *) query, &s);
+	if (s.inputs == NIL)
+		braid_refuse(pstate, exprLocation((Node *) query->targetList), "a query without a table");
+	p.plan->is_recomputed = true;
+	p.plan->is_ageing |= contain_mutable_functions((Node *) query);
+	node = braid_draft_node(&p, NODE_QUERY, s.inputs, 0);
+	node->select = pg_get_querydef(copyObject(query), false);
+	node->columns = palloc0(sizeof(NodeColumn) * (list_length(query->targetList) + 1));
+	draft = braid_draft_new(&p);
+	foreach (lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (!tle->resjunk)
+			braid_draft_set_column(node, node->ncolumns = ++n, (Node *) tle->expr);
+	}
+	(void) braid_draft_add_node(draft, node);
+	for (int i = 1; i <= n; i++)
+	{
+		TargetEntry *tle = list_nth(query->targetList, i - 1);
+
+		braid_draft_provide(draft, (Node *) tle, (Node *) braid_draft_column(draft, 1, i));
+	}
+	draft = keep_entries(draft);
+	p.plan->top = linitial(draft->nodes);
+	p.plan->visible = braid_draft_visible(draft, recomputed_targets(draft, query), NULL);
 	finish_graph(p.plan);
 	p.plan->fingerprint = fingerprint(p.plan);
 	return p.plan;

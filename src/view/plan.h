@@ -13,12 +13,14 @@ typedef struct ViewPlan
 {
 	List *nodes; /* ViewNode, inputs before their readers */
 	ViewNode *top;
-	List *tables;	   /* oids of captured tables, each once */
-	List *views;	   /* ids of the continuous views that it reads, each once */
-	List *watched;	   /* oids of ordinary views in between */
-	bool is_limited;   /* visible has a LIMIT: the top's delta is not that of the view */
-	char *visible;	   /* SELECT of what the user sees, from the state tables */
-	char *fingerprint; /* changes when the state has to be made anew */
+	List *tables;		/* oids of captured tables, each once */
+	List *views;		/* ids of the continuous views that it reads, each once */
+	List *watched;		/* oids of ordinary views in between */
+	bool is_recomputed; /* as a whole, on a schedule */
+	bool is_ageing;		/* of a recomputed one: the result can change while its tables do not */
+	bool is_limited;	/* visible has a LIMIT: the top's delta is not that of the view */
+	char *visible;		/* SELECT of what the user sees, from the state tables */
+	char *fingerprint;	/* changes when the state has to be made anew */
 } ViewPlan;
 
 /*
@@ -29,6 +31,13 @@ typedef struct ViewPlan
  * id is that of the view; state tables are braid_internal.state_<id>_<number>.
  */
 extern ViewPlan *braid_plan_make(Query *query, int id, ParseState *pstate);
+
+/*
+ * The same for a view that is recomputed as a whole: any query that reads at
+ * least one table or view that can be followed, so that it is known when nothing
+ * has changed.
+ */
+extern ViewPlan *braid_plan_recompute(Query *query, int id, ParseState *pstate);
 
 /* Columns of a table that the plan needs. */
 extern Bitmapset *braid_plan_columns(ViewPlan *plan, Oid relid);

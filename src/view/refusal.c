@@ -41,7 +41,7 @@ braid_refuse(ParseState *pstate, int location, const char *what)
 		ERROR,
 		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("continuous views do not support %s", what),
 		 errhint(
-			 "What can be kept up to date is listed in docs/coverage.md; an ordinary view over a continuous one can compute the rest when it is read."),
+			 "Compute the rest when it is read, by an ordinary view over a continuous one, or have the whole query run on a schedule: braid.allow_recompute, braid.schedule."),
 		 parser_errposition(pstate, location)));
 }
 

@@ -29,37 +29,13 @@
 #include "utils/varlena.h"
 #include "view/create.h"
 #include "view/definition.h"
+#include "view/options.h"
 #include "view/index.h"
 #include "view/statement.h"
 
 static ProcessUtility_hook_type previous_hook = NULL;
 
 /* ---------------------------------------------------------------- CREATE */
-
-/*
- * Whether the options ask for a continuous view.  Names in the namespace
- * "braid" that are not known are errors.
- */
-static bool
-asks_for_continuous(List *options)
-{
-	bool continuous = false;
-	ListCell *lc;
-
-	foreach (lc, options)
-	{
-		DefElem *d = lfirst(lc);
-
-		if (d->defnamespace == NULL || strcmp(d->defnamespace, "braid") != 0)
-			continue;
-		if (strcmp(d->defname, "continuous") != 0)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("unrecognized parameter \"braid.%s\"", d->defname),
-							errhint("The parameter is braid.continuous.")));
-		continuous = d->arg == NULL || defGetBoolean(d);
-	}
-	return continuous;
-}
 
 static void
 refuse_options(IntoClause *into, ParseState *pstate)
@@ -90,20 +66,23 @@ static bool
 is_create(Node *stmt)
 {
 	CreateTableAsStmt *ctas = (CreateTableAsStmt *) stmt;
+	ContinuousOptions options = {NULL};
 
 	return IsA(stmt, CreateTableAsStmt) && ctas->objtype == OBJECT_MATVIEW &&
-		   asks_for_continuous(ctas->into->options);
+		   braid_options_of_statement(ctas->into->options, &options);
 }
 
 static void
 run_create(CreateTableAsStmt *ctas, const char *source_text)
 {
 	ParseState *pstate = make_parsestate(NULL);
+	ContinuousOptions options = {NULL};
 
 	pstate->p_sourcetext = source_text;
 	refuse_options(ctas->into, pstate);
+	(void) braid_options_of_statement(ctas->into->options, &options);
 	braid_create(ctas->into->rel, ctas->into->colNames, copyObject(castNode(Query, ctas->query)),
-				 "{}", ctas->if_not_exists, pstate);
+				 &options, ctas->if_not_exists, pstate);
 	free_parsestate(pstate);
 }
 
@@ -337,15 +316,6 @@ analyze_text(const char *text)
 	return parse_analyze_fixedparams(linitial_node(RawStmt, parsed), text, NULL, 0, NULL);
 }
 
-static void
-check_options(Jsonb *options)
-{
-	if (!JB_ROOT_IS_OBJECT(options) || JB_ROOT_COUNT(options) > 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("no options of continuous views exist yet"),
-						errhint("Pass an empty object, '{}'.")));
-}
-
 PG_FUNCTION_INFO_V1(braid_sql_create_view);
 
 /* braid.create_view(name text, query text, options jsonb) */
@@ -356,12 +326,13 @@ braid_sql_create_view(PG_FUNCTION_ARGS)
 	RangeVar *name = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
 	ErrorContextCallback callback = {error_context_stack, move_error_position, query};
 	ParseState *pstate = make_parsestate(NULL);
+	ContinuousOptions options = {NULL};
 	Oid view;
 
-	check_options(PG_GETARG_JSONB_P(2));
+	braid_options_of_json(PG_GETARG_JSONB_P(2), &options);
 	error_context_stack = &callback;
 	pstate->p_sourcetext = query;
-	view = braid_create(name, NIL, analyze_text(query), "{}", false, pstate);
+	view = braid_create(name, NIL, analyze_text(query), &options, false, pstate);
 	error_context_stack = callback.previous;
 	free_parsestate(pstate);
 	PG_RETURN_OID(view);

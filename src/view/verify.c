@@ -421,6 +421,11 @@ braid_sql_verify(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	braid_definition_get(PG_GETARG_OID(0), &def);
 	check_readable(def.view);
+	if (def.has_schedule)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("continuous view \"%s\" is recomputed on a schedule",
+							   get_rel_name(def.view)),
+						errhint("REFRESH MATERIALIZED VIEW computes it now.")));
 	if (!pg_strong_random(&random, sizeof(random)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));

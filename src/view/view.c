@@ -6,6 +6,7 @@
 
 #include "view/explain.h"
 #include "view/keeper.h"
+#include "view/options.h"
 #include "view/populate.h"
 #include "view/statement.h"
 #include "view/verify.h"
@@ -16,6 +17,7 @@ braid_view_init(void)
 {
 	braid_statement_init();
 	braid_keeper_init();
+	braid_options_init();
 	braid_populate_init();
 	braid_verify_init();
 	braid_explain_init();

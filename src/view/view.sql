@@ -93,7 +93,7 @@ COMMENT ON AGGREGATE braid_internal.single(anyelement) IS
 CREATE FUNCTION braid.create_view(name text, query text, options jsonb DEFAULT '{}') RETURNS regclass
 AS 'MODULE_PATHNAME', 'braid_sql_create_view' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid.create_view(text, text, jsonb) IS
-'Makes a continuous view, as CREATE MATERIALIZED VIEW name WITH (braid.continuous) AS query does. name may be qualified; no options exist yet. Returns the view. Errors: 0A000 what cannot be kept up to date, 42809 not a table, 42501 missing privilege, 42P07 name taken, 55000 wal_level is not logical.';
+'Makes a continuous view, as CREATE MATERIALIZED VIEW name WITH (braid.continuous) AS query does. name may be qualified. The only option is schedule, an interval as text: the whole query is run that often, if there may be something new, and not kept up to date; braid.allow_recompute must be on. Returns the view. Errors: 0A000 what cannot be kept up to date, 42809 not a table, 42501 missing privilege, 42P07 name taken, 55000 wal_level is not logical.';
 
 CREATE FUNCTION braid.drop_view(view regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_drop_view' LANGUAGE C VOLATILE STRICT;
@@ -103,7 +103,7 @@ COMMENT ON FUNCTION braid.drop_view(regclass) IS
 CREATE FUNCTION braid.wait(view regclass, timeout interval DEFAULT '10 s') RETURNS boolean
 AS 'MODULE_PATHNAME', 'braid_sql_wait' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid.wait(regclass, interval) IS
-'Waits until the view contains all that was committed before the call; true then, false if that took longer than the timeout. Below REPEATABLE READ the next statement sees it. Errors: 42809 not a continuous view, 42501 no SELECT privilege, 55000 the view is broken.';
+'Waits until the view contains all that was committed before the call, or, if it has a schedule, until it has been computed once; true then, false if that took longer than the timeout. Below REPEATABLE READ the next statement sees it. Errors: 42809 not a continuous view, 42501 no SELECT privilege, 55000 the view is broken.';
 
 CREATE FUNCTION braid.verify(view regclass, timeout interval DEFAULT '10 min', OUT difference text, OUT "row" jsonb)
 RETURNS SETOF record
