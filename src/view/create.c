@@ -31,10 +31,10 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/ruleutils.h"
 #include "utils/syscache.h"
 #include "view/create.h"
 #include "view/definition.h"
+#include "view/deparse.h"
 #include "view/plan.h"
 #include "view/rights.h"
 #include "view/state.h"
@@ -187,7 +187,7 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 	level = braid_definition_fix_search_path();
 	name_columns(query, column_names);
 	refuse_duplicate_names(query, pstate);
-	query_text = pg_get_querydef(copyObject(query), false);
+	query_text = braid_deparse_query(query);
 	braid_rights_check_query(query);
 
 	SPI_connect();

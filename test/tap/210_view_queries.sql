@@ -10,3 +10,14 @@ CREATE MATERIALIZED VIEW kept_1 WITH (braid.continuous) AS SELECT k, sum(n), avg
 DELETE FROM t WHERE n = 1.50;
 -- step 2
 INSERT INTO t VALUES (3, NULL), (2, 2.250);
+
+-- case: ORDER BY a column that has the name of another one in the output
+-- exact
+CREATE TABLE t (a int, b text);
+INSERT INTO t VALUES (1, 'y'), (1, 'x'), (2, 'x'), (3, NULL), (NULL, 'x');
+CREATE MATERIALIZED VIEW kept_1 WITH (braid.continuous) AS SELECT DISTINCT ON (2) b AS a, a AS c FROM t ORDER BY 2, 1 DESC NULLS LAST;
+CREATE MATERIALIZED VIEW kept_2 WITH (braid.continuous) AS SELECT DISTINCT ON (o4) o1, o2, o4 FROM (SELECT t.b AS o1, t.a AS o2, 0 AS o3, t.a % 2 AS o4 FROM t) s ORDER BY 3, 2 DESC, 1;
+-- step 1
+INSERT INTO t VALUES (3, 'z'), (1, 'z'), (0, NULL);
+-- step 2
+DELETE FROM t WHERE b = 'z';
