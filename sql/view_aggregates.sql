@@ -51,14 +51,16 @@ SELECT make_line('regressions', 'covar_pop(f, i), covar_samp(f, i), corr(f, i), 
 SELECT make_line('lists', $$string_agg(t, '''") FROM x' ORDER BY t, id) AS t, array_agg(i ORDER BY i DESC NULLS LAST, id) AS i, json_agg(t ORDER BY id) AS j, jsonb_agg(at ORDER BY id) AS j2, json_object_agg(id, i ORDER BY id) AS o, jsonb_object_agg(id, n ORDER BY id) AS o2, string_agg(DISTINCT t, ', ' ORDER BY t) AS u, array_agg(how ORDER BY id) FILTER (WHERE o) AS f$$);
 SELECT make_line('ordered', 'percentile_cont(0.5) WITHIN GROUP (ORDER BY f) AS c, percentile_disc(ARRAY[0.1, 0.9]) WITHIN GROUP (ORDER BY i DESC) AS d, mode() WITHIN GROUP (ORDER BY s) AS m, percentile_cont(0.25) WITHIN GROUP (ORDER BY iv) FILTER (WHERE o) AS f, rank(20) WITHIN GROUP (ORDER BY i) AS r, cume_dist(1, 2) WITHIN GROUP (ORDER BY s, i) AS u');
 SELECT make_line('distincts', 'count(DISTINCT s) AS s, sum(DISTINCT s) AS s2, avg(DISTINCT i) AS i, count(DISTINCT how) AS h, count(DISTINCT n) FILTER (WHERE o) AS f, count(DISTINCT (s, o)) AS r');
+SELECT make_line('distincts_algebraic', 'count(DISTINCT s) AS s, count(DISTINCT s) FILTER (WHERE o) AS f, sum(DISTINCT i) AS i, avg(DISTINCT b) AS b, count(DISTINCT how) AS h, count(DISTINCT n) FILTER (WHERE o) AS n, stddev(DISTINCT i) AS d, count(DISTINCT t) AS t, count(*) AS c, count(i) AS c2, sum(s) AS s2, bool_or(o) AS o, max(DISTINCT f) AS f2, avg(n) FILTER (WHERE o) AS a, total(i) AS u');
 SELECT make_line('others', 'sum(iv) AS iv, avg(iv) AS iv2, sum(price) AS price, range_intersect_agg(span) AS span, range_agg(span) FILTER (WHERE i < 10) AS spans, xmlagg(xmlelement(name x, t) ORDER BY id)::text AS x');
 SELECT make_line('of_users', 'total(i) AS t, total(i) FILTER (WHERE o) AS f, longest(t) AS l, half_sum(b % 1000) AS h, last(i) AS i, lengths(t, k, i::text) AS v, lengths(VARIADIC ARRAY[t, k]) AS a');
 INSERT INTO lines VALUES
 	('having', 'SELECT k, max(i) - min(i) AS width FROM m GROUP BY k HAVING count(*) FILTER (WHERE o) > 2 AND sum(n) > 10'),
 	('sets', 'SELECT k, how, grouping(k, how) AS g, count(*), sum(n), max(i), array_agg(id ORDER BY id) AS ids FROM m GROUP BY GROUPING SETS ((k, how), (k), (how), ())'),
+	('sets_distinct', 'SELECT k, how, grouping(k, how) AS g, count(DISTINCT i), sum(DISTINCT s), count(*) AS n FROM m GROUP BY CUBE (k, how) HAVING count(DISTINCT id) > 1'),
 	('rolled', 'SELECT k, o, count(*), sum(n), max(i) FROM m GROUP BY ROLLUP (k, o)'),
 	('row_keys', 'SELECT ROW(CASE WHEN i < 60 THEN k END, CASE WHEN o THEN 1 END)::pair AS key, count(*), max(i), array_agg(id ORDER BY id) AS ids FROM m GROUP BY ROW(CASE WHEN i < 60 THEN k END, CASE WHEN o THEN 1 END)::pair');
-SELECT braid.create_view(name, query) FROM lines WHERE name IN ('having', 'sets', 'rolled', 'row_keys');
+SELECT braid.create_view(name, query) FROM lines WHERE name IN ('having', 'sets', 'sets_distinct', 'rolled', 'row_keys');
 RESET client_min_messages;
 
 -- Rows, as they are printed, that are in the view or the query only. The last

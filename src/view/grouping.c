@@ -413,6 +413,7 @@ braid_take_groups(Draft *draft, Query *query)
 {
 	Grouping g = {draft, query};
 	List *inputs = NIL;
+	ViewNode *input;
 	ViewNode *group;
 	int nkeys;
 	ListCell *lc;
@@ -422,7 +423,9 @@ braid_take_groups(Draft *draft, Query *query)
 	nkeys = list_length(g.columns);
 	foreach (lc, g.aggregates)
 		inputs = lappend(inputs, over_input(&g, lfirst(lc), nkeys));
-	group = braid_take_group_node(draft->planner, braid_draft_close(draft, g.columns), nkeys);
+	input = braid_take_distinct_arguments(draft->planner, braid_draft_close(draft, g.columns),
+										  nkeys, &inputs);
+	group = braid_take_group_node(draft->planner, input, nkeys);
 	group->permanent_key = permanent_key(&g);
 	group->is_single = g.sets == NIL && g.keys == NIL;
 	return above(&g, group, inputs);

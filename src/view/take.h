@@ -73,6 +73,13 @@ extern void braid_take_check_key(Planner *planner, Node *key);
 /* A group node over an input whose first columns are the keys. */
 extern ViewNode *braid_take_group_node(Planner *planner, ViewNode *input, int nkeys);
 
+/*
+ * distinct.c: what a group with these aggregates is to read so that DISTINCT in
+ * them, where it was in the way, is not needed; they are changed for that.
+ */
+extern ViewNode *braid_take_distinct_arguments(Planner *planner, ViewNode *rows, int nkeys,
+											   List **aggregates);
+
 /* windows.c: window functions, DISTINCT ON, and LIMIT for each key. */
 extern Draft *braid_take_windows(Draft *draft, Query *query);
 extern Draft *braid_take_distinct_on(Draft *draft, Query *query);
