@@ -160,6 +160,7 @@ TRUNCATE m;
 TABLE wrong;
 
 -- What cannot be kept.
+\set VERBOSITY terse
 SELECT braid.create_view('bad', 'SELECT careless_sum(i) FROM m');
 SELECT braid.create_view('bad', 'SELECT array_agg((i, s)) FROM m');
 

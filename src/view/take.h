@@ -77,8 +77,8 @@ extern ViewNode *braid_take_group_node(Planner *planner, ViewNode *input, int nk
  * distinct.c: what a group with these aggregates is to read so that DISTINCT in
  * them, where it was in the way, is not needed; they are changed for that.
  */
-extern ViewNode *braid_take_distinct_arguments(Planner *planner, ViewNode *rows, int nkeys,
-											   List **aggregates);
+extern ViewNode *
+braid_take_distinct_arguments(Planner *planner, ViewNode *rows, int nkeys, List **aggregates);
 
 /* windows.c: window functions, DISTINCT ON, and LIMIT for each key. */
 extern Draft *braid_take_windows(Draft *draft, Query *query);
