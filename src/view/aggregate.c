@@ -29,6 +29,7 @@
 #include "utils/regproc.h"
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
+#include "view/accumulator.h"
 #include "view/operators.h"
 #include "view/refusal.h"
 

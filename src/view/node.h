@@ -59,34 +59,6 @@ typedef struct NodeColumn
 	Oid collation;
 } NodeColumn;
 
-typedef enum AccumulatorKind
-{
-	ACCUMULATE_COUNT,	/* rows whose argument is not null */
-	ACCUMULATE_SUM,		/* of int2, int4, int8, numeric */
-	ACCUMULATE_XOR,		/* of the bits of integers */
-	ACCUMULATE_EXTREME, /* min, max and their like: the first by an operator */
-	ACCUMULATE_COMBINE, /* by the aggregate's combine function, which is an SQL function */
-	ACCUMULATE_OPAQUE	/* the aggregate's result, only ever recomputed */
-} AccumulatorKind;
-
-/* A value kept for each group, in a column of the state table.  Texts are SQL over i1. */
-typedef struct Accumulator
-{
-	AccumulatorKind kind;
-	int number;		 /* column a<number> */
-	char *argument;	 /* NULL: rows, for count(*); not used by COMBINE and OPAQUE */
-	char *filter;	 /* NULL if there is none */
-	char *aggregate; /* EXTREME, COMBINE, OPAQUE: without its FILTER */
-	char *function;	 /* EXTREME: operator that is true if the left value is before
-						the right one; COMBINE: name of the combine function */
-	bool is_strict;	 /* of COMBINE: the function is */
-	NodeColumn column;
-	bool is_numeric;		   /* of SUM: the argument is numeric */
-	bool has_scale;			   /* of SUM: all arguments have the same scale */
-	bool is_squares;		   /* of SUM: of squares, there is one of their roots as well */
-	struct Accumulator *count; /* of SUM: how many there are */
-} Accumulator;
-
 typedef struct ViewNode
 {
 	NodeKind kind;
@@ -134,7 +106,7 @@ typedef struct ViewNode
 	 * GROUP: state columns k1..., n (rows of the group), a1...; its columns are
 	 * outputs, expressions over these names.
 	 */
-	List *accumulators;
+	List *accumulators;	 /* Accumulator, see accumulator.h */
 	List *outputs;		 /* char * */
 	char *permanent_key; /* "true", or "1, NULL": a group that always exists; or NULL */
 } ViewNode;

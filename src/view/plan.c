@@ -30,6 +30,7 @@
 #include "optimizer/tlist.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
+#include "view/accumulator.h"
 #include "view/definition.h"
 #include "view/deparse.h"
 #include "view/operators.h"
