@@ -262,6 +262,21 @@ braid_create_follow_owner(Oid view)
 	AtEOXact_GUC(false, level);
 }
 
+void
+braid_create_move(Oid view, const char *tablespace)
+{
+	ViewDefinition def;
+	ListCell *lc;
+
+	braid_definition_get(view, &def);
+	check_owner(view);
+	SPI_connect();
+	foreach (lc, braid_definition_states(def.id))
+		run_as_user(psprintf("ALTER TABLE braid_internal.%s SET TABLESPACE %s",
+							 get_rel_name(lfirst_oid(lc)), quote_identifier(tablespace)));
+	SPI_finish();
+}
+
 PG_FUNCTION_INFO_V1(braid_sql_views_changed);
 
 /* Statement trigger on braid_internal.views. */

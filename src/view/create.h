@@ -23,4 +23,7 @@ extern void braid_create_again(Oid view);
 /* Gives the parts of the view the owner that the view has. */
 extern void braid_create_follow_owner(Oid view);
 
+/* Puts the states of the view into a tablespace; its owner may, as for tables. */
+extern void braid_create_move(Oid view, const char *tablespace);
+
 #endif /* BRAID_CREATE_H */

@@ -196,6 +196,19 @@ changes_owner(Node *stmt)
 	return false;
 }
 
+/* The tablespace of ALTER ... SET TABLESPACE on a view of ours; else NULL. */
+static char *
+new_tablespace(Node *stmt)
+{
+	AlterTableStmt *alter = (AlterTableStmt *) stmt;
+	AlterTableCmd *cmd;
+
+	if (!IsA(stmt, AlterTableStmt) || list_length(alter->cmds) != 1)
+		return NULL;
+	cmd = linitial(alter->cmds);
+	return cmd->subtype == AT_SetTableSpace && is_continuous(alter->relation) ? cmd->name : NULL;
+}
+
 static void
 call_previous(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
 			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
@@ -254,6 +267,12 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 		return;
 	}
 
+	if (new_tablespace(stmt))
+	{
+		braid_create_move(RangeVarGetRelid(((AlterTableStmt *) stmt)->relation, NoLock, false),
+						  new_tablespace(stmt));
+		return;
+	}
 	if (IsA(stmt, IndexStmt))
 	{
 		if (is_continuous(((IndexStmt *) stmt)->relation))

@@ -133,6 +133,15 @@ $blocker->query_safe('ROLLBACK');
 $blocker->quit;
 are_right('postgres', 'DROP rolled back');
 
+# The state can be moved, and goes on from there.
+mkdir($node->basedir . '/elsewhere') or die;
+$cluster->sql('db', "CREATE TABLESPACE elsewhere LOCATION '" . $node->basedir . "/elsewhere'");
+$cluster->sql('db', 'ALTER MATERIALIZED VIEW j SET TABLESPACE elsewhere');
+is($cluster->sql('db', "SELECT count(*) > 0 AND bool_and(reltablespace <> 0) FROM braid.explain('j') e JOIN pg_class c ON c.oid = e.state"), 't', 'the state is in another tablespace');
+write_some('postgres');
+are_right('postgres', 'moved');
+$cluster->sql('db', 'ALTER MATERIALIZED VIEW j SET TABLESPACE pg_default');
+
 # Two databases, one of them newer than the server's start.
 $cluster->sql('db', 'CREATE DATABASE other');
 in_db('other', 'CREATE EXTENSION braid');
