@@ -232,7 +232,20 @@ map_targets(Draft *draft, Query *query, bool junk)
 	return targets;
 }
 
-/* The distinct rows of what is selected; DISTINCT leaves no junk. */
+/* GROUP BY can leave keys in the target list that are not selected. */
+static void
+drop_junk(Query *query)
+{
+	List *selected = NIL;
+	ListCell *lc;
+
+	foreach (lc, query->targetList)
+		if (!((TargetEntry *) lfirst(lc))->resjunk)
+			selected = lappend(selected, lfirst(lc));
+	query->targetList = selected;
+}
+
+/* The distinct rows of what is selected, which is all that ORDER BY can name. */
 static Draft *
 take_distinct(Draft *draft, Query *query)
 {
@@ -242,6 +255,7 @@ take_distinct(Draft *draft, Query *query)
 	int index;
 	int n = 0;
 
+	drop_junk(query);
 	foreach (lc, query->targetList)
 		braid_take_check_key(p, (Node *) ((TargetEntry *) lfirst(lc))->expr);
 	index = braid_draft_add_node(
@@ -277,7 +291,7 @@ take_select(Planner *p, Query *query, bool is_top)
 
 	normalize(query);
 	braid_refuse_constructs(p->pstate, query);
-	p->levels = lcons(query, levels);
+	p->levels = lcons(query, list_copy(levels)); /* lcons() changes its list */
 	if (query->setOperations)
 		draft = braid_take_set_operation(p, query);
 	else

@@ -21,3 +21,24 @@ CREATE MATERIALIZED VIEW kept_2 WITH (braid.continuous) AS SELECT DISTINCT ON (o
 INSERT INTO t VALUES (3, 'z'), (1, 'z'), (0, NULL);
 -- step 2
 DELETE FROM t WHERE b = 'z';
+
+-- case: DISTINCT over groups whose key is not selected
+CREATE TABLE t (k int, a int, b text);
+INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b'), (2, 3, NULL), (NULL, 4, 'c');
+CREATE MATERIALIZED VIEW kept_1 WITH (braid.continuous) AS SELECT DISTINCT string_agg(b, ',' ORDER BY b) FILTER (WHERE a > 10) AS o1 FROM t GROUP BY k;
+CREATE MATERIALIZED VIEW kept_2 WITH (braid.continuous) AS SELECT DISTINCT count(*) AS o1 FROM t GROUP BY k ORDER BY 1;
+-- step 1
+INSERT INTO t VALUES (3, 11, 'b'), (4, 12, NULL), (1, 20, 'z');
+-- step 2
+DELETE FROM t WHERE a = 3;
+
+-- case: WITH before a set operation, and in subqueries
+-- exact
+CREATE TABLE t (k int, a int, b text);
+INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b'), (2, 3, NULL), (NULL, 4, 'c');
+CREATE MATERIALIZED VIEW kept_1 WITH (braid.continuous) AS WITH c AS (SELECT k, a FROM t) SELECT DISTINCT x AS o1 FROM c CROSS JOIN LATERAL generate_series(1, c.k) x UNION ALL SELECT a FROM c EXCEPT SELECT k FROM t;
+CREATE MATERIALIZED VIEW kept_2 WITH (braid.continuous) AS WITH c AS (SELECT k, a FROM t), d AS (SELECT a AS o1, k AS o2 FROM c) SELECT DISTINCT c.k FROM c WHERE c.a IN (SELECT e.a FROM t e WHERE e.k = c.k) AND EXISTS (SELECT FROM d JOIN t f ON d.o1 = f.k WHERE f.k = c.a);
+-- step 1
+INSERT INTO t VALUES (3, 3, 'b'), (4, 2, NULL), (1, 20, 'z');
+-- step 2
+DELETE FROM t WHERE a = 3;
