@@ -97,6 +97,7 @@ typedef struct ViewNode
 	char *condition;
 	bool is_full;
 	MarkMode mark;
+	char lookup[2]; /* of i1, i2: see lookup.c */
 
 	/* GROUP, PARTITION: the keys are the first columns of the input. */
 	int nkeys;

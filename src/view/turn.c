@@ -26,20 +26,23 @@
  *
  *	  A row can have any number of matches, and n need not be known beyond m + 1.
  *	  Counting by a subquery with a LIMIT stops there, but runs once for each k,
- *	  which is bad for many of them if there is no index; so it is done for small
- *	  deltas only, and for others B is joined.
+ *	  which is bad for many of them if there is no index; then B is joined.
  *
  *	  Equal means being the same value here, not what the type's operator says.
  */
 #include "postgres.h"
 
+#include "view/lookup.h"
 #include "view/operators.h"
 #include "view/run.h"
 #include "view/text.h"
 #include "view/turn.h"
 
-/* Deltas of at most that many rows are small. */
-#define SMALL_DELTA 100
+/* Up to that many rows in the delta matches are looked up by an index... */
+#define MANY_LOOKUPS 20000
+
+/* ... and without one, up to that many times. */
+#define FEW_SCANS 4
 
 /* Rows of a turn because of a change in b; their aliases in the condition. */
 typedef struct Turn
@@ -47,6 +50,7 @@ typedef struct Turn
 	ViewNode *node;
 	ViewNode *a;
 	ViewNode *b;
+	int b_side;
 	const char *a_alias;
 	const char *b_alias;
 	Bitmapset *a_columns; /* in the condition */
@@ -56,7 +60,7 @@ typedef struct Turn
 static Turn
 make_turn(ViewNode *node, int side)
 {
-	Turn t = {.node = node};
+	Turn t = {.node = node, .b_side = 3 - side};
 
 	t.a = list_nth(node->inputs, side - 1);
 	t.b = list_nth(node->inputs, 2 - side);
@@ -162,19 +166,38 @@ lost(Turn *t)
 					a, a, a, braid_node_new(t->b), t->b_alias, t->node->condition);
 }
 
-/* k of those that have no match but new ones. */
+/* k of those that have no match but new ones: by counting for each, up to m + 1. */
 static char *
-found(Turn *t)
+found_by_lookup(Turn *t, const char *condition)
 {
 	const char *a = t->a_alias;
 
-	if (braid_run_delta_rows(t->b) <= SMALL_DELTA)
-		return psprintf("SELECT %s.k FROM moved %s WHERE %s.m > 0 AND (SELECT count(*) FROM "
-						"(SELECT FROM %s %s WHERE %s LIMIT greatest(%s.m, 0) + 1) x) = %s.m",
-						a, a, a, braid_node_new(t->b), t->b_alias, t->node->condition, a, a);
-	return psprintf("SELECT %s.k FROM moved %s, %s %s WHERE %s.m > 0 AND (%s) "
+	return psprintf("SELECT %s.k FROM moved %s WHERE %s%s.m > 0 AND (SELECT count(*) FROM "
+					"(SELECT FROM %s %s WHERE %s LIMIT greatest(%s.m, 0) + 1) x) = %s.m",
+					a, a, condition, a, braid_node_new(t->b), t->b_alias, t->node->condition, a, a);
+}
+
+/* The same, by a join. */
+static char *
+found_by_join(Turn *t, const char *condition)
+{
+	const char *a = t->a_alias;
+
+	return psprintf("SELECT %s.k FROM moved %s, %s %s WHERE %s%s.m > 0 AND (%s) "
 					"GROUP BY %s.k, %s.m HAVING count(*) = %s.m",
-					a, a, braid_node_new(t->b), t->b_alias, a, t->node->condition, a, a, a);
+					a, a, braid_node_new(t->b), t->b_alias, condition, a, t->node->condition, a, a,
+					a);
+}
+
+static char *
+found(Turn *t)
+{
+	if (braid_run_delta_rows(t->b) <= MANY_LOOKUPS && braid_lookup_is_indexed(t->node, t->b_side))
+		return found_by_lookup(t, "");
+	return psprintf(
+		"%s UNION ALL %s",
+		found_by_lookup(t, psprintf("(SELECT count(*) <= %d FROM moved) AND ", FEW_SCANS)),
+		found_by_join(t, psprintf("(SELECT count(*) > %d FROM moved) AND ", FEW_SCANS)));
 }
 
 /*
