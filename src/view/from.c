@@ -221,6 +221,18 @@ add_whole_table(Draft *draft, RangeTblEntry *rte, Var *whole)
 	provide_row(draft, rte->relid, whole);
 }
 
+/* The rows of a view with LIMIT are chosen when it is read, so they are not in its delta. */
+static void
+refuse_limited(Planner *p, ViewDefinition *def)
+{
+	Query *query = braid_definition_query(def->query);
+
+	if (!def->has_schedule && (query->limitCount || query->limitOffset))
+		braid_refuse(p->pstate, -1,
+					 psprintf("reading the continuous view \"%s\", which has a LIMIT,",
+							  get_rel_name(def->view)));
+}
+
 static void
 add_relation(Draft *draft, RangeTblEntry *rte, List *vars)
 {
@@ -231,6 +243,7 @@ add_relation(Draft *draft, RangeTblEntry *rte, List *vars)
 	if (get_rel_relkind(rte->relid) == RELKIND_VIEW && braid_definition_find(rte->relid, &def))
 	{
 		refuse_whole_rows(draft, vars);
+		refuse_limited(p, &def);
 		node = relation_node(p, NODE_VIEW, rte->relid, vars);
 		node->view_id = def.id;
 		p->plan->views = list_append_unique_int(p->plan->views, def.id);
