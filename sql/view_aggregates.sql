@@ -159,13 +159,27 @@ TABLE wrong;
 TRUNCATE m;
 TABLE wrong;
 
+-- Variances and deviations have the very digits of PostgreSQL's, whatever the
+-- numbers: tiny, huge, of different scales, all the same, one only.
+SELECT setseed(0.42) \g /dev/null
+CREATE TABLE r (g int, n numeric, i int8);
+INSERT INTO r SELECT g, CASE WHEN g % 50 = 0 THEN 3.50 ELSE round((random() - 0.5)::numeric * 10::numeric ^ (g % 31 - 8), greatest(0, g % 12 - (random() < 0.3)::int)) END,
+	((random() - 0.5) * 10 ^ (g % 19))::int8 FROM generate_series(1, 5000) g, LATERAL generate_series(1, g % 6 + 1);
+INSERT INTO lines VALUES ('digits', 'SELECT g, var_pop(n) AS vp, var_samp(n) AS vs, stddev_pop(n) AS sp, stddev_samp(n) AS ss, var_pop(i) AS ip, stddev_pop(i) AS isp, stddev_samp(i) AS iss, avg(n) AS a, avg(i) AS ia FROM r GROUP BY g');
+SELECT braid.create_view(name, query) FROM lines WHERE name = 'digits';
+SELECT * FROM wrong WHERE name = 'digits';
+SELECT count(*) FILTER (WHERE sp > 1e6) > 1000 AS large, count(*) FILTER (WHERE sp < 1) > 1000 AS small, count(*) FILTER (WHERE sp = 0) > 500 AS none FROM digits;
+INSERT INTO r SELECT g, n / 7, i / 7 FROM r WHERE g % 3 = 0;
+DELETE FROM r WHERE random() < 0.2;
+SELECT * FROM wrong WHERE name = 'digits';
+
 -- What cannot be kept.
 \set VERBOSITY terse
 SELECT braid.create_view('bad', 'SELECT careless_sum(i) FROM m');
 SELECT braid.create_view('bad', 'SELECT array_agg((i, s)) FROM m');
 
 SET client_min_messages = warning;
-DROP TABLE m CASCADE;
+DROP TABLE m, r CASCADE;
 DROP TABLE lines CASCADE;
 DROP FUNCTION make_line, differing;
 DROP AGGREGATE total(int), longest(text), half_sum(int8), last(int), lengths(VARIADIC text[]), careless_sum(int);
