@@ -229,7 +229,7 @@ refuse_limited(Planner *p, ViewDefinition *def)
 
 	if (!def->has_schedule && (query->limitCount || query->limitOffset))
 		braid_refuse(p->pstate, -1,
-					 psprintf("reading the continuous view \"%s\", which has a LIMIT,",
+					 psprintf("reading \"%s\", a continuous view with LIMIT",
 							  get_rel_name(def->view)));
 }
 
