@@ -15,6 +15,7 @@ INSERT INTO lines VALUES
 	('filtered', 'SELECT customer, total, note, at FROM orders WHERE total < 5'),
 	-- Inner joins.
 	('joined', 'SELECT o.id, c.name, r.name AS region FROM orders o JOIN customers c ON c.id = o.customer JOIN regions r USING (region) WHERE o.total > 1'),
+	('noted', 'SELECT c.name, o.total, o.note, o.at FROM customers c JOIN orders o ON o.customer = c.id'),
 	('crossed', 'SELECT c.id, r.name FROM customers c, regions r WHERE c.id < 4'),
 	('unequal', 'SELECT c.id, o.id AS "order" FROM customers c JOIN orders o ON o.customer < c.region OR o.total = c.id'),
 	('self', 'SELECT a.id, b.id AS other FROM orders a JOIN orders b ON a.customer = b.customer AND a.id < b.id'),
@@ -128,6 +129,14 @@ DELETE FROM regions WHERE region IN (0, 8);
 UPDATE customers SET name = upper(name), region = 7 WHERE region = 2;
 COMMIT;
 TABLE wrong;
+-- Only inserts, on all sides, some of them twice the same.
+BEGIN;
+INSERT INTO orders SELECT g, 41 + g % 2, 1.0, '{"n": 1}', '(0,0)' FROM generate_series(400, 405) g;
+INSERT INTO customers VALUES (41, 'twin', 1), (42, 'twin', 1);
+INSERT INTO regions VALUES (1, 'oriental'), (1, 'oriental');
+COMMIT;
+TABLE wrong;
+SELECT name, total, note, at::text, count(*) FROM (SELECT name, total, note::text, at::text FROM noted WHERE name = 'twin') n GROUP BY 1, 2, 3, 4;
 -- More than a few rows.
 INSERT INTO orders SELECT g, g % 40, g % 9, '{}' FROM generate_series(1000, 1299) g;
 TABLE wrong;

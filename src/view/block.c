@@ -19,11 +19,14 @@
  *	  can join by an index only on one side.
  *
  *	  Terms may hold pairs of rows that were never there at the same time, and
- *	  that cancel each other out.
+ *	  that cancel each other out.  If rows only came to the inputs, none can have
+ *	  gone from the result; then weights are added up, since a delta that retracts
+ *	  nothing is cheaper to follow for whoever reads it.
  */
 #include "postgres.h"
 
 #include "view/operators.h"
+#include "view/run.h"
 #include "view/text.h"
 
 /* Up to that many changed inputs there is a term for each set of them. */
@@ -139,12 +142,37 @@ terms(ViewNode *node, List *changed)
 	return result;
 }
 
+/* Whether nothing has gone from any input. */
+static bool
+only_grows(ViewNode *node)
+{
+	ListCell *lc;
+
+	foreach (lc, node->inputs)
+		if (braid_run_retracts(lfirst(lc)))
+			return false;
+	return true;
+}
+
+/* Rows of a delta, as often as they came more than they went. */
+static char *
+added_up(ViewNode *node, const char *delta)
+{
+	Bitmapset *columns = NULL;
+
+	if (node->ncolumns > 0)
+		columns = bms_add_range(NULL, 1, node->ncolumns);
+	return psprintf("(SELECT 1::int8 AS w%s FROM (%s) x, generate_series(1, x.n))",
+					braid_text_columns("x", node->ncolumns), braid_text_net(node, columns, delta));
+}
+
 char *
 braid_block_delta(ViewNode *node)
 {
 	List *changed = changed_inputs(node);
 	StringInfoData s;
 	ListCell *lc;
+	char *delta;
 
 	Assert(changed != NIL);
 	if (list_length(changed) == 1)
@@ -152,5 +180,6 @@ braid_block_delta(ViewNode *node)
 	initStringInfo(&s);
 	foreach (lc, terms(node, changed))
 		appendStringInfo(&s, "%s%s", s.len > 0 ? " UNION ALL " : "", (char *) lfirst(lc));
-	return psprintf("(%s%s)", braid_text_with_deltas(node), s.data);
+	delta = psprintf("(%s%s)", braid_text_with_deltas(node), s.data);
+	return only_grows(node) ? added_up(node, delta) : delta;
 }

@@ -103,14 +103,9 @@ braid_run_delta_rows(ViewNode *node)
 	return nrows;
 }
 
-/*
- * The old rows of an input that has changed are its new rows less its delta.  So
- * where two inputs have, there are negative weights, which others cancel out.
- */
 bool
 braid_run_retracts(ViewNode *node)
 {
-	int nchanged = 0;
 	bool retracts = false;
 	ListCell *lc;
 
@@ -123,16 +118,9 @@ braid_run_retracts(ViewNode *node)
 	if (braid_node_is_stateful(node))
 		return braid_run_count(before_name(node)) != 0;
 	foreach (lc, node->inputs)
-	{
-		ViewNode *input = lfirst(lc);
-
-		nchanged += input->changed;
-		retracts |= braid_run_retracts(input);
-	}
-	if (node->kind == NODE_UNION)
+		retracts |= braid_run_retracts(lfirst(lc));
+	if (node->kind == NODE_UNION || node->kind == NODE_BLOCK)
 		return retracts;
-	if (node->kind == NODE_BLOCK)
-		return retracts || nchanged > 1;
 
 	/* Outer joins and marks: a row of i1 changes with what comes to i2. */
 	return retracts || node->is_full || ((ViewNode *) lsecond(node->inputs))->changed;

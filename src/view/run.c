@@ -5,7 +5,7 @@
  * NOTES
  *	  Deltas are ephemeral named relations, as transition tables are.  The
  *	  planner cannot know how large one is, and a plan for ten rows is a bad one
- *	  for a million.  So each statement has a plan for each combination of small,
+ *	  for a million.  So each statement has a plan for each combination of tiny, small,
  *	  medium and large relations that it has met, made with numbers of rows that
  *	  are typical.
  *
@@ -26,7 +26,7 @@
 #include "view/bulk.h"
 #include "view/run.h"
 
-#define SIZE_CLASSES 3
+#define SIZE_CLASSES 4
 #define SIZE_CLASS_BITS 2
 #define MAX_CLASSIFIED 30 /* relations whose sizes fit the key of a plan */
 
@@ -34,7 +34,7 @@ static const struct
 {
 	int64 up_to;
 	double planned;
-} size_classes[SIZE_CLASSES] = {{100, 10}, {20000, 2000}, {PG_INT64_MAX, 500000}};
+} size_classes[SIZE_CLASSES] = {{4, 2}, {100, 20}, {20000, 2000}, {PG_INT64_MAX, 500000}};
 
 typedef struct PlanKey
 {

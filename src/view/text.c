@@ -86,6 +86,12 @@ braid_text_nulls(ViewNode *node, int first)
 	return s.data;
 }
 
+char *
+braid_text_image(const char *alias, Bitmapset *columns)
+{
+	return psprintf("ROW(%s)::text", braid_text_list(braid_text_some_columns(alias, columns)));
+}
+
 const char *
 braid_text_list(const char *columns)
 {
@@ -206,4 +212,30 @@ braid_text_is_exact(NodeColumn *column)
 	return OidIsValid(function) &&
 		   DatumGetBool(OidFunctionCall1Coll(function, column->collation,
 											 ObjectIdGetDatum(type->btree_opintype)));
+}
+
+/* ---------------------------------------------------------------- adding up */
+
+static bool
+all_exact(ViewNode *node, Bitmapset *columns)
+{
+	int i = -1;
+
+	while ((i = bms_next_member(columns, i)) >= 0)
+		if (!braid_text_is_exact(&node->columns[i - 1]))
+			return false;
+	return true;
+}
+
+char *
+braid_text_net(ViewNode *node, Bitmapset *columns, const char *delta)
+{
+	char *list = braid_text_some_columns("x", columns);
+
+	if (all_exact(node, columns))
+		return psprintf("SELECT sum(x.w)::int8 AS n%s FROM %s x%s%s HAVING sum(x.w) <> 0", list,
+						delta, columns ? " GROUP BY " : "", braid_text_list(list));
+	return psprintf("SELECT x.n%s FROM (SELECT DISTINCT ON (x.k) sum(x.w) OVER (PARTITION BY "
+					"x.k)::int8 AS n%s FROM (SELECT %s AS k, x.w%s FROM %s x) x) x WHERE x.n <> 0",
+					list, list, braid_text_image("x", columns), list, delta);
 }

@@ -25,6 +25,9 @@ extern char *braid_text_nulls(ViewNode *node, int first);
 /* A list without its first comma; it may be empty. */
 extern const char *braid_text_list(const char *columns);
 
+/* ROW(...)::text: the same for values that are the same. */
+extern char *braid_text_image(const char *alias, Bitmapset *columns);
+
 /* Numbers of the columns of alias that stand in a condition. */
 extern Bitmapset *braid_text_columns_in(const char *condition, const char *alias);
 
@@ -42,6 +45,12 @@ extern char *braid_text_fill(ViewNode *node, char **inputs, const char *weight);
 extern char *braid_text_with_deltas(ViewNode *node);
 extern char *braid_text_shared_delta(ViewNode *input);
 extern char *braid_text_shared_old(ViewNode *input);
+
+/*
+ * SELECT of some columns of a FROM item, a delta, with weights added up for rows
+ * that are the same in all of them: n, not zero, and the columns.
+ */
+extern char *braid_text_net(ViewNode *node, Bitmapset *columns, const char *delta);
 
 /* Whether values that are equal are the same, so that GROUP BY loses nothing. */
 extern bool braid_text_is_exact(NodeColumn *column);

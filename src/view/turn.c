@@ -71,39 +71,13 @@ make_turn(ViewNode *node, int side)
 	return t;
 }
 
-/* ROW(...)::text: the same for values that are the same. */
-static char *
-image(const char *alias, Bitmapset *columns)
-{
-	return psprintf("ROW(%s)::text", braid_text_list(braid_text_some_columns(alias, columns)));
-}
-
-static bool
-all_exact(ViewNode *node, Bitmapset *columns)
-{
-	int i = -1;
-
-	while ((i = bms_next_member(columns, i)) >= 0)
-		if (!braid_text_is_exact(&node->columns[i - 1]))
-			return false;
-	return true;
-}
-
-/* n, w and the columns of b in the condition. */
+/* n, which numbers the rows; w; the columns of b in the condition. */
 static char *
 net(Turn *t)
 {
-	char *delta = braid_text_shared_delta(t->b);
-	char *columns = braid_text_some_columns("x", t->b_columns);
-
-	if (all_exact(t->b, t->b_columns))
-		return psprintf("SELECT row_number() OVER () AS n, sum(x.w)::int8 AS w%s FROM %s x%s%s "
-						"HAVING sum(x.w) <> 0",
-						columns, delta, t->b_columns ? " GROUP BY " : "", braid_text_list(columns));
-	return psprintf("SELECT row_number() OVER () AS n, x.w%s FROM (SELECT DISTINCT ON (x.k) "
-					"sum(x.w) OVER (PARTITION BY x.k)::int8 AS w%s FROM "
-					"(SELECT %s AS k, x.w%s FROM %s x) x) x WHERE x.w <> 0",
-					columns, columns, image("x", t->b_columns), columns, delta);
+	return psprintf("SELECT row_number() OVER () AS n, x.n AS w%s FROM (%s) x",
+					braid_text_some_columns("x", t->b_columns),
+					braid_text_net(t->b, t->b_columns, braid_text_shared_delta(t->b)));
 }
 
 /* Rows of a, once for each row of net that they match: n, v, columns. */
@@ -128,8 +102,8 @@ hit(Turn *t)
 					   matches(t, psprintf("-%s.w", a), braid_text_shared_delta(t->a)));
 	return psprintf("SELECT %s AS k, %s.v%s FROM (%s) %s WHERE NOT EXISTS "
 					"(SELECT FROM net %s WHERE %s.n < %s.n AND (%s))",
-					image(a, t->a_columns), a, braid_text_columns(a, t->a->ncolumns), all, a, b, b,
-					a, t->node->condition);
+					braid_text_image(a, t->a_columns), a, braid_text_columns(a, t->a->ncolumns),
+					all, a, b, b, a, t->node->condition);
 }
 
 /* k, columns of a in the condition. */
