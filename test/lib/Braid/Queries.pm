@@ -135,7 +135,7 @@ sub between
 	my $text = $self->equality(@$pair);
 	my @more;
 	push @more, $self->equality(@{ pick(@pairs) }) if chance(0.15);
-	if (chance(0.15))
+	if (chance($opt{equal} ? 0.05 : 0.15))
 	{
 		my $other = pick(@pairs);
 		push @more, join ' ', $other->[0]{sql}, pick('<', '>', '<=', '>=', '<>'), $other->[1]{sql};
@@ -202,8 +202,7 @@ sub correlation
 {
 	my ($self, $inner, $outer) = @_;
 	my @plain = grep { $_->{plain} } @$outer;
-	my $text = $self->between($inner, \@plain, equal => 0);
-	return $text;
+	return $self->between($inner, \@plain, equal => chance(0.9));
 }
 
 # FROM and WHERE of a subquery: with an equality to what is around it, or without.
@@ -654,7 +653,7 @@ sub query
 	my $nest = $self->{nests} > 0 && $self->{refs} > 1 && $level < 3;
 	my $kind = weighted(
 		plain => 22, groups => $level ? 18 : 36, distinct => 6, distinct_on => 4, windows => $level > 1 ? 1 : 7,
-		set_operation => $nest ? ($level ? 5 : 14) : 0, top => $level ? 1.5 : $self->{for_view} ? 0 : 6, with => $nest ? ($level ? 1.5 : 9) : 0);
+		set_operation => $nest ? ($level ? 5 : 14) : 0, top => $level ? 0.6 : $self->{for_view} ? 0 : 6, with => $nest ? ($level ? 1.5 : 9) : 0);
 	return $self->$kind($level, $want);
 }
 
