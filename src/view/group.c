@@ -350,17 +350,25 @@ find_redo(Following *f)
 	return braid_run_into(f->redo, sql, f->ngroups);
 }
 
+/*
+ * Groups in redo can be left out: they have rows, are not purged, and all of
+ * their columns are overwritten, so one update of the row is saved.  It does no
+ * harm to merge some of them, those with nulls in their keys.
+ */
 static char *
-merge_statement(Following *f)
+merge_statement(Following *f, bool leave_out_redo)
 {
 	ViewNode *node = f->node;
+	char *only = "";
 
-	return psprintf("INSERT INTO %s AS s (%s, n%s) SELECT %s, g.n%s FROM %s g "
+	if (leave_out_redo)
+		only = psprintf(" WHERE NOT %s", braid_match_keys(node, "g", 'k', f->redo, false));
+	return psprintf("INSERT INTO %s AS s (%s, n%s) SELECT %s, g.n%s FROM %s g%s "
 					"ON CONFLICT (%s) DO UPDATE SET n = s.n + excluded.n%s",
 					node->state, key_list(node, ""),
 					accumulator_texts(node, braid_accumulator_name), key_list(node, "g."),
-					accumulator_texts(node, braid_accumulator_begin), f->groups, key_list(node, ""),
-					accumulator_texts(node, braid_accumulator_merge));
+					accumulator_texts(node, braid_accumulator_begin), f->groups, only,
+					key_list(node, ""), accumulator_texts(node, braid_accumulator_merge));
 }
 
 /* " AND ..." for groups that may go. */
@@ -436,6 +444,7 @@ static void
 change_groups(Following *f)
 {
 	bool can_go = f->retracts && !is_one_group(f->node);
+	bool by_existence = f->is_read && shows_keys_only(f->node);
 	int64 nredo;
 
 	if (is_opaque(f->node))
@@ -447,8 +456,9 @@ change_groups(Following *f)
 		return;
 	}
 	nredo = find_redo(f);
-	braid_run(merge_statement(f), f->ngroups);
-	if (f->is_read && shows_keys_only(f->node))
+	braid_run(merge_statement(f, nredo > 0 && !by_existence && !f->node->permanent_key),
+			  f->ngroups);
+	if (by_existence)
 	{
 		remember_existence(f, "before", "s.n = 0 AND g.n < 0");
 		remember_existence(f, "after", "s.n > 0 AND s.n = g.n");
