@@ -228,9 +228,9 @@ refuse_limited(Planner *p, ViewDefinition *def)
 	Query *query = braid_definition_query(def->query);
 
 	if (!def->has_schedule && (query->limitCount || query->limitOffset))
-		braid_refuse(p->pstate, -1,
-					 psprintf("reading \"%s\", a continuous view with LIMIT",
-							  get_rel_name(def->view)));
+		braid_refuse(
+			p->pstate, -1,
+			psprintf("reading \"%s\", a continuous view with LIMIT", get_rel_name(def->view)));
 }
 
 static void
