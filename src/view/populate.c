@@ -18,8 +18,8 @@
  *
  *	  The process holds locks on the tables for as long as it reads.  Somebody
  *	  who waits for a stronger one would wait as long, and all others behind him.
- *	  It shows in the cycle as a table that cannot be locked, and the process is
- *	  told to end.
+ *	  In the cycle that shows as a table that cannot be locked: then the lock
+ *	  table is looked at, and the process told to end if somebody waits.
  */
 #include "postgres.h"
 
@@ -29,6 +29,7 @@
 #include "postmaster/bgworker.h"
 #include "storage/bufmgr.h"
 #include "storage/ipc.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -328,15 +329,48 @@ braid_populate_end(KeptView *v)
 
 /* ---------------------------------------------------------------- tidying */
 
-static bool
-is_in_the_way(KeptView *v)
+/* What the process of the view locks. */
+static List *
+locked_relations(KeptView *v)
 {
+	List *relids = list_concat_copy(v->plan->tables, v->states);
 	ListCell *lc;
 
 	foreach (lc, v->plan->tables)
-		if (!braid_capture_is_locked(lfirst_oid(lc)))
+		relids = list_concat_unique_oid(relids, braid_capture_source(lfirst_oid(lc))->members);
+	return relids;
+}
+
+/* Whether another process than this waits for a lock on one of the relations. */
+static bool
+somebody_waits(List *relids, pid_t but_not)
+{
+	LockData *locks = GetLockStatusData();
+
+	for (int i = 0; i < locks->nelements; i++)
+	{
+		LockInstanceData *lock = &locks->locks[i];
+
+		if (lock->waitLockMode != NoLock && lock->pid != but_not &&
+			lock->locktag.locktag_type == LOCKTAG_RELATION &&
+			lock->locktag.locktag_field1 == MyDatabaseId &&
+			list_member_oid(relids, lock->locktag.locktag_field2))
 			return true;
+	}
 	return false;
+}
+
+static bool
+is_in_the_way(Job *job, KeptView *v)
+{
+	pid_t pid;
+	ListCell *lc;
+	bool held_back = false;
+
+	foreach (lc, v->plan->tables)
+		held_back |= !braid_capture_is_locked(lfirst_oid(lc));
+	return held_back && GetBackgroundWorkerPid(job->handle, &pid) == BGWH_STARTED &&
+		   somebody_waits(locked_relations(v), pid);
 }
 
 void
@@ -354,7 +388,7 @@ braid_populate_tidy(void)
 			jobs = foreach_delete_current(jobs, lc);
 			end_job(job);
 		}
-		else if (job->slot != POPULATION_NO_SLOT && is_in_the_way(v))
+		else if (job->slot != POPULATION_NO_SLOT && is_in_the_way(job, v))
 		{
 			ereport(LOG, (errmsg("populating a continuous view gives way to a command that waits "
 								 "for a lock, and begins anew later")));
