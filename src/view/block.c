@@ -158,12 +158,9 @@ only_grows(ViewNode *node)
 static char *
 added_up(ViewNode *node, const char *delta)
 {
-	Bitmapset *columns = NULL;
-
-	if (node->ncolumns > 0)
-		columns = bms_add_range(NULL, 1, node->ncolumns);
 	return psprintf("(SELECT 1::int8 AS w%s FROM (%s) x, generate_series(1, x.n))",
-					braid_text_columns("x", node->ncolumns), braid_text_net(node, columns, delta));
+					braid_text_columns("x", node->ncolumns),
+					braid_text_net(node, braid_text_all_columns(node), delta));
 }
 
 char *

@@ -82,37 +82,20 @@ follow_inserts(ViewNode *node, int64 nrows, bool is_read)
 	braid_run(insert_all(node, delta), nrows);
 }
 
-static bool
-all_exact(ViewNode *node)
-{
-	for (int i = 0; i < node->ncolumns; i++)
-		if (!braid_text_is_exact(&node->columns[i]))
-			return false;
-	return node->ncolumns > 0;
-}
-
 /*
  * How often each row came more than it went: d, n, columns.  Returns how many rows.
- * Where equal columns are the same, digests are made of what is left only: of a
- * delta that joins old rows and new ones, almost all can cancel each other out.
+ * Digests are made of what is left only: of a delta that joins old rows and new
+ * ones, almost all can cancel each other out.
  */
 static int64
 find_net(ViewNode *node, int64 nrows)
 {
-	char *columns = braid_text_columns("x", node->ncolumns);
-	char *delta = braid_node_delta(input_of(node));
-	char *sql;
-
-	if (all_exact(node))
-		sql = psprintf("SELECT %s AS d, x.n%s FROM (SELECT sum(x.w)::int8 AS n%s FROM %s x "
-					   "GROUP BY %s HAVING sum(x.w) <> 0) x",
-					   digest(node, "x"), columns, columns, delta, braid_text_list(columns));
-	else
-		sql = psprintf("SELECT x.d, x.n%s FROM (SELECT DISTINCT ON (x.d) x.d, "
-					   "sum(x.w) OVER (PARTITION BY x.d)::int8 AS n%s FROM "
-					   "(SELECT %s AS d, x.w%s FROM %s x) x) x WHERE x.n <> 0",
-					   columns, columns, digest(node, "x"), columns, delta);
-	return braid_run_into(psprintf("net_%d", node->number), sql, nrows);
+	return braid_run_into(psprintf("net_%d", node->number),
+						  psprintf("SELECT %s AS d, x.n%s FROM (%s) x", digest(node, "x"),
+								   braid_text_columns("x", node->ncolumns),
+								   braid_text_net(node, braid_text_all_columns(node),
+												  braid_node_delta(input_of(node)))),
+						  nrows);
 }
 
 static void

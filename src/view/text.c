@@ -52,6 +52,12 @@ braid_text_some_columns(const char *alias, Bitmapset *columns)
 	return s.data;
 }
 
+Bitmapset *
+braid_text_all_columns(ViewNode *node)
+{
+	return node->ncolumns > 0 ? bms_add_range(NULL, 1, node->ncolumns) : NULL;
+}
+
 char *
 braid_text_renamed_columns(const char *alias, int ncolumns, int first)
 {
@@ -89,7 +95,8 @@ braid_text_nulls(ViewNode *node, int first)
 char *
 braid_text_image(const char *alias, Bitmapset *columns)
 {
-	return psprintf("ROW(%s)::text", braid_text_list(braid_text_some_columns(alias, columns)));
+	return psprintf("ROW(%s)::text COLLATE pg_catalog.\"C\"",
+					braid_text_list(braid_text_some_columns(alias, columns)));
 }
 
 const char *

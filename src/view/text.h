@@ -16,6 +16,9 @@ extern char *braid_text_columns(const char *alias, int ncolumns);
 /* Of some columns only: ", alias.c2, alias.c5". */
 extern char *braid_text_some_columns(const char *alias, Bitmapset *columns);
 
+/* The numbers of all columns. */
+extern Bitmapset *braid_text_all_columns(ViewNode *node);
+
 /* ", alias.c1 AS c<first>, alias.c2 AS c<first + 1>, ...". */
 extern char *braid_text_renamed_columns(const char *alias, int ncolumns, int first);
 
@@ -25,7 +28,7 @@ extern char *braid_text_nulls(ViewNode *node, int first);
 /* A list without its first comma; it may be empty. */
 extern const char *braid_text_list(const char *columns);
 
-/* ROW(...)::text: the same for values that are the same. */
+/* A text of values that is the same if they are the same. */
 extern char *braid_text_image(const char *alias, Bitmapset *columns);
 
 /* Numbers of the columns of alias that stand in a condition. */
