@@ -84,7 +84,7 @@ location_of_relation(ParseState *pstate, const char *name)
 
 		if (IsA(stmt, CreateTableAsStmt))
 			stmt = ((CreateTableAsStmt *) stmt)->query;
-		if (find_relation(stmt, &search))
+		if (IsA(stmt, SelectStmt) && find_relation(stmt, &search))
 			break;
 	}
 	return search.location;
