@@ -15,8 +15,9 @@
  *
  *	  The number of terms doubles with each input.  If many changed the terms are
  *	  one for each: D of that input, the old rows of those before it, the new
- *	  rows of those behind it.  The old rows are a UNION ALL, which the planner
- *	  can join by an index only on one side.
+ *	  rows of those behind it.  The old rows are a UNION ALL, of whose columns the
+ *	  planner knows nothing, so it is likely to read whole tables; that is right,
+ *	  but slow.
  *
  *	  Terms may hold pairs of rows that were never there at the same time, and
  *	  that cancel each other out.  If rows only came to the inputs, none can have
@@ -30,7 +31,7 @@
 #include "view/text.h"
 
 /* Up to that many changed inputs there is a term for each set of them. */
-#define MAX_SETS_OF 3
+#define MAX_SETS_OF 5
 
 char *
 braid_block_new(ViewNode *node)
