@@ -75,7 +75,6 @@ static bool definitions_changed = false;
 
 static char *slot_name = NULL;
 static bool any_held_back = false;	 /* a table could not be locked */
-static bool load_pending = false;	 /* some table was locked while loading */
 static bool restore_pending = false; /* some replica identity is to be restored */
 
 /* Worker: progress. */
@@ -114,17 +113,6 @@ braid_capture_look_at(Oid relid)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relid)));
 	return rel;
-}
-
-void
-braid_capture_postpone(Oid relid)
-{
-	ListCell *lc;
-
-	load_pending = true;
-	foreach (lc, braid_source_next_list())
-		if (((BraidSource *) lfirst(lc))->relid == relid)
-			((BraidSource *) lfirst(lc))->postponed = true;
 }
 
 void
@@ -173,7 +161,6 @@ load_definitions(void)
 	bool needed;
 
 	definitions_changed = false;
-	load_pending = false;
 	begin_command();
 	locked = braid_identity_lock_claims();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -345,7 +332,7 @@ lock_source(BraidSource *source)
 {
 	ListCell *lc;
 
-	if (source->postponed || !ConditionalLockRelationOid(source->relid, AccessShareLock))
+	if (!ConditionalLockRelationOid(source->relid, AccessShareLock))
 		return false;
 	foreach (lc, source->members)
 		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
@@ -705,7 +692,7 @@ capture_main(void)
 		confirm(false);
 		nap = nap_time(nap);
 		wait_for(nap);
-		definitions_changed |= restore_pending || load_pending;
+		definitions_changed |= restore_pending;
 	}
 	give_up_slot(dropped);
 	braid_doorbell_detach();

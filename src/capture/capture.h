@@ -69,12 +69,6 @@ extern void braid_capture_tie(Oid a, Oid b);
  */
 extern Relation braid_capture_look_at(Oid relid);
 
-/*
- * While loading: some definition on this table cannot be had now, as the table
- * is locked.  It is held back, and definitions are loaded again soon.
- */
-extern void braid_capture_postpone(Oid relid);
-
 /* From load: load again when one of these relations is changed or dropped. */
 extern void braid_capture_watch(Oid relid);
 

@@ -29,7 +29,6 @@ typedef struct BraidSource
 	List *members;			 /* oids, sorted: relid itself or its leaf partitions */
 	bool has_frontier;		 /* false: never read, or the slot was lost */
 	BraidFrontier frontier;	 /* what the consumer has of this table */
-	bool postponed;			 /* held back until definitions are loaded again */
 	struct BraidSource *tie; /* towards the representative of those it is tied to */
 
 	List *taps; /* see tap.c */

@@ -32,7 +32,6 @@
 #include "utils/lsyscache.h"
 #include "view/accumulator.h"
 #include "view/definition.h"
-#include "view/deparse.h"
 #include "view/operators.h"
 #include "view/plan.h"
 #include "view/refusal.h"
@@ -614,7 +613,7 @@ braid_plan_recompute(Query *query, int id, ParseState *pstate)
 	p.plan->is_recomputed = true;
 	p.plan->is_ageing |= contain_mutable_functions((Node *) query);
 	node = braid_draft_node(&p, NODE_QUERY, s.inputs, 0);
-	node->select = braid_deparse_query(query);
+	node->select = psprintf("SELECT * FROM %s", braid_definition_query_name(id));
 	node->columns = palloc0(sizeof(NodeColumn) * (list_length(query->targetList) + 1));
 	draft = braid_draft_new(&p);
 	foreach (lc, query->targetList)
