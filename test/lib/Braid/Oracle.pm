@@ -325,6 +325,9 @@ sub round
 	$round->{setup} = [ Braid::Expressions::definitions(), $round->{tables}->create ];
 	$self->enter;
 	$self->must($_) for @{ $round->{setup} };
+	my $limit = chance(0.15) ? '0' : '16MB';
+	$self->must("ALTER SYSTEM SET braid.view_populate_limit = '$limit'");
+	$self->must('SELECT pg_reload_conf()');
 	my $first = chance(0.3) ? 2 + int $self->{views} / 2 : 2 + $self->{views};
 	my @later = $first + 1 .. 2 + $self->{views};
 	$self->make_views($round, 1 .. $first);
@@ -340,6 +343,7 @@ sub round
 		if (chance($self->{together})) { $self->apply_together(@transactions); }
 		else { $self->apply(@transactions); }
 		$self->make_views($round, @later) if $step == 2;
+		$self->run("REFRESH MATERIALIZED VIEW $_->{name}") for grep { chance(0.01) } kept($round);
 		$self->check($round);
 	}
 	for my $view ($round->{over} ? () : kept($round))

@@ -53,7 +53,10 @@ sub from_relation
 	$self->{refs}--;
 	$relation->{used}++;
 	$self->{inexact} = 1 if $relation->{inexact};
-	my @cols = map { { sql => "$alias.$_->{name}", type => $_->{type}, plain => 1, unique => $_->{name} eq $unique, alias => $alias, name => $_->{name} } } @{ $relation->{columns} };
+	my @cols = map {
+		my $sql = "$alias.$_->{name}";
+		{ sql => $_->{stored} ? "$sql\::$_->{type}" : $sql, type => $_->{type}, plain => !$_->{stored}, unique => $_->{name} eq $unique, alias => $alias, name => $_->{name}, stored => $_->{stored} }
+	} @{ $relation->{columns} };
 	return { sql => "$relation->{name} $alias", cols => \@cols, single => $alias };
 }
 
@@ -149,8 +152,8 @@ sub using
 {
 	my ($self, $left, $right, $how) = @_;
 	return undef if !$left->{single} || !$right->{single};
-	my %type = map { $_->{name} => $_->{type} } @{ $right->{cols} };
-	my @common = grep { ($type{ $_->{name} } // '') eq $_->{type} && $_->{type} !~ /x$/ } @{ $left->{cols} };
+	my %type = map { $_->{name} => $_->{stored} ? '' : $_->{type} } @{ $right->{cols} };
+	my @common = grep { ($type{ $_->{name} } // '') eq $_->{type} && $_->{type} !~ /x$/ && !$_->{stored} } @{ $left->{cols} };
 	my ($col) = shuffle @common or return undef;
 	my $alias = $self->alias('u');
 	return {

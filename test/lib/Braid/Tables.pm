@@ -65,6 +65,9 @@ sub constant
 	return ($value =~ /^-/ ? "($value)" : $value) . '::' . sql_type($type);
 }
 
+# Types that a column can have instead, and is cast from where it is used.
+my %stored = (int => ['smallint'], text => [ 'varchar(9)', 'char(8)', 'text COLLATE "C"' ], numeric => [ 'numeric(8,3)', 'real' ], timestamptz => ['timestamp'], float8 => ['real']);
+
 sub new
 {
 	my ($class) = @_;
@@ -85,13 +88,14 @@ sub make_table
 	{
 		my $type = weighted(int => 4, text => 4, numeric => 3, bigint => 2, float8 => 2, bool => 1, date => 1.5,
 			timestamptz => 1.5, jsonb => 1, 'int[]' => 1, 'text[]' => 0.4);
-		push @{ $table->{columns} }, { name => $letter++, type => $type, notnull => chance(0.1) };
+		my $stored = $stored{$type} && chance(0.12) ? pick(@{ $stored{$type} }) : undef;
+		push @{ $table->{columns} }, { name => $letter++, type => $type, stored => $stored, notnull => chance(0.1) };
 	}
 	push @{ $table->{columns} }, { name => 'g', type => 'int', generated => 'k * 2 + 1' } if chance(0.05);
 	my $has_id = $table->{columns}[0]{name} eq 'id';
 	if (chance(0.25))
 	{
-		my @by = grep { $_->{type} =~ /^(int|text|date)$/ && !$_->{generated} } @{ $table->{columns} };
+		my @by = grep { $_->{type} =~ /^(int|text|date)$/ && !$_->{generated} && !$_->{stored} } @{ $table->{columns} };
 		$table->{partitioned} = { by => pick(@by), how => pick('LIST', 'RANGE', 'HASH') };
 		$table->{partitioned}{how} = 'HASH' if $table->{partitioned}{by}{name} eq 'id';
 	}
@@ -125,7 +129,8 @@ sub relations
 sub definition
 {
 	my ($column) = @_;
-	return "$column->{name} $column->{type}" . ($column->{generated} ? " GENERATED ALWAYS AS ($column->{generated}) STORED" : $column->{notnull} ? ' NOT NULL' : '');
+	my $type = $column->{stored} // $column->{type};
+	return "$column->{name} $type" . ($column->{generated} ? " GENERATED ALWAYS AS ($column->{generated}) STORED" : $column->{notnull} ? ' NOT NULL' : '');
 }
 
 sub create_partitions
@@ -228,13 +233,14 @@ sub condition
 	return weighted("$name % 7 = " . int(rand 7) => 3, "$name BETWEEN " . int(rand 20) . ' AND ' . int(rand 50) => 1) if $name eq 'id';
 	return "$name IS NULL" if !$column->{notnull} && chance(0.1);
 	return "$name IS DISTINCT FROM " . $self->value($column) if chance(0.1);
-	return "$name = " . pick(@{ $values{ $column->{type} } });
+	return "$name = " . pick(@{ $values{ $column->{type} } }) . ($column->{stored} ? "::$column->{type}" : '');
 }
 
 sub assignment
 {
 	my ($self, $column) = @_;
 	my $name = $column->{name};
+	return "$name = " . $self->value($column) if $column->{stored};
 	return "$name = $name + 40" if $name eq 'id';
 	return "$name = $name + 1" if $column->{type} =~ /^(int|bigint|numeric|float8|date)$/ && chance(0.25);
 	return "$name = $name || 'x'" if $column->{type} eq 'text' && chance(0.1);
@@ -259,7 +265,7 @@ sub bulk
 	my @values = map {
 		my $column = $_;
 		my @some = map { $self->value($column) } 1 .. 3;
-		$column->{name} eq 'id' ? '40 + i' : sprintf '(ARRAY[%s]::text[])[1 + (i * 7 + %d) %% 3]::%s', join(', ', map { as_text($_) } @some), rand 3, $column->{type};
+		$column->{name} eq 'id' ? '40 + i' : sprintf '(ARRAY[%s]::text[])[1 + (i * 7 + %d) %% 3]::%s', join(', ', map { as_text($_) } @some), rand 3, ($column->{stored} // $column->{type}) =~ s/ .*//r;
 	} @columns;
 	return sprintf 'INSERT INTO %s (%s) SELECT %s FROM generate_series(1, %d) i%s', $table->{name},
 	  join(', ', map { $_->{name} } @columns), join(', ', @values), 5 + rand 25, $table->{key} ? ' ON CONFLICT DO NOTHING' : '';
@@ -282,7 +288,7 @@ sub merge
 {
 	my ($self, $table) = @_;
 	my @columns = writable($table);
-	my @row = map { sprintf '%s::%s', $self->value($_), $_->{type} } @columns;
+	my @row = map { sprintf '%s::%s', $self->value($_), ($_->{stored} // $_->{type}) =~ s/ .*//r } @columns;
 	my ($set) = map { $self->assignment($_) } pick(grep { $_->{name} ne 'id' } @columns);
 	$set =~ s/^(\w+) = \1\b/$1 = t.$1/;
 	my $names = join ', ', map { $_->{name} } @columns;
@@ -290,11 +296,21 @@ sub merge
 	  $table->{name}, join(', ', @row), $names, $self->condition($table), $set, $names, join(', ', map { "s.$_->{name}" } @columns);
 }
 
+# Changes of a table that leave its views as they are. Some cannot be done in a
+# transaction, and fail there.
+sub alter
+{
+	my ($self, $table) = @_;
+	my $name = $table->{name};
+	return pick("ALTER TABLE $name ADD COLUMN IF NOT EXISTS extra int DEFAULT 7", "ALTER TABLE $name DROP COLUMN IF EXISTS extra",
+		"ALTER TABLE $name ADD COLUMN IF NOT EXISTS extra float8 DEFAULT random()", "CREATE INDEX ON $name (k)", "VACUUM FULL $name", "ANALYZE $name");
+}
+
 sub statement
 {
 	my ($self) = @_;
 	my $table = pick($self->tables);
-	my $what = weighted(insert => 10, update => 9, delete => 5, bulk => 1, move => 1.5, merge => 1, copies => 1, empty => 0.3, truncate => 0.25);
+	my $what = weighted(insert => 10, update => 9, delete => 5, bulk => 1, move => 1.5, merge => 1, copies => 1, empty => 0.3, truncate => 0.25, alter => 0.15);
 	return $self->insert($table, 1 + int rand 4) if $what eq 'insert';
 	return $self->update($table) if $what eq 'update';
 	return "DELETE FROM $table->{name} WHERE " . $self->condition($table) if $what eq 'delete';
@@ -303,6 +319,7 @@ sub statement
 	return $self->merge($table) if $what eq 'merge' && !$table->{partitioned};
 	return "DELETE FROM $table->{name}" if $what eq 'empty';
 	return "TRUNCATE $table->{name}" if $what eq 'truncate';
+	return $self->alter($table) if $what eq 'alter';
 	return $self->insert($table, 1) if $table->{key} || $what ne 'copies';
 	my $names = join ', ', map { $_->{name} } writable($table);
 	return "INSERT INTO $table->{name} ($names) SELECT $names FROM $table->{name} WHERE " . $self->condition($table);
