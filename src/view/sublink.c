@@ -310,6 +310,36 @@ braid_take_always_has_row(Query *query)
 		   !query->hasTargetSRFs && query->setOperations == NULL;
 }
 
+/*
+ * (SELECT aggregate(NULL) WHERE false): for those of whose result nothing is known,
+ * such as an aggregate of the user's with an initial state.
+ */
+static Node *
+select_over_no_rows(Aggref *aggregate)
+{
+	Aggref *agg = copyObject(aggregate);
+	Query *query = makeNode(Query);
+	SubLink *link = makeNode(SubLink);
+	ListCell *lc;
+
+	agg->aggfilter = NULL;
+	foreach (lc, agg->args)
+	{
+		TargetEntry *tle = lfirst(lc);
+		Node *expr = (Node *) tle->expr;
+
+		tle->expr = (Expr *) makeNullConst(exprType(expr), exprTypmod(expr), exprCollation(expr));
+	}
+	query->commandType = CMD_SELECT;
+	query->hasAggs = true;
+	query->targetList = list_make1(makeTargetEntry((Expr *) agg, 1, "value", false));
+	query->jointree = makeFromExpr(NIL, makeBoolConst(false, false));
+	link->subLinkType = EXPR_SUBLINK;
+	link->subselect = (Node *) query;
+	link->location = -1;
+	return (Node *) link;
+}
+
 /* What an expression over aggregates is when there are no rows. */
 static Node *
 over_no_rows(Node *node, void *context)
@@ -324,7 +354,9 @@ over_no_rows(Node *node, void *context)
 		if (f == F_COUNT_ || f == F_COUNT_ANY || f == F_REGR_COUNT)
 			return (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(0),
 									  false, FLOAT8PASSBYVAL);
-		return (Node *) makeNullConst(agg->aggtype, exprTypmod(node), agg->aggcollid);
+		if (f < FirstNormalObjectId && agg->aggkind != AGGKIND_HYPOTHETICAL)
+			return (Node *) makeNullConst(agg->aggtype, exprTypmod(node), agg->aggcollid);
+		return select_over_no_rows(agg);
 	}
 	return expression_tree_mutator(node, over_no_rows, context);
 }

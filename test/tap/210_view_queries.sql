@@ -42,3 +42,19 @@ CREATE MATERIALIZED VIEW kept_2 WITH (braid.continuous) AS WITH c AS (SELECT k, 
 INSERT INTO t VALUES (3, 3, 'b'), (4, 2, NULL), (1, 20, 'z');
 -- step 2
 DELETE FROM t WHERE a = 3;
+
+-- case: an aggregate with an initial state in subqueries that find no rows
+CREATE AGGREGATE plus_of(int) (SFUNC = int4pl, STYPE = int, INITCOND = 0, COMBINEFUNC = int4pl, PARALLEL = SAFE);
+CREATE TABLE t (k int, a int);
+CREATE TABLE u (k int, b int);
+INSERT INTO t VALUES (1, 0), (2, 5), (3, 7);
+INSERT INTO u VALUES (2, 5), (2, NULL), (3, 1);
+CREATE MATERIALIZED VIEW kept_1 WITH (braid.continuous) AS SELECT k FROM t WHERE a = (SELECT plus_of(u.b) FROM u WHERE u.k = t.k);
+CREATE MATERIALIZED VIEW kept_2 WITH (braid.continuous) AS SELECT t.k, l.p FROM t CROSS JOIN LATERAL (SELECT plus_of(u.b) AS p FROM u WHERE u.k = t.k) l;
+CREATE MATERIALIZED VIEW kept_3 WITH (braid.continuous) AS SELECT plus_of(b), rank(3) WITHIN GROUP (ORDER BY b) FROM u WHERE k > 9;
+-- step 1
+DELETE FROM u WHERE k = 2;
+-- step 2
+INSERT INTO u VALUES (1, 0), (10, 2);
+-- step 3
+DELETE FROM u;

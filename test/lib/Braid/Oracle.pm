@@ -399,7 +399,7 @@ sub attempt
 {
 	my ($self, $case, $wanted) = @_;
 	my $complaint;
-	my $ok = eval {
+	eval {
 		$self->connect if !$self->{client}->is_open;
 		$self->enter;
 		$self->run($_) for @{ $case->{setup} };
@@ -414,7 +414,7 @@ sub attempt
 		my $last = $#{ $case->{units} };
 		for my $n (-1 .. $last)
 		{
-			my $alive = $n < 0 || $self->apply($case->{units}[$n]);
+			my $alive = $n < 0 || $self->apply($case->{units}[$n], ['ROLLBACK']); # what may have lost its COMMIT
 			$complaint = $alive ? $self->complaint($case->{view}) : { kind => 'lost', text => $self->last_words };
 			$complaint //= $self->verified($case->{view}) if $n == $last && $wanted eq 'verify';
 			last if $complaint;
@@ -423,7 +423,7 @@ sub attempt
 	};
 	if ($self->{client}->is_open && $self->{schema})
 	{
-		$self->run('ROLLBACK') if !$ok;
+		$self->run('ROLLBACK');
 		$self->leave;
 	}
 	return $complaint && signature($complaint) eq $wanted ? $complaint : undef;
