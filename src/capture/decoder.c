@@ -172,11 +172,9 @@ put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before,
 }
 
 static void
-change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
-		  ReorderBufferChange *change)
+put_change_of(SourceMember *m, Relation rel, ReorderBufferChange *change)
 {
-	SourceMember *m = braid_source_member(RelationGetRelid(rel));
-	BraidDelta *delta = m ? braid_source_target(m->source) : NULL;
+	BraidDelta *delta = braid_source_target(m->source);
 	HeapTuple before;
 	HeapTuple after;
 
@@ -203,17 +201,25 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 }
 
 static void
+change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
+		  ReorderBufferChange *change)
+{
+	for (SourceMember *m = braid_source_member(RelationGetRelid(rel)); m; m = m->also)
+		put_change_of(m, rel, change);
+}
+
+static void
 truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelations,
 			Relation relations[], ReorderBufferChange *change)
 {
 	for (int i = 0; i < nrelations; i++)
-	{
-		SourceMember *m = braid_source_member(RelationGetRelid(relations[i]));
-		BraidDelta *delta = m ? braid_source_target(m->source) : NULL;
+		for (SourceMember *m = braid_source_member(RelationGetRelid(relations[i])); m; m = m->also)
+		{
+			BraidDelta *delta = braid_source_target(m->source);
 
-		if (delta)
-			delta->recompute = true;
-	}
+			if (delta)
+				delta->recompute = true;
+		}
 }
 
 void

@@ -149,10 +149,25 @@ describe(BraidSource *source, TupleDesc table, Bitmapset *attnums)
 static void
 add_member(SourceSet *set, BraidSource *source, Oid relid)
 {
-	SourceMember *m = hash_search(set->members, &relid, HASH_ENTER, NULL);
+	bool found;
+	SourceMember *m = hash_search(set->members, &relid, HASH_ENTER, &found);
 	int n = source->desc->natts - 1;
 
-	m->source = source;
+	if (!found)
+	{
+		m->source = source;
+		m->also = NULL;
+	}
+	while (m->source != source)
+	{
+		if (m->also == NULL)
+		{
+			m->also = palloc0(sizeof(SourceMember));
+			m->also->relid = relid;
+			m->also->source = source;
+		}
+		m = m->also;
+	}
 	m->attnums = palloc(sizeof(AttrNumber) * (n + 1));
 	for (int i = 0; i < n; i++)
 	{
@@ -233,14 +248,17 @@ fits(BraidSource *old)
 	return s == NULL || equalTupleDescs(s->desc, old->desc);
 }
 
-/* Whether the new set has a table that the old has not. */
+/* Whether the new set has a table that the old has not, or had as part of another. */
 static bool
 has_new_table(void)
 {
 	HASH_SEQ_STATUS status;
 	SourceMember *m;
+	ListCell *lc;
 	bool has = false;
 
+	foreach (lc, next->sources)
+		has |= !current || find(current, ((BraidSource *) lfirst(lc))->relid) == NULL;
 	hash_seq_init(&status, next->members);
 	while ((m = hash_seq_search(&status)) != NULL)
 		has |= !current || hash_search(current->members, &m->relid, HASH_FIND, NULL) == NULL;

@@ -10,12 +10,16 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
-/* A relation that carries rows of a source. */
+/*
+ * A relation that carries rows of a source.  One that is captured by itself and
+ * as a partition of another table carries rows of both.
+ */
 typedef struct SourceMember
 {
 	Oid relid; /* as WAL names it: the table or a leaf partition */
 	BraidSource *source;
-	AttrNumber *attnums; /* of the source's columns in relid */
+	AttrNumber *attnums;	   /* of the source's columns in relid */
+	struct SourceMember *also; /* the same relation for another source */
 } SourceMember;
 
 /* A new set of sources, to be filled by wants and then used or thrown away. */
