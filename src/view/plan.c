@@ -29,6 +29,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
 #include "view/accumulator.h"
 #include "view/definition.h"
@@ -381,12 +382,22 @@ visible_targets(Draft *draft, Query *query)
 	return targets;
 }
 
+/* It would be evaluated when the view is read, over tables as they are then. */
+static void
+refuse_subquery_in_limit(Planner *p, Node *limit)
+{
+	if (checkExprHasSubLink(limit))
+		braid_refuse(p->pstate, exprLocation(limit), "a subquery in LIMIT or OFFSET");
+}
+
 static void
 take_top(Planner *p, Query *query)
 {
 	Draft *draft = take_select(p, query, true);
 	Query *like = makeNode(Query);
 
+	refuse_subquery_in_limit(p, query->limitCount);
+	refuse_subquery_in_limit(p, query->limitOffset);
 	if (!reads_one(inputs_of(draft)))
 		draft = keep_rows(draft, query);
 	like->sortClause = query->sortClause;
