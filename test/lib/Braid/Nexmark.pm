@@ -1,0 +1,233 @@
+# Braid::Nexmark: the online auction of the Nexmark benchmark, as tables.
+#
+# People come, sell and bid: of 50 events 1 is a person, 3 are auctions, and 46 are
+# bids, 10 ms apart. What the benchmark calls streams are tables here, with inserts,
+# late rows, updates and deletes. Windows are expressions over the time of the rows:
+# tumbling ones date_bin(), hopping ones generate_series() of the windows that a row
+# is in, sessions by window functions. q12, windows over the time of processing, is
+# left out; q13 joins its side input as it is, instead of as of that time.
+package Braid::Nexmark;
+
+use strict;
+use warnings;
+
+our $schema = <<'SQL';
+CREATE TABLE person (id bigint PRIMARY KEY, name text, email text, credit_card text, city text, state text,
+	date_time timestamp NOT NULL, extra text);
+CREATE TABLE auction (id bigint PRIMARY KEY, item_name text, description text, initial_bid bigint, reserve bigint,
+	date_time timestamp NOT NULL, expires timestamp NOT NULL, seller bigint NOT NULL, category bigint NOT NULL, extra text);
+CREATE TABLE bid (auction bigint NOT NULL, bidder bigint NOT NULL, price bigint NOT NULL, channel text, url text,
+	date_time timestamp NOT NULL, extra text);
+CREATE TABLE side_input (key bigint PRIMARY KEY, value text);
+CREATE INDEX ON auction (seller);
+CREATE INDEX ON auction (category);
+CREATE INDEX ON bid (auction);
+CREATE INDEX ON bid (bidder);
+CREATE INDEX ON bid (date_time);
+
+-- How often a character is in a text.
+CREATE FUNCTION count_char(text, "char") RETURNS bigint LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS
+	'BEGIN RETURN length($1) - length(replace($1, $2::text, '''')); END';
+
+-- A number from low to high for a key; another one for each salt.
+CREATE FUNCTION pick(key bigint, salt int, low int, high int) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+	'SELECT low + ((hashint8extended(key, salt) & 2147483647) % (high - low + 1))::int';
+CREATE FUNCTION word(key bigint, salt int, words text[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+	'SELECT words[pick(key, salt, 1, cardinality(words))]';
+
+-- Events by number: 50 an epoch. Midnight is among them.
+CREATE PROCEDURE make_events(low int, high int) LANGUAGE plpgsql AS $$
+BEGIN
+	CREATE TEMPORARY TABLE events ON COMMIT DROP AS
+	SELECT n, n / 50 AS epoch, n % 50 AS nth, timestamp '2024-02-28 23:59:20' + n * interval '10 ms' AS at
+	FROM generate_series(low, high) n;
+
+	INSERT INTO person SELECT 1000 + epoch, 'person ' || epoch, 'p' || epoch || '@example.org', lpad(n::text, 16, '4'),
+		word(n, 1, '{Phoenix,Palo Alto,Boise,Portland,Bend,Seattle}'), word(n, 2, '{AZ,CA,ID,OR,WA,WY}'), at, 'extra'
+	FROM events WHERE nth = 0;
+
+	-- Half of the auctions are of sellers who came lately.
+	INSERT INTO auction SELECT 1000 + epoch * 3 + nth - 1, 'item ' || nth, 'description', first, first + pick(n, 10, 0, 5000), at,
+		at + pick(n, 11, 1, 20) * interval '1 s',
+		CASE WHEN pick(n, 12, 0, 1) = 0 THEN 1000 + epoch ELSE 1000 + pick(n, 13, 0, epoch) END, pick(n, 14, 10, 14), 'extra'
+	FROM events, LATERAL (SELECT pick(n, 15, 100, 9000) AS first) p WHERE nth BETWEEN 1 AND 3;
+
+	-- Most bids are on auctions that are hot now.
+	INSERT INTO bid SELECT 1000 + CASE WHEN pick(n, 20, 0, 3) > 0 THEN epoch * 3 - epoch * 3 % 20 ELSE greatest(epoch * 3 - pick(n, 21, 0, 30), 0) END,
+		1000 + CASE WHEN pick(n, 22, 0, 3) > 0 THEN epoch - epoch % 10 ELSE pick(n, 23, 0, epoch) END,
+		(100 * exp(pick(n, 24, 0, 1100) / 100.0))::bigint, channel,
+		'https://www.example.org/' || word(n, 26, '{abc,def,ghi}') || '/' || word(n, 27, '{x,y,z}') || '/item.htm?query=1'
+			|| CASE WHEN channel LIKE 'channel%' AND n % 4 > 0 THEN '&channel_id=' || pick(n, 28, 1, 9999) ELSE '' END,
+		at, 'c' || repeat(word(n, 29, '{a,b,c,dc}'), 5)
+	FROM events, LATERAL (SELECT word(n, 25, '{Apple,Google,Facebook,Baidu,channel-1,channel-22,channel-333}') AS channel) c WHERE nth > 3;
+	DROP TABLE events;
+END $$;
+SQL
+
+our $data = <<'SQL';
+CALL make_events(0, 9999);
+INSERT INTO side_input SELECT n, 'value ' || n FROM generate_series(0, 9999) n;
+ANALYZE;
+SQL
+
+# Name => statements of one transaction each.
+our @steps = (
+	[ 'events go on' => 'CALL make_events(10000, 10499)' ],
+	[ 'events go on again' => 'CALL make_events(10500, 10999)' ],
+	[ 'late bids' => q{INSERT INTO bid SELECT auction, bidder + 1, price * 2, 'Apple', url, date_time - interval '3 s', extra
+		FROM bid WHERE date_time BETWEEN '2024-02-29 00:00:10' AND '2024-02-29 00:00:10.9'} ],
+	[ 'bids are withdrawn' => q{DELETE FROM bid WHERE auction % 7 = 3 AND date_time BETWEEN '2024-02-29 00:00:00' AND '2024-02-29 00:00:20';
+		DELETE FROM bid WHERE price > 5000000 AND bidder % 2 = 0} ],
+	[ 'auctions close early, and change category' => q{UPDATE auction SET expires = date_time + interval '2 s' WHERE id % 10 = 1;
+		UPDATE auction SET category = 10 WHERE id % 25 = 2} ],
+	[ 'people move' => q{UPDATE person SET state = 'OR', city = 'Bend' WHERE id % 9 = 1} ],
+	[ 'the side input changes' => q{UPDATE side_input SET value = upper(value) WHERE key % 3 = 1; DELETE FROM side_input WHERE key % 10 = 2} ],
+	[ 'the same bids twice' => q{INSERT INTO bid SELECT * FROM bid WHERE auction BETWEEN 1100 AND 1110} ],
+	[ 'an auction and its bids go' => 'DELETE FROM bid WHERE auction = 1200; DELETE FROM auction WHERE id IN (1200, 1201)' ],
+);
+
+my $hops = <<'SQL';
+	SELECT auction, count(*) AS num, start
+	FROM bid, generate_series(date_bin('2 s', date_time, '2024-01-01') - interval '8 s', date_bin('2 s', date_time, '2024-01-01'), '2 s') start
+	GROUP BY auction, start
+SQL
+
+my $winning = 'auction a JOIN bid b ON b.auction = a.id AND b.date_time BETWEEN a.date_time AND a.expires';
+
+my $by_rank = join ",\n\t", map {
+	my ($of, $name) = @$_;
+	("count($of) AS total_$name",
+		"count($of) FILTER (WHERE price < 10000) AS rank1_$name",
+		"count($of) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_$name",
+		"count($of) FILTER (WHERE price >= 1000000) AS rank3_$name")
+} ([ '*', 'bids' ], [ 'DISTINCT bidder', 'bidders' ], [ 'DISTINCT auction', 'auctions' ]);
+
+# Name => [what it asks, query].
+our %queries = (
+	q0 => [ 'pass through' => 'SELECT auction, bidder, price, date_time, extra FROM bid' ],
+	q1 => [ 'currency conversion' => 'SELECT auction, bidder, 0.908 * price AS price, date_time, extra FROM bid' ],
+	q2 => [ 'selection' => 'SELECT auction, price FROM bid WHERE auction % 123 = 0' ],
+	q3 => [ 'local item suggestion' => <<'SQL' ],
+SELECT p.name, p.city, p.state, a.id
+FROM auction a JOIN person p ON a.seller = p.id
+WHERE a.category = 10 AND p.state IN ('OR', 'ID', 'CA')
+SQL
+	q4 => [ 'average price for a category' => <<"SQL" ],
+SELECT category, avg(final) AS final
+FROM (SELECT max(b.price) AS final, a.category FROM $winning GROUP BY a.id, a.category) q
+GROUP BY category
+SQL
+	q5 => [ 'hot items, in hopping windows' => <<"SQL" ],
+WITH counts AS (
+$hops)
+SELECT c.auction, c.num, c.start
+FROM counts c JOIN (SELECT start, max(num) AS most FROM counts GROUP BY start) m ON m.start = c.start AND c.num >= m.most
+SQL
+	q6 => [ 'average selling price by seller' => <<"SQL" ],
+SELECT seller, id, avg(price) OVER (PARTITION BY seller ORDER BY date_time, id ROWS BETWEEN 10 PRECEDING AND CURRENT ROW) AS avg_price
+FROM (
+	SELECT a.id, a.seller, b.price, b.date_time,
+		row_number() OVER (PARTITION BY a.id, a.seller ORDER BY b.price DESC, b.date_time, b.bidder) AS rank
+	FROM $winning) q
+WHERE rank <= 1
+SQL
+	q7 => [ 'highest bid of each window' => <<'SQL' ],
+SELECT b.auction, b.price, b.bidder, b.date_time, b.extra
+FROM bid b JOIN (
+	SELECT max(price) AS most, date_bin('10 s', date_time, '2024-01-01') AS start FROM bid GROUP BY 2) m
+	ON b.price = m.most AND b.date_time >= m.start AND b.date_time < m.start + interval '10 s'
+SQL
+	q8 => [ 'monitor new users' => <<'SQL' ],
+SELECT p.id, p.name, p.start
+FROM (SELECT id, name, date_bin('10 s', date_time, '2024-01-01') AS start FROM person GROUP BY 1, 2, 3) p
+	JOIN (SELECT seller, date_bin('10 s', date_time, '2024-01-01') AS start FROM auction GROUP BY 1, 2) a
+	ON p.id = a.seller AND p.start = a.start
+SQL
+	q9 => [ 'winning bids' => <<"SQL" ],
+SELECT id, item_name, description, initial_bid, reserve, date_time, expires, seller, category, extra,
+	auction, bidder, price, bid_date_time, bid_extra
+FROM (
+	SELECT a.*, b.auction, b.bidder, b.price, b.date_time AS bid_date_time, b.extra AS bid_extra,
+		row_number() OVER (PARTITION BY a.id ORDER BY b.price DESC, b.date_time, b.bidder) AS rank
+	FROM $winning) q
+WHERE rank <= 1
+SQL
+	q10 => [ 'log to files by minute' => <<'SQL' ],
+SELECT auction, bidder, price, date_time, extra, to_char(date_time, 'YYYY-MM-DD') AS dt, to_char(date_time, 'HH24:MI') AS hm
+FROM bid
+SQL
+	q11 => [ 'user sessions' => <<'SQL' ],
+SELECT bidder, count(*) AS bid_count, min(date_time) AS start, max(date_time) + interval '10 s' AS ends
+FROM (
+	SELECT bidder, date_time, sum(opens) OVER (PARTITION BY bidder ORDER BY date_time) AS session
+	FROM (
+		SELECT bidder, date_time,
+			(date_time - lag(date_time) OVER (PARTITION BY bidder ORDER BY date_time) > interval '10 s')::int AS opens
+		FROM bid) b) s
+GROUP BY bidder, session
+SQL
+	q13 => [ 'join with a side input' => <<'SQL' ],
+SELECT b.auction, b.bidder, b.price, b.date_time, s.value
+FROM bid b JOIN side_input s ON b.auction % 10000 = s.key
+SQL
+	q14 => [ 'calculation' => <<'SQL' ],
+SELECT auction, bidder, 0.908 * price AS price,
+	CASE WHEN extract(hour FROM date_time) BETWEEN 8 AND 18 THEN 'day'
+		WHEN extract(hour FROM date_time) <= 6 OR extract(hour FROM date_time) >= 20 THEN 'night'
+		ELSE 'other' END AS bid_time_type,
+	date_time, extra, count_char(extra, 'c') AS c_counts
+FROM bid
+WHERE 0.908 * price > 1000000 AND 0.908 * price < 50000000
+SQL
+	q15 => [ 'bidding statistics' => <<"SQL" ],
+SELECT date_time::date AS day,
+	$by_rank
+FROM bid
+GROUP BY 1
+SQL
+	q16 => [ 'channel statistics' => <<"SQL" ],
+SELECT channel, date_time::date AS day, max(date_trunc('minute', date_time)) AS minute,
+	$by_rank
+FROM bid
+GROUP BY 1, 2
+SQL
+	q17 => [ 'auction statistics' => <<'SQL' ],
+SELECT auction, date_time::date AS day, count(*) AS total_bids,
+	count(*) FILTER (WHERE price < 10000) AS rank1_bids,
+	count(*) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_bids,
+	count(*) FILTER (WHERE price >= 1000000) AS rank3_bids,
+	min(price) AS min_price, max(price) AS max_price, avg(price) AS avg_price, sum(price) AS sum_price
+FROM bid
+GROUP BY 1, 2
+SQL
+	q18 => [ 'last bid of a bidder on an auction' => <<'SQL' ],
+SELECT auction, bidder, price, channel, url, date_time, extra
+FROM (SELECT *, row_number() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC, price, channel, url, extra) AS rank FROM bid) q
+WHERE rank <= 1
+SQL
+	q19 => [ 'top 10 bids of an auction' => <<'SQL' ],
+SELECT *
+FROM (SELECT *, row_number() OVER (PARTITION BY auction ORDER BY price DESC, date_time, bidder, channel, url, extra) AS rank FROM bid) q
+WHERE rank <= 10
+SQL
+	q20 => [ 'bids with their auction' => <<'SQL' ],
+SELECT b.auction, b.bidder, b.price, b.channel, b.url, b.date_time AS bid_date_time, b.extra AS bid_extra,
+	a.item_name, a.description, a.initial_bid, a.reserve, a.date_time, a.expires, a.seller, a.category, a.extra
+FROM bid b JOIN auction a ON b.auction = a.id
+WHERE a.category = 10
+SQL
+	q21 => [ 'channel ids' => <<'SQL' ],
+SELECT auction, bidder, price, channel,
+	CASE lower(channel) WHEN 'apple' THEN '0' WHEN 'google' THEN '1' WHEN 'facebook' THEN '2' WHEN 'baidu' THEN '3'
+		ELSE (regexp_match(url, '(?:&|^)channel_id=([^&]*)'))[1] END AS channel_id
+FROM bid
+WHERE (regexp_match(url, '(?:&|^)channel_id=([^&]*)'))[1] IS NOT NULL
+	OR lower(channel) IN ('apple', 'google', 'facebook', 'baidu')
+SQL
+	q22 => [ 'directories of URLs' => <<'SQL' ],
+SELECT auction, bidder, price, channel, split_part(url, '/', 4) AS dir1, split_part(url, '/', 5) AS dir2, split_part(url, '/', 6) AS dir3
+FROM bid
+SQL
+);
+
+1;
