@@ -2,7 +2,8 @@
 # tests of pg_ivm, and of TimescaleDB's continuous aggregates, as cases of ours.
 #
 # A suite has tables, views, and steps, each of which is one transaction. After each
-# step every view equals its query, both ways. A view that is not a query but a pair
+# step every view equals its query, both ways, and braid.verify() agrees now and then;
+# results that depend on the order of rows in the last digits are rounded. A view that is not a query but a pair
 # is refused, with a message that matches.
 use strict;
 use warnings;
@@ -320,7 +321,7 @@ SQL
 		by_uuid => 'SELECT u, y, bits, count(*) FROM things GROUP BY u, y, bits',
 		by_collation => 'SELECT t COLLATE "und-x-icu" AS t, max(t), count(*) FROM things GROUP BY 1',
 		distinct_types => 'SELECT DISTINCT m, p, r, i FROM things',
-		statistics => 'SELECT m, variance(d), stddev(id), stddev_pop(d), var_samp(id), covar_pop(f, d), regr_slope(f, id), corr(id, d) FROM things GROUP BY m',
+		statistics => 'SELECT m, variance(d), stddev(id), stddev_pop(d), var_samp(id), round(covar_pop(f, d)::numeric, 9) AS c, round(regr_slope(f, id)::numeric, 9) AS s, round(corr(id, d)::numeric, 9) AS r FROM things GROUP BY m',
 		logic => 'SELECT m, bool_and(d > 1), bool_or(d > 3), every(d > 0), bit_and(d), bit_or(d), bit_xor(d) FROM things GROUP BY m',
 		ordered_sets => 'SELECT m, percentile_cont(0.5) WITHIN GROUP (ORDER BY f), percentile_disc(0.5) WITHIN GROUP (ORDER BY n), mode() WITHIN GROUP (ORDER BY d) FROM things GROUP BY m',
 		collections => q{SELECT m, string_agg(t, '-' ORDER BY id), array_agg(d ORDER BY id), jsonb_agg(b ORDER BY id), json_object_agg(id, d ORDER BY id) FROM things GROUP BY m},
@@ -483,8 +484,9 @@ for my $suite (@suites)
 	{
 		$cluster->sql('db', "BEGIN; $sql; COMMIT");
 		is(join("\n", $views->differences), '', "$suite->{name}: $when");
+		next if @steps % 6;
+		is(join("\n", $views->unverified), '', "$suite->{name}: $when, and braid.verify() finds nothing");
 	}
-	is(join("\n", $views->unverified), '', "$suite->{name}: braid.verify() finds nothing");
 	$views->drop;
 }
 done_testing();
