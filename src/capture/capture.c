@@ -74,7 +74,9 @@ static MemoryContext watched_context;
 static bool definitions_changed = false;
 
 static char *slot_name = NULL;
+static bool slot_given_up = false;	 /* there is nothing to decode for */
 static bool any_held_back = false;	 /* a table could not be locked */
+static bool load_pending = false;	 /* the consumer wants to load again */
 static bool restore_pending = false; /* some replica identity is to be restored */
 
 /* Worker: progress. */
@@ -113,6 +115,12 @@ braid_capture_look_at(Oid relid)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relid)));
 	return rel;
+}
+
+void
+braid_capture_load_again(void)
+{
+	load_pending = true;
 }
 
 void
@@ -161,6 +169,7 @@ load_definitions(void)
 	bool needed;
 
 	definitions_changed = false;
+	load_pending = false;
 	begin_command();
 	locked = braid_identity_lock_claims();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -227,6 +236,27 @@ find_frontier(BraidSource *source)
 	return true;
 }
 
+/*
+ * A table that is not captured any more has changes that nobody has seen: should
+ * it be captured again, its frontier must not count, or these changes would be
+ * taken for new ones if WAL were decoded again from before them.
+ */
+static void
+forget_frontiers(void)
+{
+	Oid types[1] = {OIDARRAYOID};
+	Datum args[1];
+	Datum *oids = palloc(sizeof(Datum) * (list_length(braid_source_list()) + 1));
+	int n = 0;
+	ListCell *lc;
+
+	foreach (lc, braid_source_list())
+		oids[n++] = ObjectIdGetDatum(((BraidSource *) lfirst(lc))->relid);
+	args[0] = PointerGetDatum(braid_compat_oid_array(oids, n));
+	SPI_execute_with_args("DELETE FROM braid_internal.frontiers WHERE relation <> ALL ($1)", 1,
+						  types, args, NULL, false, 0);
+}
+
 static void
 load_frontiers(void)
 {
@@ -234,6 +264,7 @@ load_frontiers(void)
 
 	begin_command();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	forget_frontiers();
 	foreach (lc, braid_source_list())
 	{
 		BraidSource *source = lfirst(lc);
@@ -250,8 +281,10 @@ static void
 give_up_slot(bool extension_dropped)
 {
 	braid_decoder_close();
+	braid_source_forget_held();
 	braid_slot_release();
 	braid_slot_drop_others(NULL);
+	slot_name = NULL;
 	if (extension_dropped)
 		return;
 	begin_command();
@@ -611,9 +644,16 @@ load(void)
 		(void) braid_source_use_set();
 	}
 	if (braid_source_list() == NIL)
+	{
+		/* What is kept is broken or paused: no WAL need be held for it. */
+		if (!slot_given_up)
+			give_up_slot(false);
+		slot_given_up = true;
 		return true;
+	}
 	if (slot_name == NULL)
 		open_slot();
+	slot_given_up = false;
 	load_frontiers();
 	braid_tap_rebind();
 	if (!braid_decoder_is_open())
@@ -692,7 +732,7 @@ capture_main(void)
 		confirm(false);
 		nap = nap_time(nap);
 		wait_for(nap);
-		definitions_changed |= restore_pending;
+		definitions_changed |= restore_pending || load_pending;
 	}
 	give_up_slot(dropped);
 	braid_doorbell_detach();

@@ -69,6 +69,9 @@ extern void braid_capture_tie(Oid a, Oid b);
  */
 extern Relation braid_capture_look_at(Oid relid);
 
+/* From load: something could not be done now; load again soon. */
+extern void braid_capture_load_again(void);
+
 /* From load: load again when one of these relations is changed or dropped. */
 extern void braid_capture_watch(Oid relid);
 

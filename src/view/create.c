@@ -55,8 +55,8 @@ settings_array(void)
 	return psprintf("ARRAY[%s]", s.data);
 }
 
-static int
-next_id(void)
+int
+braid_create_next_id(void)
 {
 	bool isnull;
 
@@ -125,9 +125,8 @@ run_as_user(const char *sql)
 		elog(ERROR, "could not run \"%s\"", sql);
 }
 
-/* The query as an ordinary view, owned by the current user. */
-static void
-make_query(int id, const char *query_text)
+void
+braid_create_query(int id, const char *query_text)
 {
 	char *query = braid_definition_query_name(id);
 	char *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
@@ -159,8 +158,8 @@ require_extension(void)
 						errhint("Run: CREATE EXTENSION braid.")));
 }
 
-static void
-claim_tables(List *tables)
+void
+braid_create_claim_tables(List *tables)
 {
 	ListCell *lc;
 
@@ -191,13 +190,13 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 	braid_rights_check_query(query);
 
 	SPI_connect();
-	id = next_id();
+	id = braid_create_next_id();
 	plan = options->schedule ? braid_plan_recompute(query, id, pstate)
 							 : braid_plan_make(query, id, pstate);
 	braid_rights_check_plan(plan, GetUserId());
-	claim_tables(plan->tables);
+	braid_create_claim_tables(plan->tables);
 	braid_state_make(plan);
-	make_query(id, query_text);
+	braid_create_query(id, query_text);
 	run_as_user(psprintf("CREATE VIEW %s AS %s", view_name, plan->visible));
 	view = get_relname_relid(name->relname, namespace);
 	make_definition(id, view, braid_options_text(options));
@@ -226,9 +225,13 @@ braid_create_again(Oid view)
 
 	braid_definition_get(view, &def);
 	check_owner(view);
+	if (def.paused)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("continuous view \"%s\" is paused", get_rel_name(view)),
+						errhint("braid.resume() rebuilds it.")));
 	level = braid_definition_fix_search_path();
 	braid_definition_inputs(&def, &inputs);
-	claim_tables(inputs.tables);
+	braid_create_claim_tables(inputs.tables);
 	SPI_connect();
 	braid_superuser_execute(
 		psprintf("UPDATE braid_internal.views SET rebuilds = rebuilds + 1 WHERE id = %d", def.id));
@@ -236,14 +239,26 @@ braid_create_again(Oid view)
 	AtEOXact_GUC(false, level);
 }
 
+static void
+give_parts(const ViewDefinition *def, const char *owner)
+{
+	ListCell *lc;
+
+	foreach (lc, braid_definition_states(def->id))
+		braid_superuser_execute(psprintf("ALTER TABLE braid_internal.%s OWNER TO %s",
+										 get_rel_name(lfirst_oid(lc)), owner));
+	braid_superuser_execute(
+		psprintf("ALTER VIEW %s OWNER TO %s", braid_definition_query_name(def->id), owner));
+}
+
 void
 braid_create_follow_owner(Oid view)
 {
 	ViewDefinition def;
+	ViewDefinition replacement;
 	HeapTuple tup;
 	char *owner;
 	int level;
-	ListCell *lc;
 
 	if (!braid_definition_find(view, &def))
 		return;
@@ -253,11 +268,46 @@ braid_create_follow_owner(Oid view)
 	ReleaseSysCache(tup);
 	level = braid_definition_fix_search_path();
 	SPI_connect();
-	foreach (lc, braid_definition_states(def.id))
-		braid_superuser_execute(psprintf("ALTER TABLE braid_internal.%s OWNER TO %s",
-										 get_rel_name(lfirst_oid(lc)), owner));
-	braid_superuser_execute(
-		psprintf("ALTER VIEW %s OWNER TO %s", braid_definition_query_name(def.id), owner));
+	give_parts(&def, owner);
+	if (braid_definition_find_replacement(def.id, &replacement))
+	{
+		give_parts(&replacement, owner);
+		braid_superuser_execute(psprintf("ALTER VIEW braid_internal.%s OWNER TO %s",
+										 get_rel_name(replacement.view), owner));
+	}
+	SPI_finish();
+	AtEOXact_GUC(false, level);
+}
+
+/* A part has the columns of the view, in the same order. */
+static void
+rename_column(Oid part, AttrNumber attnum, const char *name)
+{
+	char *old = get_attname(part, attnum, false);
+
+	if (strcmp(old, name) != 0)
+		braid_superuser_execute(psprintf("ALTER VIEW braid_internal.%s RENAME COLUMN %s TO %s",
+										 get_rel_name(part), quote_identifier(old),
+										 quote_identifier(name)));
+}
+
+void
+braid_create_follow_column(Oid view, const char *name)
+{
+	AttrNumber attnum = get_attnum(view, name);
+	ViewDefinition def;
+	ViewDefinition replacement;
+	int level;
+
+	braid_definition_get(view, &def);
+	level = braid_definition_fix_search_path();
+	SPI_connect();
+	rename_column(def.query, attnum, name);
+	if (braid_definition_find_replacement(def.id, &replacement))
+	{
+		rename_column(replacement.query, attnum, name);
+		rename_column(replacement.view, attnum, name);
+	}
 	SPI_finish();
 	AtEOXact_GUC(false, level);
 }

@@ -23,7 +23,17 @@ extern void braid_create_again(Oid view);
 /* Gives the parts of the view the owner that the view has. */
 extern void braid_create_follow_owner(Oid view);
 
+/* The same for the new name of a column. */
+extern void braid_create_follow_column(Oid view, const char *name);
+
 /* Puts the states of the view into a tablespace; its owner may, as for tables. */
 extern void braid_create_move(Oid view, const char *tablespace);
+
+/* For alter.c, within SPI: steps of making a view. */
+extern int braid_create_next_id(void);
+extern void braid_create_claim_tables(List *tables);
+
+/* The query as an ordinary view, owned by the current user. */
+extern void braid_create_query(int id, const char *query_text);
 
 #endif /* BRAID_CREATE_H */

@@ -50,11 +50,14 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "view/definition.h"
 
 #define ATTNUM_ID 1 /* of braid_internal.views */
 #define ATTNUM_VIEW 2
 #define ATTNUM_OPTIONS 4
+#define ATTNUM_PAUSED 6
+#define ATTNUM_REPLACES 7
 
 #define SCHEMA_NAME "braid_internal"
 
@@ -137,9 +140,25 @@ braid_definition_states(int id)
 	return states;
 }
 
-/* Scans the catalog, which is short; no privileges are needed. */
-bool
-braid_definition_find(Oid view, ViewDefinition *def)
+static void
+read_row(HeapTuple tup, TupleDesc desc, ViewDefinition *def)
+{
+	bool isnull;
+
+	def->id = DatumGetInt32(heap_getattr(tup, ATTNUM_ID, desc, &isnull));
+	def->view = DatumGetObjectId(heap_getattr(tup, ATTNUM_VIEW, desc, &isnull));
+	def->has_schedule = DatumGetBool(
+		DirectFunctionCall2(jsonb_exists, heap_getattr(tup, ATTNUM_OPTIONS, desc, &isnull),
+							CStringGetTextDatum("schedule")));
+	def->paused = DatumGetBool(heap_getattr(tup, ATTNUM_PAUSED, desc, &isnull));
+}
+
+/*
+ * The row with an oid or number in a column.  Scans the catalog, which is short;
+ * no privileges are needed.
+ */
+static bool
+find_row(AttrNumber attnum, uint32 value, ViewDefinition *def)
 {
 	Oid catalog = braid_definition_catalog();
 	Relation rel;
@@ -154,22 +173,29 @@ braid_definition_find(Oid view, ViewDefinition *def)
 	while (!found && HeapTupleIsValid(tup = systable_getnext(scan)))
 	{
 		bool isnull;
+		Datum is = heap_getattr(tup, attnum, RelationGetDescr(rel), &isnull);
 
-		if (DatumGetObjectId(heap_getattr(tup, ATTNUM_VIEW, RelationGetDescr(rel), &isnull)) !=
-			view)
-			continue;
-		def->id = DatumGetInt32(heap_getattr(tup, ATTNUM_ID, RelationGetDescr(rel), &isnull));
-		def->has_schedule = DatumGetBool(DirectFunctionCall2(
-			jsonb_exists, heap_getattr(tup, ATTNUM_OPTIONS, RelationGetDescr(rel), &isnull),
-			CStringGetTextDatum("schedule")));
-		def->view = view;
-		found = true;
+		found = !isnull && DatumGetUInt32(is) == value;
+		if (found)
+			read_row(tup, RelationGetDescr(rel), def);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	if (found)
 		braid_definition_resolve(def);
 	return found;
+}
+
+bool
+braid_definition_find(Oid view, ViewDefinition *def)
+{
+	return find_row(ATTNUM_VIEW, view, def);
+}
+
+bool
+braid_definition_find_replacement(int id, ViewDefinition *def)
+{
+	return find_row(ATTNUM_REPLACES, (uint32) id, def);
 }
 
 void
@@ -180,6 +206,16 @@ braid_definition_get(Oid view, ViewDefinition *def)
 						errmsg("\"%s\" is not a continuous view",
 							   get_rel_name(view) ? get_rel_name(view) : "?"),
 						errhint("The view braid.views lists those that exist.")));
+}
+
+int
+braid_definition_natts(Oid relid)
+{
+	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int natts = ((Form_pg_class) GETSTRUCT(tup))->relnatts;
+
+	ReleaseSysCache(tup);
+	return natts;
 }
 
 Query *
@@ -245,6 +281,19 @@ braid_definition_inputs(const ViewDefinition *def, ViewInputs *inputs)
 	memset(inputs, 0, sizeof(*inputs));
 	if (OidIsValid(def->query))
 		find_inputs_of_view(def->query, inputs);
+}
+
+bool
+braid_definition_is_shown(const ViewDefinition *def)
+{
+	ViewInputs inputs = {NIL, NIL, NIL};
+	ListCell *lc;
+
+	(void) find_inputs((Node *) braid_definition_query(def->view), &inputs);
+	foreach (lc, braid_definition_states(def->id))
+		if (list_member_oid(inputs.tables, lfirst_oid(lc)))
+			return true;
+	return false;
 }
 
 static Datum
@@ -323,21 +372,32 @@ is_bound(Oid part, Oid view)
 }
 
 void
+braid_definition_bind_part(Oid part, Oid view)
+{
+	ObjectAddress depender;
+	ObjectAddress referenced;
+
+	ObjectAddressSet(depender, RelationRelationId, part);
+	ObjectAddressSet(referenced, RelationRelationId, view);
+	if (!is_bound(part, view))
+		recordDependencyOn(&depender, &referenced, DEPENDENCY_INTERNAL);
+}
+
+void
+braid_definition_unbind_part(Oid part, Oid view)
+{
+	deleteDependencyRecordsForSpecific(RelationRelationId, part, DEPENDENCY_INTERNAL,
+									   RelationRelationId, view);
+}
+
+void
 braid_definition_bind(const ViewDefinition *def)
 {
 	List *parts = lcons_oid(def->query, braid_definition_states(def->id));
 	ListCell *lc;
 
 	foreach (lc, parts)
-	{
-		ObjectAddress part;
-		ObjectAddress view;
-
-		ObjectAddressSet(part, RelationRelationId, lfirst_oid(lc));
-		ObjectAddressSet(view, RelationRelationId, def->view);
-		if (!is_bound(lfirst_oid(lc), def->view))
-			recordDependencyOn(&part, &view, DEPENDENCY_INTERNAL);
-	}
+		braid_definition_bind_part(lfirst_oid(lc), def->view);
 	CommandCounterIncrement();
 }
 

@@ -13,6 +13,7 @@ typedef struct ViewDefinition
 	Oid view;		   /* what the user sees */
 	Oid query;		   /* ordinary view: what the user has defined */
 	bool has_schedule; /* set by braid_definition_find(): recomputed as a whole */
+	bool paused;	   /* the same */
 } ViewDefinition;
 
 /* False if the relation is not a continuous view. */
@@ -20,6 +21,12 @@ extern bool braid_definition_find(Oid view, ViewDefinition *def);
 
 /* The same, or error 42809. */
 extern void braid_definition_get(Oid view, ViewDefinition *def);
+
+/*
+ * What is being made to take the place of the view with this id.  False if
+ * nothing is.
+ */
+extern bool braid_definition_find_replacement(int id, ViewDefinition *def);
 
 /* Finds the query of an id; InvalidOid if it is missing. */
 extern void braid_definition_resolve(ViewDefinition *def);
@@ -33,6 +40,9 @@ extern List *braid_definition_states(int id);
 
 /* Oid of a relation by its qualified name in braid_internal; InvalidOid if there is none. */
 extern Oid braid_definition_part(const char *qualified_name);
+
+/* Number of columns of a relation. */
+extern int braid_definition_natts(Oid relid);
 
 /* Copy of the query of an ordinary view, from its rule. */
 extern Query *braid_definition_query(Oid view);
@@ -48,8 +58,15 @@ typedef struct ViewInputs
 /* Takes no locks. */
 extern void braid_definition_inputs(const ViewDefinition *def, ViewInputs *inputs);
 
+/* Whether the view reads its states: a restore puts what it shows into its place late. */
+extern bool braid_definition_is_shown(const ViewDefinition *def);
+
 /* Makes states and query parts of the view, so that none goes without the others. */
 extern void braid_definition_bind(const ViewDefinition *def);
+
+/* The same for one part, and the contrary. */
+extern void braid_definition_bind_part(Oid part, Oid view);
+extern void braid_definition_unbind_part(Oid part, Oid view);
 
 /* Oid of braid_internal.views; InvalidOid if the extension is not installed. */
 extern Oid braid_definition_catalog(void);

@@ -10,14 +10,25 @@
  */
 #include "postgres.h"
 
+#include "access/attmap.h"
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "common/compat.h"
+#include "common/superuser.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_relation.h"
+#include "parser/parse_utilcmd.h"
 #include "parser/parsetree.h"
+#include "tcop/dest.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "view/definition.h"
 #include "view/index.h"
 
@@ -129,4 +140,156 @@ braid_index_retarget(IndexStmt *stmt, Oid view)
 		retarget_column(lfirst(lc), view, def.id, &state);
 	stmt->relation = makeRangeVar(get_namespace_name(get_rel_namespace(state)), get_rel_name(state),
 								  stmt->relation->location);
+}
+
+/* ---------------------------------------------------------------- another state */
+
+/* Where a column of a state is in another view's, by way of what both views show. */
+static bool
+find_counterpart(const ViewDefinition *from, const ViewDefinition *to, ColumnOrigin *column)
+{
+	int natts = braid_definition_natts(from->view);
+	ColumnOrigin origin;
+
+	for (int i = 1; i <= natts; i++)
+		if (find_in_query(braid_definition_query(from->view), i, &origin) &&
+			origin.relid == column->relid && origin.attnum == column->attnum &&
+			find_in_query(braid_definition_query(to->view), i, &origin) &&
+			list_member_oid(braid_definition_states(to->id), origin.relid))
+		{
+			*column = origin;
+			return true;
+		}
+	return false;
+}
+
+/* Puts the names of the counterparts into the elements, from the column first on. */
+static bool
+move_columns(const ViewDefinition *from, const ViewDefinition *to, Relation index, List *elements,
+			 int first, Oid *state)
+{
+	ListCell *lc;
+
+	foreach (lc, elements)
+	{
+		ColumnOrigin column = {index->rd_index->indrelid,
+							   index->rd_index->indkey.values[first + foreach_current_index(lc)]};
+
+		if (column.attnum <= 0 || !find_counterpart(from, to, &column) ||
+			(OidIsValid(*state) && *state != column.relid))
+			return false;
+		*state = column.relid;
+		((IndexElem *) lfirst(lc))->name = get_attname(column.relid, column.attnum, false);
+	}
+	return true;
+}
+
+static char *
+copy_prefix(int id)
+{
+	return psprintf("next_%d_", id);
+}
+
+static void
+run_statement(Node *stmt)
+{
+	PlannedStmt *pstmt = makeNode(PlannedStmt);
+
+	pstmt->commandType = CMD_UTILITY;
+	pstmt->utilityStmt = stmt;
+	pstmt->stmt_location = -1;
+	ProcessUtility(pstmt, "", false, PROCESS_UTILITY_SUBCOMMAND, NULL, NULL, None_Receiver, NULL);
+	CommandCounterIncrement();
+}
+
+static void
+copy_index(const ViewDefinition *from, const ViewDefinition *to, Relation index)
+{
+	AttrMap *map = make_attrmap(braid_definition_natts(index->rd_index->indrelid));
+	IndexStmt *stmt = generateClonedIndexStmt(NULL, index, map, NULL);
+	Oid state = InvalidOid;
+
+	if (!move_columns(from, to, index, stmt->indexParams, 0, &state) ||
+		!move_columns(from, to, index, stmt->indexIncludingParams, list_length(stmt->indexParams),
+					  &state))
+	{
+		ereport(NOTICE, (errmsg("index \"%s\" is not kept", RelationGetRelationName(index)),
+						 errdetail("Its columns are not kept as they are by the new query.")));
+		return;
+	}
+	stmt->relation =
+		makeRangeVar(get_namespace_name(get_rel_namespace(state)), get_rel_name(state), -1);
+	stmt->idxname = psprintf("%s%u", copy_prefix(to->id), RelationGetRelid(index));
+	run_statement((Node *) stmt);
+}
+
+/* Indexes of the view's states that are not those of the keys. */
+static List *
+users_indexes(const ViewDefinition *def)
+{
+	List *found = NIL;
+	ListCell *lc;
+	ListCell *lc2;
+
+	foreach (lc, braid_definition_states(def->id))
+	{
+		Relation state = table_open(lfirst_oid(lc), AccessShareLock);
+		char *key = psprintf("%s_key", RelationGetRelationName(state));
+
+		foreach (lc2, RelationGetIndexList(state))
+			if (strcmp(get_rel_name(lfirst_oid(lc2)), key) != 0)
+				found = lappend_oid(found, lfirst_oid(lc2));
+		table_close(state, NoLock);
+	}
+	return found;
+}
+
+void
+braid_index_copy(const ViewDefinition *from, const ViewDefinition *to)
+{
+	Oid user;
+	int security;
+	ListCell *lc;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
+	foreach (lc, users_indexes(from))
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		copy_index(from, to, index);
+		index_close(index, NoLock);
+	}
+	SetUserIdAndSecContext(user, security);
+}
+
+static void
+rename_index(Oid index, const char *name)
+{
+	braid_superuser_execute(
+		psprintf("ALTER INDEX %s RENAME TO %s",
+				 quote_qualified_identifier(get_namespace_name(get_rel_namespace(index)),
+											get_rel_name(index)),
+				 quote_identifier(name)));
+}
+
+void
+braid_index_take_names(const ViewDefinition *view)
+{
+	char *prefix = copy_prefix(view->id);
+	ListCell *lc;
+
+	foreach (lc, users_indexes(view))
+	{
+		char *name = get_rel_name(lfirst_oid(lc));
+		Oid original = InvalidOid;
+
+		if (strncmp(name, prefix, strlen(prefix)) == 0)
+			original = strtou64(name + strlen(prefix), NULL, 10);
+		name = OidIsValid(original) ? get_rel_name(original) : NULL;
+		if (name == NULL)
+			continue;
+		rename_index(original, psprintf("replaced_%u", original));
+		rename_index(lfirst_oid(lc), name);
+	}
 }

@@ -34,6 +34,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -42,6 +43,7 @@
 #include "utils/syscache.h"
 #include "view/keeper.h"
 #include "view/options.h"
+#include "view/exchange.h"
 #include "view/follow.h"
 #include "view/populate.h"
 #include "view/rights.h"
@@ -49,7 +51,7 @@
 #include "view/state.h"
 #include "view/verify.h"
 
-static const char *const state_names[] = {"populating", "live", "rebuilding", "broken"};
+static const char *const state_names[] = {"populating", "live", "rebuilding", "broken", "paused"};
 
 static MemoryContext views_context = NULL;
 static List *views = NIL; /* KeptView; those that are read before those that read them */
@@ -243,6 +245,26 @@ mark_broken(KeptView *v, const char *error)
 	store_state(v, VIEW_BROKEN, error);
 }
 
+/* From the frontiers of its tables: S of the last cycle in which one of them was changed. */
+static void
+halt(KeptView *v)
+{
+	store_state(v, VIEW_PAUSED, NULL);
+	SPI_execute(psprintf("UPDATE braid_internal.view_states SET frontier = "
+						 "(SELECT f.frontier FROM braid_internal.frontiers f, "
+						 "braid_internal.view_inputs(%u) i WHERE f.relation = ANY (i.tables) "
+						 "ORDER BY f.advanced DESC LIMIT 1) WHERE id = %d",
+						 v->def.view, v->def.id),
+				false, 0);
+}
+
+/* It keeps its last state, and costs nothing. */
+static bool
+stands_still(KeptView *v)
+{
+	return v->state == VIEW_BROKEN || v->state == VIEW_PAUSED;
+}
+
 KeptView *
 braid_keeper_find(int id)
 {
@@ -318,6 +340,33 @@ make_plan(KeptView *v)
 	return plan;
 }
 
+/*
+ * Compares the plan with the one that has made the state.  It can differ because
+ * something below the query was changed, such as an ordinary view, or by a newer
+ * version of braid.
+ */
+static void
+take_plan(KeptView *v)
+{
+	const char *made = v->fingerprint;
+	const char *now = v->plan->fingerprint;
+
+	if (made == NULL || strcmp(made, now) == 0)
+		return;
+	if (v->altered_to && strcmp(v->altered_from, made) == 0 && strcmp(v->altered_to, now) == 0)
+	{
+		if (v->state == VIEW_LIVE)
+			store_state(v, VIEW_LIVE, NULL);
+		return;
+	}
+	if (!braid_plan_same_visible(made, now))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("what the query reads has changed, and with it what the view shows"),
+						errdetail("braid.alter_view() without a query builds it anew")));
+	if (v->state == VIEW_LIVE)
+		store_state(v, VIEW_REBUILDING, NULL);
+}
+
 static void
 prepare_view(void *arg)
 {
@@ -332,9 +381,8 @@ prepare_view(void *arg)
 	if (!braid_state_is_indexed(plan))
 		return;
 	want_columns(plan);
-	if (v->state == VIEW_LIVE && v->fingerprint && strcmp(v->fingerprint, plan->fingerprint) != 0)
-		store_state(v, VIEW_REBUILDING, NULL);
 	v->plan = plan;
+	take_plan(v);
 	v->plans = braid_run_make_plans(views_context);
 	braid_definition_bind(&v->def);
 }
@@ -383,6 +431,12 @@ read_view(HeapTuple row, TupleDesc desc)
 	schedule = SPI_getvalue(row, desc, 9);
 	v->schedule_ms = schedule ? braid_options_milliseconds(schedule) : 0;
 	v->stale = true;
+	v->def.paused = DatumGetBool(SPI_getbinval(row, desc, 10, &isnull));
+	if (v->state == VIEW_PAUSED && !v->def.paused)
+		v->state = VIEW_REBUILDING;
+	v->altered_from = SPI_getvalue(row, desc, 11);
+	v->altered_to = SPI_getvalue(row, desc, 12);
+	v->is_replacement = DatumGetBool(SPI_getbinval(row, desc, 13, &isnull));
 	return v;
 }
 
@@ -409,7 +463,9 @@ load_view(KeptView *v)
 		return;
 	v->states = braid_definition_states(v->def.id);
 	views = lappend(views, v);
-	if (v->state == VIEW_BROKEN)
+	if (v->def.paused && !stands_still(v))
+		halt(v);
+	if (stands_still(v))
 		return;
 	problem = attempt(prepare_view, v);
 	if (problem)
@@ -455,7 +511,7 @@ put_in_order(KeptView *v, List **ordered)
 
 			if (input)
 				(void) put_in_order(input, ordered);
-			complete &= input != NULL && (input->plan || input->state == VIEW_BROKEN);
+			complete &= input != NULL && (input->plan || stands_still(input));
 		}
 		if (!complete)
 			v->plan = NULL; /* some of a restore is still to come */
@@ -502,7 +558,8 @@ relate_views(void)
 
 #define VIEWS_QUERY                                                                                \
 	"SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner, "          \
-	"s.fingerprint, v.options->>'schedule' FROM braid_internal.views v "                           \
+	"s.fingerprint, v.options->>'schedule', v.paused, v.altered_from, v.altered_to, "              \
+	"v.replaces IS NOT NULL FROM braid_internal.views v "                                          \
 	"LEFT JOIN braid_internal.view_states s ON s.id = v.id "                                       \
 	"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' "
 
@@ -516,6 +573,7 @@ load(void)
 
 	braid_populate_start();
 	unload();
+	braid_exchange_all();
 	braid_capture_watch(braid_definition_catalog());
 	SPI_execute(VIEWS_QUERY "ORDER BY v.id", false, 0);
 	rows = SPI_tuptable;
@@ -824,8 +882,13 @@ apply(void)
 			braid_populate_end(v);
 		if (v->plan->is_recomputed && v->repopulated)
 			note_recomputation(v);
-		if (is_being_made(v))
-			store_state(v, VIEW_LIVE, NULL);
+		if (!is_being_made(v))
+			continue;
+		store_state(v, VIEW_LIVE, NULL);
+
+		/* Definitions are loaded again, and what is ready is exchanged. */
+		if (v->is_replacement)
+			CacheInvalidateRelcacheByRelid(braid_definition_catalog());
 	}
 	forget_deltas(todo);
 	braid_verify_answer();

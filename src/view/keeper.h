@@ -13,10 +13,11 @@
 
 typedef enum ViewState
 {
-	VIEW_POPULATING, /* new: -> LIVE, BROKEN */
-	VIEW_LIVE,		 /* -> REBUILDING, BROKEN */
-	VIEW_REBUILDING, /* the slot was lost, or REFRESH, or another plan: -> LIVE, BROKEN */
-	VIEW_BROKEN		 /* an expression failed: -> REBUILDING, by REFRESH */
+	VIEW_POPULATING, /* new: -> LIVE, BROKEN, PAUSED */
+	VIEW_LIVE,		 /* -> REBUILDING, BROKEN, PAUSED */
+	VIEW_REBUILDING, /* the slot was lost, or REFRESH, or another plan: -> LIVE, BROKEN, PAUSED */
+	VIEW_BROKEN,	 /* an expression failed: -> REBUILDING, by REFRESH */
+	VIEW_PAUSED		 /* by braid.pause(): -> REBUILDING, by braid.resume() */
 } ViewState;
 
 /* What a view's visible rows did in the running cycle, for those that read it. */
@@ -34,8 +35,11 @@ typedef struct KeptView
 	ViewState state;
 	int rebuilds; /* requests that the next populate answers */
 	int nsettings;
-	char **settings;   /* name and value in turn */
-	char *fingerprint; /* of the plan that has made the state; NULL if none has */
+	char **settings;	 /* name and value in turn */
+	char *fingerprint;	 /* of the plan that has made the state; NULL if none has */
+	char *altered_from;	 /* a state made for this fingerprint, */
+	char *altered_to;	 /* serves this one as well; NULL if there is none */
+	bool is_replacement; /* see exchange.c */
 
 	ViewPlan *plan;				 /* NULL while broken or incomplete */
 	List *tables;				 /* oids of captured tables below, also by way of other views */

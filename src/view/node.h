@@ -75,8 +75,10 @@ typedef struct ViewNode
 	 */
 	bool inlined;
 	int nreaders;
-	bool changed;	/* in this cycle: there is a delta, which may be empty */
-	bool is_single; /* always has exactly one row */
+	bool changed;	   /* in this cycle: there is a delta, which may be empty */
+	uint64 rows_hash;  /* the same for nodes with the same rows, in any plan */
+	uint64 state_hash; /* the same for nodes that keep the same state */
+	bool is_single;	   /* always has exactly one row */
 
 	/* TABLE, VIEW */
 	Oid relid;

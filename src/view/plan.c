@@ -465,39 +465,126 @@ finish_graph(ViewPlan *plan)
 	}
 }
 
-/* What the state is made of, in words that renaming does not change. */
-static char *
-fingerprint(ViewPlan *plan)
+/* ---------------------------------------------------------------- fingerprints */
+
+#define HASH_DIGITS 16
+
+static uint64
+hash_text(const char *text)
 {
-	StringInfoData s;
+	return DatumGetUInt64(hash_any_extended((const unsigned char *) text, (int) strlen(text), 0));
+}
+
+static void
+put_text(StringInfo s, const char *text)
+{
+	appendStringInfo(s, " %s", text ? text : "-");
+}
+
+static void
+describe_columns(StringInfo s, ViewNode *node)
+{
+	for (int i = 0; i < node->ncolumns; i++)
+		appendStringInfo(s, " %u %d %u", node->columns[i].type, node->columns[i].typmod,
+						 node->columns[i].collation);
+}
+
+/* What a node makes of its inputs; of a group, what it keeps. */
+static void
+describe(StringInfo s, ViewNode *node)
+{
 	ListCell *lc;
-	ListCell *lc2;
+
+	appendStringInfo(s, "%d %d %u %d %d", node->kind, node->nkeys, node->relid, node->is_full,
+					 node->mark);
+	put_text(s, node->select);
+	put_text(s, node->condition);
+	put_text(s, node->permanent_key);
+	for (int i = 0; node->attnums && i < node->ncolumns; i++)
+		appendStringInfo(s, " %d", node->attnums[i]);
+	if (node->kind != NODE_GROUP)
+		describe_columns(s, node);
+	foreach (lc, node->inputs)
+		appendStringInfo(s, " <" UINT64_FORMAT, ((ViewNode *) lfirst(lc))->rows_hash);
+	foreach (lc, node->accumulators)
+	{
+		Accumulator *a = lfirst(lc);
+
+		appendStringInfo(s, " +%d %d", a->kind, a->number);
+		put_text(s, a->argument);
+		put_text(s, a->filter);
+		put_text(s, a->aggregate);
+	}
+}
+
+/* A group shows expressions over what it keeps. */
+static void
+describe_outputs(StringInfo s, ViewNode *node)
+{
+	ListCell *lc;
+
+	if (node->kind != NODE_GROUP)
+		return;
+	describe_columns(s, node);
+	foreach (lc, node->outputs)
+		put_text(s, lfirst(lc));
+}
+
+/* The visible query, with the id of the view taken out of the names of states. */
+static uint64
+hash_visible(ViewPlan *plan, int id)
+{
+	char *prefix = psprintf("state_%d_", id);
+	StringInfoData s;
+	const char *text = plan->visible;
+	const char *found;
 
 	initStringInfo(&s);
+	while ((found = strstr(text, prefix)) != NULL)
+	{
+		appendBinaryStringInfo(&s, text, (int) (found - text));
+		appendStringInfoString(&s, "state_");
+		text = found + strlen(prefix);
+	}
+	appendStringInfoString(&s, text);
+	return hash_text(s.data);
+}
+
+/* In words that renaming does not change, as far as that can be had. */
+static void
+take_fingerprints(ViewPlan *plan, int id)
+{
+	StringInfoData states;
+	ListCell *lc;
+
+	initStringInfo(&states);
 	foreach (lc, plan->nodes)
 	{
-		ViewNode *n = lfirst(lc);
+		ViewNode *node = lfirst(lc);
+		StringInfoData s;
 
-		appendStringInfo(&s, "%d %d %u %d %d %s %s %s:", n->kind, n->nkeys, n->relid, n->is_full,
-						 n->mark, n->select ? n->select : "", n->condition ? n->condition : "",
-						 n->permanent_key ? n->permanent_key : "");
-		for (int i = 0; i < n->ncolumns; i++)
-			appendStringInfo(&s, " %u %d %u %d", n->columns[i].type, n->columns[i].typmod,
-							 n->columns[i].collation, n->attnums ? n->attnums[i] : 0);
-		foreach (lc2, n->inputs)
-			appendStringInfo(&s, " <%d", ((ViewNode *) lfirst(lc2))->number);
-		foreach (lc2, n->outputs)
-			appendStringInfo(&s, " =%s", (char *) lfirst(lc2));
-		foreach (lc2, n->accumulators)
-		{
-			Accumulator *a = lfirst(lc2);
-
-			appendStringInfo(&s, " +%d %s %s %s", a->kind, a->argument ? a->argument : "",
-							 a->filter ? a->filter : "", a->aggregate ? a->aggregate : "");
-		}
+		initStringInfo(&s);
+		describe(&s, node);
+		node->state_hash = hash_text(s.data);
+		describe_outputs(&s, node);
+		node->rows_hash = hash_text(s.data);
+		if (braid_node_is_stateful(node))
+			appendStringInfo(&states, " %d=" UINT64_FORMAT, node->number, node->state_hash);
 	}
-	return psprintf("%016" INT64_MODIFIER "x",
-					DatumGetUInt64(hash_any_extended((unsigned char *) s.data, s.len, 0)));
+	plan->fingerprint = psprintf("%016" INT64_MODIFIER "x.%016" INT64_MODIFIER "x",
+								 hash_text(states.data), hash_visible(plan, id));
+}
+
+bool
+braid_plan_same_states(const char *a, const char *b)
+{
+	return strncmp(a, b, HASH_DIGITS) == 0;
+}
+
+bool
+braid_plan_same_visible(const char *a, const char *b)
+{
+	return strcmp(a + HASH_DIGITS, b + HASH_DIGITS) == 0;
 }
 
 ViewPlan *
@@ -510,7 +597,7 @@ braid_plan_make(Query *query, int id, ParseState *pstate)
 	if (p.plan->tables == NIL && p.plan->views == NIL)
 		braid_refuse(pstate, exprLocation((Node *) query->targetList), "a query without a table");
 	finish_graph(p.plan);
-	p.plan->fingerprint = fingerprint(p.plan);
+	take_fingerprints(p.plan, id);
 	return p.plan;
 }
 
@@ -645,7 +732,7 @@ braid_plan_recompute(Query *query, int id, ParseState *pstate)
 	p.plan->top = linitial(draft->nodes);
 	p.plan->visible = braid_draft_visible(draft, recomputed_targets(draft, query), NULL);
 	finish_graph(p.plan);
-	p.plan->fingerprint = fingerprint(p.plan);
+	take_fingerprints(p.plan, id);
 	return p.plan;
 }
 

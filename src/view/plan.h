@@ -20,7 +20,7 @@ typedef struct ViewPlan
 	bool is_ageing;		/* of a recomputed one: the result can change while its tables do not */
 	bool is_limited;	/* visible has a LIMIT: the top's delta is not that of the view */
 	char *visible;		/* SELECT of what the user sees, from the state tables */
-	char *fingerprint;	/* changes when the state has to be made anew */
+	char *fingerprint;	/* of the states, and of visible; changes when these do */
 } ViewPlan;
 
 /*
@@ -38,6 +38,10 @@ extern ViewPlan *braid_plan_make(Query *query, int id, ParseState *pstate);
  * has changed.
  */
 extern ViewPlan *braid_plan_recompute(Query *query, int id, ParseState *pstate);
+
+/* Whether plans with these fingerprints keep the same states, and show the same of them. */
+extern bool braid_plan_same_states(const char *a, const char *b);
+extern bool braid_plan_same_visible(const char *a, const char *b);
 
 /* Columns of a table that the plan needs. */
 extern Bitmapset *braid_plan_columns(ViewPlan *plan, Oid relid);

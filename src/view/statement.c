@@ -157,7 +157,14 @@ retarget(Node *stmt)
 	}
 }
 
-/* Whether the statement can name a materialized view that may be ours. */
+/* A statement on a table, as which any relation may be altered, or a view. */
+static bool
+is_for_relation(ObjectType type)
+{
+	return type == OBJECT_MATVIEW || type == OBJECT_VIEW || type == OBJECT_TABLE;
+}
+
+/* Whether the statement can name a relation that may be ours. */
 static bool
 is_of_interest(Node *stmt)
 {
@@ -170,16 +177,54 @@ is_of_interest(Node *stmt)
 			return true;
 		case T_RenameStmt:
 			return ((RenameStmt *) stmt)->renameType == OBJECT_MATVIEW ||
-				   ((RenameStmt *) stmt)->relationType == OBJECT_MATVIEW;
+				   (((RenameStmt *) stmt)->renameType == OBJECT_COLUMN &&
+					is_for_relation(((RenameStmt *) stmt)->relationType));
 		case T_AlterObjectSchemaStmt:
 			return ((AlterObjectSchemaStmt *) stmt)->objectType == OBJECT_MATVIEW;
 		case T_AlterTableStmt:
-			return ((AlterTableStmt *) stmt)->objtype == OBJECT_MATVIEW ||
-				   ((AlterTableStmt *) stmt)->objtype == OBJECT_VIEW;
+			return is_for_relation(((AlterTableStmt *) stmt)->objtype);
+		case T_ViewStmt:
+			return ((ViewStmt *) stmt)->replace;
 		case T_CommentStmt:
 			return ((CommentStmt *) stmt)->objtype == OBJECT_MATVIEW;
 		default:
 			return false;
+	}
+}
+
+static void
+refuse_replacing(RangeVar *name)
+{
+	ViewDefinition def;
+
+	braid_definition_get(RangeVarGetRelid(name, NoLock, false), &def);
+	if (braid_definition_is_shown(&def))
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is a continuous view", name->relname),
+						errhint("braid.alter_view() gives it another query.")));
+}
+
+/* What would make a continuous view something else. */
+static void
+refuse(Node *stmt)
+{
+	ListCell *lc;
+	ListCell *lc2;
+
+	if (IsA(stmt, ViewStmt) && is_continuous(((ViewStmt *) stmt)->view))
+		refuse_replacing(((ViewStmt *) stmt)->view);
+	if (!IsA(stmt, AlterTableStmt) || !is_continuous(((AlterTableStmt *) stmt)->relation))
+		return;
+	foreach (lc, ((AlterTableStmt *) stmt)->cmds)
+	{
+		AlterTableCmd *cmd = lfirst(lc);
+
+		foreach (lc2, cmd->subtype == AT_SetRelOptions ? (List *) cmd->def : NIL)
+			if (strcmp(((DefElem *) lfirst(lc2))->defname, "security_barrier") != 0)
+				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+								errmsg("storage parameter \"%s\" is not supported for continuous "
+									   "views",
+									   ((DefElem *) lfirst(lc2))->defname)));
 	}
 }
 
@@ -282,6 +327,7 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 		return;
 	}
 
+	refuse(stmt);
 	pstmt = copyObject(pstmt);
 	stmt = pstmt->utilityStmt;
 	retarget(stmt);
@@ -296,9 +342,13 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 		CommandCounterIncrement();
 	}
 	call_previous(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
-	if (changes_owner(stmt))
+	if (changes_owner(stmt) && is_continuous(((AlterTableStmt *) stmt)->relation))
 		braid_create_follow_owner(
 			RangeVarGetRelid(((AlterTableStmt *) stmt)->relation, NoLock, false));
+	if (IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType == OBJECT_COLUMN &&
+		is_continuous(((RenameStmt *) stmt)->relation))
+		braid_create_follow_column(RangeVarGetRelid(((RenameStmt *) stmt)->relation, NoLock, false),
+								   ((RenameStmt *) stmt)->newname);
 }
 
 void
@@ -310,9 +360,8 @@ braid_statement_init(void)
 
 /* ---------------------------------------------------------------- functions */
 
-/* Positions of errors are in the query, not in the caller's statement. */
-static void
-move_error_position(void *arg)
+void
+braid_statement_move_error_position(void *arg)
 {
 	int position = geterrposition();
 
@@ -324,8 +373,8 @@ move_error_position(void *arg)
 	}
 }
 
-static Query *
-analyze_text(const char *text)
+Query *
+braid_statement_analyze(const char *text)
 {
 	List *parsed = raw_parser(text, RAW_PARSE_DEFAULT);
 
@@ -343,7 +392,8 @@ braid_sql_create_view(PG_FUNCTION_ARGS)
 {
 	char *query = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	RangeVar *name = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
-	ErrorContextCallback callback = {error_context_stack, move_error_position, query};
+	ErrorContextCallback callback = {error_context_stack, braid_statement_move_error_position,
+									 query};
 	ParseState *pstate = make_parsestate(NULL);
 	ContinuousOptions options = {NULL};
 	Oid view;
@@ -351,7 +401,7 @@ braid_sql_create_view(PG_FUNCTION_ARGS)
 	braid_options_of_json(PG_GETARG_JSONB_P(2), &options);
 	error_context_stack = &callback;
 	pstate->p_sourcetext = query;
-	view = braid_create(name, NIL, analyze_text(query), &options, false, pstate);
+	view = braid_create(name, NIL, braid_statement_analyze(query), &options, false, pstate);
 	error_context_stack = callback.previous;
 	free_parsestate(pstate);
 	PG_RETURN_OID(view);

@@ -254,9 +254,15 @@ id_list(ViewDefinition *def, ViewInputs *inputs)
 	return s.data;
 }
 
+/* The view, or one that it reads, stands still. */
 static void
-refuse_broken(HeapTuple row, TupleDesc desc)
+refuse_standing(HeapTuple row, TupleDesc desc, const char *state)
 {
+	if (strcmp(state, "paused") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("continuous view \"%s\" is paused", SPI_getvalue(row, desc, 3)),
+				 errhint("It shows its query as of then; braid.resume() lets it catch up.")));
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("continuous view \"%s\" is broken", SPI_getvalue(row, desc, 3)),
 					errdetail("%s", SPI_getvalue(row, desc, 2)),
@@ -265,24 +271,25 @@ refuse_broken(HeapTuple row, TupleDesc desc)
 
 /*
  * Whether the view is live, and those that it reads; raises an error if one is
- * broken.
+ * broken or paused.
  */
 static bool
 is_live(ViewDefinition *def, ViewInputs *inputs)
 {
 	bool live = true;
 
-	read_latest(psprintf("SELECT s.state, s.error, c.relname "
-						 "FROM braid_internal.views v JOIN pg_class c ON c.oid = v.view LEFT JOIN "
-						 "braid_internal.view_states s ON s.id = v.id AND s.rebuilds = v.rebuilds "
-						 "WHERE v.id IN (%s)",
-						 id_list(def, inputs)));
+	read_latest(psprintf(
+		"SELECT CASE WHEN v.paused THEN 'paused' ELSE nullif(s.state, 'paused') END, s.error, c.relname "
+		"FROM braid_internal.views v JOIN pg_class c ON c.oid = v.view LEFT JOIN "
+		"braid_internal.view_states s ON s.id = v.id AND s.rebuilds = v.rebuilds "
+		"WHERE v.id IN (%s)",
+		id_list(def, inputs)));
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char *state = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 
-		if (state && strcmp(state, "broken") == 0)
-			refuse_broken(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		if (state && (strcmp(state, "broken") == 0 || strcmp(state, "paused") == 0))
+			refuse_standing(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, state);
 		live &= state && strcmp(state, "live") == 0;
 	}
 	return live;

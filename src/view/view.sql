@@ -13,25 +13,30 @@ CREATE TABLE braid_internal.views (
 	view regclass NOT NULL,
 	settings text[] NOT NULL,
 	options jsonb NOT NULL,
-	rebuilds int NOT NULL DEFAULT 0
+	rebuilds int NOT NULL DEFAULT 0,
+	paused boolean NOT NULL DEFAULT false,
+	replaces int,
+	altered_from text,
+	altered_to text
 );
 COMMENT ON TABLE braid_internal.views IS
-'Continuous views: settings are those under which expressions are evaluated, as name and value in turn; rebuilds counts the requests to populate anew.';
+'Continuous views: settings are those under which expressions are evaluated, as name and value in turn; rebuilds counts the requests to populate anew; replaces is the id of the view that this one is to take the place of, once it is populated; a state that was made for a plan of fingerprint altered_from also serves one of altered_to.';
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.views', '');
 
 -- What the worker has made of it. Not dumped: after a restore each view is
 -- populated anew.
 CREATE TABLE braid_internal.view_states (
 	id int PRIMARY KEY,
-	state text NOT NULL CHECK (state IN ('populating', 'live', 'rebuilding', 'broken')),
+	state text NOT NULL CHECK (state IN ('populating', 'live', 'rebuilding', 'broken', 'paused')),
 	since timestamptz NOT NULL,
 	rebuilds int NOT NULL,
 	error text,
 	fingerprint text,
-	strategy text
+	strategy text,
+	frontier pg_snapshot
 );
 COMMENT ON TABLE braid_internal.view_states IS
-'State of each continuous view, the rebuild request that it has come up to, and the fingerprint and the dearest strategy of the plan that has made its state tables.';
+'State of each continuous view, the rebuild request that it has come up to, and the fingerprint and the dearest strategy of the plan that has made its state tables; of a paused one, the snapshot that it shows.';
 
 -- What processes that populate views have done, until the capture worker goes
 -- on from there. Not dumped.
@@ -50,8 +55,9 @@ AS 'MODULE_PATHNAME', 'braid_sql_populations' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION braid_internal.populations_now() IS 'What braid.progress shows, of this database.';
 
 CREATE VIEW braid.progress AS
-SELECT v.view AS name, p.phase, p.step, p.steps, p.blocks_done, p.blocks_total, p.rows_done, p.rows_estimated, p.started, p.pid
-FROM braid_internal.populations_now() p JOIN braid_internal.views v ON v.id = p.id;
+SELECT coalesce(o.view, v.view) AS name, p.phase, p.step, p.steps, p.blocks_done, p.blocks_total, p.rows_done, p.rows_estimated, p.started, p.pid
+FROM braid_internal.populations_now() p JOIN braid_internal.views v ON v.id = p.id
+	LEFT JOIN braid_internal.views o ON o.id = v.replaces;
 COMMENT ON VIEW braid.progress IS
 'Continuous views that are being populated beside the capture worker (see braid.view_populate_limit). phase: starting, locking, reading, following (the changes that were committed meanwhile), failed (and soon tried again).';
 COMMENT ON COLUMN braid.progress.step IS 'Which of the state tables is being filled, of how many steps';
@@ -99,6 +105,21 @@ CREATE FUNCTION braid.drop_view(view regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_drop_view' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid.drop_view(regclass) IS
 'Drops a continuous view, as DROP MATERIALIZED VIEW does. Errors: 42809 not a continuous view, 42501 not its owner, 2BP01 something depends on it.';
+
+CREATE FUNCTION braid.alter_view(view regclass, query text DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'braid_sql_alter_view' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid.alter_view(regclass, text) IS
+'Gives a continuous view another query, as CREATE OR REPLACE VIEW does: its columns keep their names, types and order, new ones come after them; without a query, the one that it has is taken apart anew. Returns true if all that the new query needs is kept already: then the view shows it at once, and nothing is recomputed. Otherwise false: the new state is populated beside the old one once this transaction commits, and takes its place when it is complete; until then the view shows the old query, and follows. Views that read this one are populated anew. Grants, comments, indexes on columns that are still kept as they are, and what depends on the view stay. Errors: 42809 not a continuous view, 42501 not its owner, 42P16 columns that do not fit, 42P17 the query reads the view itself, 55000 the view is paused, and those of braid.create_view().';
+
+CREATE FUNCTION braid.pause(view regclass) RETURNS void
+AS 'MODULE_PATHNAME', 'braid_sql_pause' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION braid.pause(regclass) IS
+'Lets a continuous view stand still: it shows its query as of the time of the pause, and costs nothing, no WAL kept for it either. Views that read it go on with what it shows. Errors: 42809 not a continuous view, 42501 not its owner, 55000 braid.alter_view() is making a new state for it.';
+
+CREATE FUNCTION braid.resume(view regclass) RETURNS void
+AS 'MODULE_PATHNAME', 'braid_sql_resume' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION braid.resume(regclass) IS
+'Ends the pause of a continuous view: it is rebuilt, as by REFRESH MATERIALIZED VIEW, and follows from then on. Until that is done it shows what it has. Errors: 42809 not a continuous view, 42501 not its owner.';
 
 CREATE FUNCTION braid.wait(view regclass, timeout interval DEFAULT '10 s') RETURNS boolean
 AS 'MODULE_PATHNAME', 'braid_sql_wait' LANGUAGE C VOLATILE STRICT;
@@ -155,23 +176,26 @@ COMMENT ON FUNCTION braid.explain_json(regclass) IS
 CREATE VIEW braid.views AS
 SELECT c.oid::regclass AS name,
 	c.relowner::regrole AS owner,
-	CASE WHEN w.pid IS NULL AND coalesce(s.state, '') <> 'broken' THEN 'stopped'
+	CASE WHEN v.paused AND coalesce(s.state, '') <> 'broken' THEN 'paused'
+		WHEN w.pid IS NULL AND coalesce(s.state, '') <> 'broken' THEN 'stopped'
 		WHEN s.state IS NULL THEN 'populating'
-		WHEN s.rebuilds <> v.rebuilds THEN 'rebuilding'
-		WHEN s.state = 'live' AND (i.tables::oid[] && w.held_back OR b.name IS NOT NULL) THEN 'held back'
+		WHEN s.rebuilds <> v.rebuilds OR s.state = 'paused' THEN 'rebuilding'
+		WHEN s.state = 'live' AND (i.tables::oid[] && w.held_back OR b.what IS NOT NULL) THEN 'held back'
 		ELSE s.state END AS state,
 	s.since,
 	i.tables AS base_tables,
 	s.strategy,
-	f.frontier,
+	CASE WHEN s.state = 'paused' THEN s.frontier ELSE f.frontier END AS frontier,
 	CASE WHEN s.state = 'live' THEN greatest(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), w."position"), 0) END AS lag_bytes,
 	CASE WHEN s.state <> 'live' THEN NULL
 		WHEN pg_current_wal_insert_lsn() <= w."position" THEN interval '0'
 		ELSE clock_timestamp() - w.snapshot_time END AS lag,
 	t.rows,
 	t.bytes,
-	CASE WHEN s.state = 'live' AND b.name IS NOT NULL THEN format('continuous view "%s", which it reads, is broken', b.name)
+	CASE WHEN s.state = 'live' AND b.what IS NOT NULL THEN b.what
+		WHEN n.error IS NOT NULL THEN format('its new query: %s', n.error)
 		ELSE s.error END AS last_error,
+	n.state AS new_query,
 	v.options,
 	v.id
 FROM braid_internal.views v
@@ -180,25 +204,31 @@ FROM braid_internal.views v
 	CROSS JOIN LATERAL braid_internal.view_inputs(v.view) i
 	LEFT JOIN braid_internal.view_states s ON s.id = v.id
 	LEFT JOIN LATERAL (
-		SELECT min(bc.relname) AS name
+		SELECT min(format('continuous view "%s", which it reads, is %s', bc.relname, bs.state)) AS what
 		FROM braid_internal.views bv JOIN pg_class bc ON bc.oid = bv.view
 			JOIN braid_internal.view_states bs ON bs.id = bv.id AND bs.rebuilds = bv.rebuilds
-		WHERE bv.id = ANY (i.views) AND bs.state = 'broken') b ON true
+		WHERE bv.id = ANY (i.views) AND bs.state IN ('broken', 'paused')) b ON true
+	LEFT JOIN LATERAL (
+		SELECT coalesce(ns.state, 'populating') AS state, ns.error
+		FROM braid_internal.views nv LEFT JOIN braid_internal.view_states ns ON ns.id = nv.id
+		WHERE nv.replaces = v.id) n ON true
 	LEFT JOIN LATERAL (
 		SELECT sum(pg_stat_get_live_tuples(d.objid))::bigint AS rows, sum(pg_total_relation_size(d.objid))::bigint AS bytes
 		FROM pg_depend d JOIN pg_class p ON p.oid = d.objid AND p.relkind = 'r'
 		WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = v.view AND d.classid = 'pg_class'::regclass AND d.deptype = 'i') t ON true
 	LEFT JOIN LATERAL (
 		SELECT frontier FROM braid_internal.frontiers
-		WHERE relation = ANY (i.tables) ORDER BY advanced DESC LIMIT 1) f ON true;
+		WHERE relation = ANY (i.tables) ORDER BY advanced DESC LIMIT 1) f ON true
+WHERE v.replaces IS NULL;
 COMMENT ON VIEW braid.views IS
-'Continuous views. state: populating (new), live, held back (a table cannot be locked just now, or a view that it reads is broken), rebuilding, broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs). frontier: the snapshot whose rows the view shows.';
+'Continuous views. state: populating (new), live, held back (a table cannot be locked just now, or a view that it reads is broken or paused), rebuilding, paused (by braid.pause()), broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs). frontier: the snapshot whose rows the view shows.';
 COMMENT ON COLUMN braid.views.base_tables IS 'Tables that the view reads, also by way of other views';
 COMMENT ON COLUMN braid.views.strategy IS 'The dearest among its operators, see braid.explain(): algebraic, combine or affected keys';
 COMMENT ON COLUMN braid.views.lag_bytes IS 'WAL, of the whole server, that was written since the view''s worker last looked';
 COMMENT ON COLUMN braid.views.lag IS 'Time since then; zero if nothing was written';
 COMMENT ON COLUMN braid.views.rows IS 'Estimated number of rows of its state tables';
 COMMENT ON COLUMN braid.views.bytes IS 'Size of its state tables with their indexes';
+COMMENT ON COLUMN braid.views.new_query IS 'State of what braid.alter_view() makes beside the view: populating, live (and about to take its place), rebuilding, broken (see last_error); null if there is nothing';
 COMMENT ON COLUMN braid.views.options IS 'Options as given to braid.create_view()';
 REVOKE ALL ON braid.views FROM PUBLIC;
 GRANT SELECT ON braid.views TO PUBLIC;

@@ -1,0 +1,464 @@
+/*
+ * alter.c
+ *	  A new query for a continuous view that exists.
+ *
+ * NOTES
+ *	  If the plan of the new query keeps the same states as that of the old one, or
+ *	  some of them, only what is shown of them changes, and that is done here and
+ *	  now.  The worker is told by altered_from and altered_to that the states serve
+ *	  the new plan as well.
+ *
+ *	  Otherwise another continuous view is made of the new query, which is followed
+ *	  beside the old one until it can take its place: see exchange.c.  It cannot be
+ *	  dropped alone, and goes with the old one.
+ *
+ *	  All of it is done as the view's owner and under the view's settings, whoever
+ *	  is the caller.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "common/compat.h"
+#include "common/superuser.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "view/alter.h"
+#include "view/create.h"
+#include "view/exchange.h"
+#include "view/index.h"
+#include "view/plan.h"
+#include "view/rights.h"
+#include "view/state.h"
+#include "view/statement.h"
+
+/* ---------------------------------------------------------------- what is there */
+
+static Oid
+owner_of(Oid view)
+{
+	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
+	Oid owner = ((Form_pg_class) GETSTRUCT(tup))->relowner;
+
+	ReleaseSysCache(tup);
+	return owner;
+}
+
+/* Until the current level of settings ends. */
+static void
+use_settings(int id)
+{
+	braid_superuser_execute(psprintf("SELECT settings[n], settings[n + 1] FROM "
+									 "braid_internal.views, generate_series(1, "
+									 "array_length(settings, 1), 2) n WHERE id = %d",
+									 id));
+	for (uint64 i = 0; i < SPI_processed; i++)
+		(void) set_config_option(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1),
+								 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* What the worker has stored of the view; NULL where there is nothing. */
+typedef struct StoredState
+{
+	char *state;
+	char *fingerprint;
+} StoredState;
+
+/* As it is now, whatever the transaction's snapshot. */
+static void
+read_state(int id, StoredState *stored)
+{
+	PushActiveSnapshot(GetLatestSnapshot());
+	braid_superuser_execute(psprintf("SELECT s.state, s.fingerprint FROM "
+									 "braid_internal.view_states s JOIN braid_internal.views v "
+									 "ON v.id = s.id AND v.rebuilds = s.rebuilds WHERE s.id = %d",
+									 id));
+	PopActiveSnapshot();
+	memset(stored, 0, sizeof(*stored));
+	if (SPI_processed == 0)
+		return;
+	stored->state = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	stored->fingerprint = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+}
+
+/* ---------------------------------------------------------------- what is refused */
+
+/* The columns that there are stay as they are: the rules of CREATE OR REPLACE VIEW. */
+static void
+check_columns(Oid view, Query *query)
+{
+	int natts = braid_definition_natts(view);
+	int n = 0;
+	ListCell *lc;
+
+	foreach (lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		Oid type;
+		int32 typmod;
+		Oid collation;
+		char *name;
+
+		if (tle->resjunk || ++n > natts)
+			continue;
+		name = get_attname(view, n, false);
+		get_atttypetypmodcoll(view, n, &type, &typmod, &collation);
+		if (strcmp(name, tle->resname) != 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+							errmsg("cannot change name of view column \"%s\" to \"%s\"", name,
+								   tle->resname),
+							errhint("Use ALTER MATERIALIZED VIEW ... RENAME COLUMN ... to change "
+									"the name of a column instead.")));
+		if (type != exprType((Node *) tle->expr) || typmod != exprTypmod((Node *) tle->expr) ||
+			collation != exprCollation((Node *) tle->expr))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+					 errmsg("cannot change data type or collation of view column \"%s\"", name),
+					 errdetail("It is of type %s.", format_type_with_typemod(type, typmod))));
+	}
+	if (n < natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION), errmsg("cannot drop columns from view"),
+				 errhint("New columns come after those that there are.")));
+}
+
+static void
+refuse_circle(const ViewDefinition *def, Oid query)
+{
+	ViewDefinition next = {.query = query};
+	ViewInputs inputs;
+
+	braid_definition_inputs(&next, &inputs);
+	if (list_member_int(inputs.continuous, def->id))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+						errmsg("the query of continuous view \"%s\" would read the view itself",
+							   get_rel_name(def->view))));
+}
+
+/* ---------------------------------------------------------------- the same states */
+
+static ViewPlan *
+make_plan(const ViewDefinition *def, Query *query, int id, ParseState *pstate)
+{
+	return def->has_schedule ? braid_plan_recompute(query, id, pstate)
+							 : braid_plan_make(query, id, pstate);
+}
+
+/* The plan that the view has had; NULL if there is none any more. */
+static ViewPlan *
+old_plan(const ViewDefinition *def)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ViewPlan *volatile plan = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		plan = make_plan(def, braid_definition_query(def->query), def->id, NULL);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			ReThrowError(error);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return plan;
+}
+
+/* A node that keeps the same state as this one, and is not taken yet. */
+static ViewNode *
+find_same(ViewPlan *plan, ViewNode *node, Bitmapset *taken)
+{
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *other = lfirst(lc);
+
+		if (braid_node_is_stateful(other) && other->state_hash == node->state_hash &&
+			!bms_is_member(other->number, taken))
+			return other;
+	}
+	return NULL;
+}
+
+/* Numbers of the old nodes, in the order of the new ones; NIL if one is missing. */
+static List *
+match_states(ViewPlan *old, ViewPlan *plan)
+{
+	Bitmapset *taken = NULL;
+	List *matches = NIL;
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+		ViewNode *same;
+
+		if (!braid_node_is_stateful(node))
+			continue;
+		same = find_same(old, node, taken);
+		if (same == NULL || !OidIsValid(braid_definition_part(same->state)))
+			return NIL;
+		taken = bms_add_member(taken, same->number);
+		matches = lappend_int(matches, same->number);
+	}
+	return matches;
+}
+
+/*
+ * Whether the tables are those of the plan that the view has now: it may have
+ * changed with an ordinary view below it, and the worker may not have seen it.
+ */
+static bool
+fits(ViewPlan *old, StoredState *stored)
+{
+	return stored->fingerprint != NULL &&
+		   braid_plan_same_states(stored->fingerprint, old->fingerprint);
+}
+
+static void
+move_states(const ViewDefinition *def, ViewPlan *plan, int id, List *matches)
+{
+	ListCell *lc;
+	int n = 0;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+
+		if (braid_node_is_stateful(node))
+			braid_exchange_rename_state(def->id, list_nth_int(matches, n++), id, node->number);
+	}
+}
+
+/* ---------------------------------------------------------------- the steps */
+
+/* What was to take the view's place until now. */
+static void
+drop_replacement(const ViewDefinition *def)
+{
+	ViewDefinition replacement;
+
+	if (!braid_definition_find_replacement(def->id, &replacement))
+		return;
+	braid_definition_unbind_part(replacement.view, def->view);
+	CommandCounterIncrement();
+	braid_superuser_execute(psprintf("DROP VIEW braid_internal.next_%d", replacement.id));
+	braid_superuser_execute(
+		psprintf("DELETE FROM braid_internal.views WHERE id = %d", replacement.id));
+}
+
+/* The view over the states, with the parts that belong to it. */
+static void
+make_next(const ViewDefinition *def, ViewPlan *plan, const char *query_text, int id,
+		  ViewDefinition *next)
+{
+	char *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
+
+	braid_create_query(id, query_text);
+	braid_superuser_execute(
+		psprintf("CREATE VIEW braid_internal.next_%d AS %s", id, plan->visible));
+	braid_superuser_execute(psprintf("ALTER VIEW braid_internal.next_%d OWNER TO %s", id, owner));
+	braid_superuser_execute(psprintf(
+		"COMMENT ON VIEW braid_internal.next_%d IS 'braid: new query of a continuous view'", id));
+	memset(next, 0, sizeof(*next));
+	next->id = id;
+	next->view = braid_definition_part(psprintf("braid_internal.next_%d", id));
+	braid_definition_resolve(next);
+	braid_definition_bind(next);
+	braid_definition_bind_part(next->view, def->view);
+	CommandCounterIncrement();
+}
+
+/* What reads the view shows what it has shown; it has to be made anew. */
+static void
+rebuild_readers(int id)
+{
+	braid_superuser_execute(psprintf("UPDATE braid_internal.views v SET rebuilds = v.rebuilds + 1 "
+									 "FROM braid_internal.views r, "
+									 "braid_internal.view_inputs(r.view) i "
+									 "WHERE r.id = v.id AND %d = ANY (i.views)",
+									 id));
+}
+
+static void
+exchange_now(const ViewDefinition *def, const ViewDefinition *next, ViewPlan *plan,
+			 StoredState *stored)
+{
+	bool broken = strcmp(stored->state, "broken") == 0;
+
+	braid_exchange(def, next);
+	braid_superuser_execute(psprintf("UPDATE braid_internal.views SET altered_from = %s, "
+									 "altered_to = %s, rebuilds = rebuilds + %d WHERE id = %d",
+									 quote_literal_cstr(stored->fingerprint),
+									 quote_literal_cstr(plan->fingerprint), broken ? 1 : 0,
+									 def->id));
+	rebuild_readers(def->id);
+	ereport(
+		NOTICE,
+		(errmsg("continuous view \"%s\" shows its new query", get_rel_name(def->view)),
+		 errdetail(broken ? "It is rebuilt, since it was broken."
+						  : "All that the query needs was kept already: nothing is recomputed.")));
+}
+
+static void
+exchange_later(const ViewDefinition *def, const ViewDefinition *next)
+{
+	braid_index_copy(def, next);
+	braid_superuser_execute(psprintf("INSERT INTO braid_internal.views (id, view, settings, "
+									 "options, replaces) SELECT %d, %u, settings, options, id "
+									 "FROM braid_internal.views WHERE id = %d",
+									 next->id, next->view, def->id));
+	ereport(NOTICE, (errmsg("the new query of continuous view \"%s\" is being populated once this "
+							"transaction commits",
+							get_rel_name(def->view)),
+					 errdetail("Until it is complete the view shows its old query, and follows."),
+					 errhint("The column new_query of braid.views is null when it is done.")));
+}
+
+/* As the view's owner, under its settings. */
+static bool
+alter(const ViewDefinition *def, Query *query, ParseState *pstate)
+{
+	char *query_text = pg_get_querydef(copyObject(query), false);
+	int id = braid_create_next_id();
+	ViewPlan *plan = make_plan(def, query, id, pstate);
+	ViewPlan *old = old_plan(def);
+	List *matches = NIL;
+	StoredState stored;
+	ViewDefinition next;
+
+	braid_rights_check_plan(plan, GetUserId());
+	braid_create_claim_tables(plan->tables);
+	drop_replacement(def);
+	if (old)
+		matches = match_states(old, plan);
+	if (matches != NIL)
+		LockRelationOid(def->view, AccessExclusiveLock);
+	read_state(def->id, &stored);
+	if (matches != NIL && !fits(old, &stored))
+		matches = NIL;
+	if (matches != NIL)
+		move_states(def, plan, id, matches);
+	else
+		braid_state_make(plan);
+	make_next(def, plan, query_text, id, &next);
+	refuse_circle(def, next.query);
+	if (matches != NIL)
+		exchange_now(def, &next, plan, &stored);
+	else
+		exchange_later(def, &next);
+	return matches != NIL;
+}
+
+/* The view's own query, under the names that the view's columns have now. */
+static Query *
+own_query(const ViewDefinition *def)
+{
+	Query *query = braid_definition_query(def->query);
+	ListCell *lc;
+
+	foreach (lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (!tle->resjunk)
+			tle->resname = get_attname(def->view, tle->resno, false);
+	}
+	return query;
+}
+
+bool
+braid_alter(const ViewDefinition *def, Query *query, ParseState *pstate)
+{
+	int level = braid_definition_fix_search_path();
+	Oid user;
+	int security;
+	bool done;
+
+	SPI_connect();
+	use_settings(def->id);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(owner_of(def->view), security | SECURITY_RESTRICTED_OPERATION);
+	if (query)
+	{
+		check_columns(def->view, query);
+		braid_rights_check_query(query);
+	}
+	done = alter(def, query ? query : own_query(def), pstate);
+	SetUserIdAndSecContext(user, security);
+	SPI_finish();
+	AtEOXact_GUC(false, level);
+	return done;
+}
+
+/* ---------------------------------------------------------------- function */
+
+static void
+check(Oid view, ViewDefinition *def)
+{
+	braid_definition_get(view, def);
+	if (!braid_compat_is_relation_owner(view, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_VIEW, get_rel_name(view));
+	if (def->paused)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("continuous view \"%s\" is paused", get_rel_name(view)),
+						errhint("Call braid.resume() first.")));
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_alter_view);
+
+/* braid.alter_view(view regclass, query text) */
+Datum
+braid_sql_alter_view(PG_FUNCTION_ARGS)
+{
+	ErrorContextCallback callback = {error_context_stack, braid_statement_move_error_position};
+	ParseState *pstate = NULL;
+	Query *query = NULL;
+	ViewDefinition def;
+	bool done;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+
+	/* One at a time; readers go on. */
+	LockRelationOid(PG_GETARG_OID(0), ShareUpdateExclusiveLock);
+	check(PG_GETARG_OID(0), &def);
+	if (!PG_ARGISNULL(1))
+	{
+		callback.arg = text_to_cstring(PG_GETARG_TEXT_PP(1));
+		error_context_stack = &callback;
+		pstate = make_parsestate(NULL);
+		pstate->p_sourcetext = callback.arg;
+		query = braid_statement_analyze(callback.arg);
+	}
+	done = braid_alter(&def, query, pstate);
+	error_context_stack = callback.previous;
+	if (pstate)
+		free_parsestate(pstate);
+	PG_RETURN_BOOL(done);
+}

@@ -1,0 +1,19 @@
+/*
+ * alter.h
+ *	  A new query for a continuous view that exists.
+ */
+#ifndef BRAID_ALTER_H
+#define BRAID_ALTER_H
+
+#include "nodes/parsenodes.h"
+#include "parser/parse_node.h"
+#include "view/definition.h"
+
+/*
+ * Gives the view another query, analyzed, or makes it anew from its own if that
+ * is NULL.  Returns whether it shows it already; if not, what is needed is being
+ * populated, and is exchanged for what there is when that is done.
+ */
+extern bool braid_alter(const ViewDefinition *def, Query *query, ParseState *pstate);
+
+#endif /* BRAID_ALTER_H */
