@@ -831,6 +831,39 @@ forget_deltas(List *todo)
 		braid_follow_forget(lfirst(lc));
 }
 
+static bool
+is_incomplete(KeptView *v)
+{
+	ListCell *lc;
+
+	foreach (lc, v->plan->tables)
+		if (braid_capture_source(lfirst_oid(lc))->delta.incomplete)
+			return true;
+	return false;
+}
+
+/*
+ * The view could not follow its delta.  That need not be the query's fault: the
+ * terms of a delta hold pairs of rows that never were there together, which an
+ * expression may not be able to take.  So it is populated anew, and is broken if
+ * that fails too.
+ */
+static void
+give_up_delta(KeptView *v, const char *error)
+{
+	braid_follow_forget(v);
+	if (v->state != VIEW_LIVE || v->catches_up || v->plan->is_recomputed || is_incomplete(v))
+	{
+		mark_broken(v, error);
+		return;
+	}
+	ereport(LOG, (errmsg("continuous view \"%s\" is populated anew, as it could not follow a "
+						 "change: %s",
+						 get_rel_name(v->def.view), error)));
+	store_state(v, VIEW_REBUILDING, NULL);
+	v->waits = true;
+}
+
 static void
 bring_up_each(List *todo)
 {
@@ -845,10 +878,7 @@ bring_up_each(List *todo)
 			continue;
 		error = braid_keeper_try(v, bring_up, NULL);
 		if (error)
-		{
-			braid_follow_forget(v);
-			mark_broken(v, error);
-		}
+			give_up_delta(v, error);
 	}
 }
 
@@ -882,7 +912,7 @@ apply(void)
 			braid_populate_end(v);
 		if (v->plan->is_recomputed && v->repopulated)
 			note_recomputation(v);
-		if (!is_being_made(v))
+		if (!is_being_made(v) || v->waits)
 			continue;
 		store_state(v, VIEW_LIVE, NULL);
 
