@@ -239,7 +239,7 @@ sub make_views
 		my $made = $self->make_view($round, $view) or next;
 		push @{ $round->{views} }, $made;
 		my $relation = { name => $made->{name}, columns => $made->{columns}, inexact => $made->{inexact} };
-		push @relations, $relation if !$kept || chance(0.4);
+		push @relations, $relation if !$kept || (!$made->{limited} && chance(0.4));
 		last if $round->{over};
 	}
 	@{ $round->{readable} } = grep { $_->{name} =~ /_/ } @relations;

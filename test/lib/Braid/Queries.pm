@@ -5,6 +5,7 @@
 #   $query->{sql}        rendered; $queries->render($query->{text}, ...) for others
 #   $query->{columns}    name and type of each, as for relations
 #   $query->{inexact}    whether equal values that look different may be exchanged
+#   $query->{limited}    whether it ends with LIMIT
 #
 # Every query has one right answer: where rows are ordered, the order is total as
 # far as it can be seen. See Braid::Expressions for choices.
@@ -30,13 +31,13 @@ sub make
 	$self->{for_view} = $for_view;
 	$self->{choices} = [];
 	$self->{aliases} = 0;
-	$self->{inexact} = 0;
+	$self->{inexact} = $self->{limited} = 0;
 	$self->{nests} = int(weighted(0 => 1, 1 => 2, 2 => 3, 4 => 2, 6 => 1) * ($for_view ? 0.3 : 1)); # subqueries that there may still be
 	$self->{refs} = 7; # relations
 	my $query = $self->query(0);
 	my $n = 0;
 	return {
-		text => $query->{sql}, sql => $self->render($query->{sql}, {}), inexact => $self->{inexact}, choices => $self->{choices},
+		text => $query->{sql}, sql => $self->render($query->{sql}, {}), inexact => $self->{inexact}, limited => $self->{limited}, choices => $self->{choices},
 		columns => [ map { { name => 'o' . ++$n, type => $_ } } @{ $query->{types} } ]
 	};
 }
@@ -303,7 +304,7 @@ sub exists
 	my $around = $self->around($c, chance(0.85));
 	my $not = chance(0.5) ? 'NOT ' : '';
 	my $having = chance(0.05) ? ' HAVING count(*) > 1' : '';
-	return "${not}EXISTS (SELECT " . ($having ? '' : pick('1', '*', '')) . " $around->{sql}$having)";
+	return "${not}EXISTS (SELECT " . ($having ? '1' : pick('1', '*', '')) . " $around->{sql}$having)";
 }
 
 sub in
@@ -620,6 +621,7 @@ sub top
 	my ($self, $level, $want) = @_;
 	my $kind = weighted(plain => 3, groups => 3, distinct => 1, set_operation => 1);
 	my $query = $self->$kind($level, $want);
+	$self->{limited} = 1 if !$level;
 	if (chance(0.05))
 	{
 		$self->picks_one(@{ $query->{types} });
