@@ -174,18 +174,18 @@ sub statement_for
 	return $view->{kept} ? "CREATE MATERIALIZED VIEW $view->{name} WITH (braid.continuous) AS $view->{sql}" : "CREATE VIEW $view->{name} AS $view->{sql}";
 }
 
-# Whether the query can be compared in reasonable time.
+# Whether the query can be compared in reasonable time, also when tables have grown.
 sub is_small
 {
-	my ($self, $sql) = @_;
-	$self->run(q{SET statement_timeout = '400ms'});
+	my ($self, $sql, $ms, $rows) = @_;
+	$self->run("SET statement_timeout = '$ms ms'");
 	my $answer = $self->run("SELECT count(*) FROM ($sql) q");
 	$self->run(q{SET statement_timeout = '60s'});
 	if ($answer->{error} && $answer->{error}{C} ne '57014')
 	{
 		die fault($answer) . "\n$sql\n";
 	}
-	return !$answer->{error} && $answer->{rows}[0][0] <= 1500;
+	return !$answer->{error} && !$answer->{lost} && $answer->{rows}[0][0] <= $rows;
 }
 
 sub refusal
@@ -201,7 +201,7 @@ sub refusal
 sub make_view
 {
 	my ($self, $round, $view)  = @_;
-	return undef if !$self->is_small($view->{sql});
+	return undef if !$self->is_small($view->{sql}, 200, 300);
 	my $answer = $self->run(statement_for($view));
 	if (!$view->{kept})
 	{
@@ -261,10 +261,25 @@ sub check
 			$view->{given_up} = 1;
 			next;
 		}
+		if ($complaint->{kind} eq 'late' && $self->is_too_large($round))
+		{
+			$round->{over} = 1;
+			last;
+		}
 		$self->fail($round, $view, $complaint);
 		last if $round->{over};
 	}
 	return;
+}
+
+# Whether a join has grown so much that there is no point in waiting for it.
+sub is_too_large
+{
+	my ($self, $round) = @_;
+	return 0 if !grep { !$self->is_small($_->{sql}, 1500, 20_000) } kept($round);
+	$self->{count}{too_large}++;
+	$self->run(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'});
+	return 1;
 }
 
 # The transactions of a step.
@@ -351,8 +366,8 @@ sub round
 		my $complaint = chance(0.3) ? $self->verified($view) : undef;
 		$self->fail($round, $view, $complaint) if $complaint;
 	}
-	my $left = $round->{over} ? undef : $self->leave(@{ $round->{views} });
-	$self->fail($round, undef, { kind => 'leave', text => $left }) if defined $left;
+	my $left = $self->leave(@{ $round->{views} });
+	$self->fail($round, undef, { kind => 'leave', text => $left }) if defined $left && !$round->{over};
 	$self->{count}{rounds}++;
 	return @{ $round->{failures} };
 }
@@ -646,6 +661,7 @@ sub summary
 	  $count->{queries}, $count->{rounds}, $count->{refused}, $count->{queries} ? 100 * $count->{refused} / $count->{queries} : 0,
 	  $count->{compared}, $count->{transactions}, $count->{failures};
 	my $reasons = $self->{reasons};
+	push @lines, "$count->{too_large} rounds ended early, as a join had grown too much" if $count->{too_large};
 	push @lines, map { sprintf '%5d refused: %s', scalar @{ $reasons->{$_} }, $_ } sort { @{ $reasons->{$b} } <=> @{ $reasons->{$a} } || $a cmp $b } keys %$reasons;
 	return @lines;
 }

@@ -258,17 +258,24 @@ sub update
 	  chance(0.08) ? '' : ' WHERE ' . $self->condition($table);
 }
 
+# Some rows; now and then many, of which few match.
 sub bulk
 {
 	my ($self, $table) = @_;
 	my @columns = writable($table);
-	my @values = map {
-		my $column = $_;
-		my @some = map { $self->value($column) } 1 .. 3;
-		$column->{name} eq 'id' ? '40 + i' : sprintf '(ARRAY[%s]::text[])[1 + (i * 7 + %d) %% 3]::%s', join(', ', map { as_text($_) } @some), rand 3, ($column->{stored} // $column->{type}) =~ s/ .*//r;
-	} @columns;
+	my $many = chance(0.07);
+	my @values = map { $self->generated_value($_, $many) } @columns;
 	return sprintf 'INSERT INTO %s (%s) SELECT %s FROM generate_series(1, %d) i%s', $table->{name},
-	  join(', ', map { $_->{name} } @columns), join(', ', @values), 5 + rand 25, $table->{key} ? ' ON CONFLICT DO NOTHING' : '';
+	  join(', ', map { $_->{name} } @columns), join(', ', @values), $many ? 120 + rand 160 : 5 + rand 25, $table->{key} ? ' ON CONFLICT DO NOTHING' : '';
+}
+
+sub generated_value
+{
+	my ($self, $column, $many) = @_;
+	return '40 + i' if $column->{name} eq 'id';
+	return sprintf 'i %% %d', 60 + rand 60 if $many && $column->{type} =~ /int$/ && chance(0.7);
+	my @some = map { $self->value($column) } 1 .. 3;
+	return sprintf '(ARRAY[%s]::text[])[1 + (i * 7 + %d) %% 3]::%s', join(', ', map { as_text($_) } @some), rand 3, ($column->{stored} // $column->{type}) =~ s/ .*//r;
 }
 
 sub as_text { my ($value) = @_; return $value =~ /^'|^NULL/ ? $value : "'$value'"; }
@@ -341,7 +348,7 @@ sub shrink
 {
 	my ($self, $name) = @_;
 	my ($table) = grep { $_->{name} eq $name } $self->tables;
-	return sprintf 'DELETE FROM %s WHERE %s IS NULL OR %s', $name, $table->{columns}[1]{name}, join ' OR ', map { $self->condition($table) } 1 .. 5;
+	return sprintf 'DELETE FROM %s WHERE k IS NULL OR k > 5 OR %s', $name, join ' OR ', map { $self->condition($table) } 1 .. 5;
 }
 
 1;
