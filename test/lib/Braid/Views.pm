@@ -146,4 +146,15 @@ SQL
 	return ($refresh, $rows, $query);
 }
 
+sub median { my @sorted = sort { $a <=> $b } @_; return $sorted[ $#sorted / 2 ]; }
+
+# The medians of timed() for several transactions, after others that make the plans.
+sub measured
+{
+	my ($self, $name, @transactions) = @_;
+	my @times = map { [ $self->timed($name, $_) ] } @transactions;
+	shift @times while @times > 3;
+	return map { my $i = $_; median(map { $_->[$i] // 0 } @times) } 0 .. 2;
+}
+
 1;
