@@ -73,4 +73,5 @@ for my $number (@kept)
 	  $read ? $rows_inserted : '-', $deleted, $read ? $rows_deleted : '-', $query;
 	$views->drop;
 }
+is(join("\n", $views->failures), '', 'no view had to be populated anew');
 done_testing();

@@ -489,4 +489,5 @@ for my $suite (@suites)
 	}
 	$views->drop;
 }
+is(join("\n", $views->failures), '', 'no view had to be populated anew');
 done_testing();

@@ -11,6 +11,7 @@ package Braid::Views;
 
 use strict;
 use warnings;
+use PostgreSQL::Test::Utils;
 
 sub new
 {
@@ -101,6 +102,15 @@ sub unverified
 {
 	my ($self, @names) = @_;
 	return $self->wrong('compared.verified(view)', @names);
+}
+
+# Lines of the server's log that tell of views that could not follow a change: they
+# are populated anew, and right again, so that comparing does not find it.
+sub failures
+{
+	my ($self) = @_;
+	my $log = PostgreSQL::Test::Utils::slurp_file($self->{cluster}->node($self->{node})->logfile);
+	return grep { /could not follow a change|is broken:/ } split /\n/, $log;
 }
 
 sub wrong
