@@ -471,7 +471,10 @@ load_view(KeptView *v)
 	if (problem)
 	{
 		v->plan = NULL;
-		mark_broken(v, problem);
+		if (get_rel_name(v->def.view) == NULL)
+			views = list_delete_last(views); /* dropped meanwhile */
+		else
+			mark_broken(v, problem);
 	}
 }
 
