@@ -20,6 +20,10 @@
  *	  Nothing is lost by a crash: the slot is never confirmed past the oldest
  *	  piece, so all of them are decoded again, and F tells what to skip.
  *
+ *	  The wait for a lock can be long, and other tables that are tied to the one
+ *	  that is locked are written on.  So pieces whose transactions are visible
+ *	  become one for each table at the end of a cycle.
+ *
  *	  A table without a frontier is going to be read under S as a whole when it
  *	  is first locked: what is in S then needs no delta, and while it cannot be
  *	  locked it needs no pieces.
@@ -53,12 +57,17 @@ typedef struct SourceSet
 	HTAB *members; /* by relid: SourceMember */
 } SourceSet;
 
-/* The rows that one transaction brought to one table, held back. */
+/*
+ * The rows that one transaction brought to one table, held back; or those of many
+ * that are visible, while the table cannot be locked: then their desc has the
+ * transaction in front, and xid is invalid.
+ */
 typedef struct Piece
 {
 	TransactionId xid;
-	XLogRecPtr commit; /* start of the commit record */
+	XLogRecPtr commit; /* start of the commit record, of the first */
 	Oid relid;		   /* of the source */
+	TupleDesc desc;	   /* of many */
 	BraidDelta delta;
 } Piece;
 
@@ -68,7 +77,7 @@ static SourceMember *last_member = NULL;
 
 static MemoryContext held_context;
 static ResourceOwner held_owner;
-static List *pieces = NIL; /* in commit order */
+static List *pieces = NIL; /* those of many, the others in commit order */
 
 /* Of the running cycle and the transaction being decoded. */
 static BraidFrontier cycle_frontier;
@@ -299,18 +308,22 @@ free_delta(BraidDelta *delta)
 	memset(delta, 0, sizeof(*delta));
 }
 
+static void
+free_piece(Piece *p)
+{
+	free_delta(&p->delta);
+	if (p->desc)
+		FreeTupleDesc(p->desc);
+	pfree(p);
+}
+
 void
 braid_source_forget_held(void)
 {
 	ListCell *lc;
 
 	foreach (lc, pieces)
-	{
-		Piece *p = lfirst(lc);
-
-		free_delta(&p->delta);
-		pfree(p);
-	}
+		free_piece(lfirst(lc));
 	list_free(pieces);
 	pieces = NIL;
 }
@@ -338,10 +351,22 @@ braid_source_member(Oid relid)
 
 /* ---------------------------------------------------------------- rows */
 
-/*
- * Appends a row to a delta of a cycle or to a piece: the latter's owner must
- * survive the transaction.
- */
+/* The owner of what is held must survive the transaction. */
+static Tuplestorestate *
+make_rows(bool held, int kbytes)
+{
+	MemoryContext old = MemoryContextSwitchTo(held ? held_context : TopTransactionContext);
+	ResourceOwner owner = CurrentResourceOwner;
+	Tuplestorestate *rows;
+
+	CurrentResourceOwner = held ? held_owner : TopTransactionResourceOwner;
+	rows = tuplestore_begin_heap(false, held, kbytes);
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(old);
+	return rows;
+}
+
+/* Appends a row to a delta of a cycle or to a piece. */
 void
 braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 {
@@ -350,14 +375,8 @@ braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 	if (!delta->rows)
 	{
 		bool held = !target_source->locked || !txn_in_s;
-		MemoryContext old = MemoryContextSwitchTo(held ? held_context : TopTransactionContext);
-		ResourceOwner owner = CurrentResourceOwner;
 
-		CurrentResourceOwner = held ? held_owner : TopTransactionResourceOwner;
-		delta->rows =
-			tuplestore_begin_heap(false, held, held ? PIECE_MEM_KB : braid_capture_work_mem);
-		CurrentResourceOwner = owner;
-		MemoryContextSwitchTo(old);
+		delta->rows = make_rows(held, held ? PIECE_MEM_KB : braid_capture_work_mem);
 	}
 	tuplestore_putvalues(delta->rows, desc, values, nulls);
 	delta->nrows++;
@@ -365,17 +384,24 @@ braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 		braid_tap_put(target_source, txn_xid, values, nulls);
 }
 
+static void
+keep_piece(List **list, Piece *p)
+{
+	MemoryContext old = MemoryContextSwitchTo(held_context);
+
+	*list = lappend(*list, p);
+	MemoryContextSwitchTo(old);
+}
+
 static Piece *
 hold(BraidSource *source)
 {
-	MemoryContext old = MemoryContextSwitchTo(held_context);
-	Piece *p = palloc0(sizeof(Piece));
+	Piece *p = MemoryContextAllocZero(held_context, sizeof(Piece));
 
 	p->xid = txn_xid;
 	p->commit = txn_commit;
 	p->relid = source->relid;
-	pieces = lappend(pieces, p);
-	MemoryContextSwitchTo(old);
+	keep_piece(&pieces, p);
 	return p;
 }
 
@@ -406,15 +432,15 @@ braid_source_target(BraidSource *source)
 {
 	if (target_source != source)
 	{
-		ListCell *lc;
-
 		target = NULL;
-		/* Changes of two tables may alternate: one piece for each. */
-		foreach (lc, pieces)
+		/* Changes of two tables may alternate: one piece for each, the last ones made. */
+		for (int i = list_length(pieces) - 1; i >= 0 && !target; i--)
 		{
-			Piece *p = lfirst(lc);
+			Piece *p = list_nth(pieces, i);
 
-			if (p->xid == txn_xid && p->commit == txn_commit && p->relid == source->relid)
+			if (p->xid != txn_xid || p->commit != txn_commit)
+				break;
+			if (p->relid == source->relid)
 				target = &p->delta;
 		}
 		target_source = source;
@@ -426,18 +452,26 @@ braid_source_target(BraidSource *source)
 
 /* ---------------------------------------------------------------- the cycle */
 
+static void
+add_flags(BraidDelta *to, BraidDelta *from)
+{
+	to->retracts |= from->retracts;
+	to->recompute |= from->recompute;
+	to->incomplete |= from->incomplete;
+}
+
 /* Appends what a piece holds to the delta of its source. */
 static void
 release_piece(Piece *p, BraidSource *source)
 {
 	BraidDelta *d = &source->delta;
+	int lead = p->desc ? 1 : 0;
 
-	d->retracts |= p->delta.retracts;
-	d->recompute |= p->delta.recompute;
-	d->incomplete |= p->delta.incomplete;
+	add_flags(d, &p->delta);
 	if (p->delta.rows && !d->recompute)
 	{
-		TupleTableSlot *slot = MakeSingleTupleTableSlot(source->desc, &TTSOpsMinimalTuple);
+		TupleTableSlot *slot =
+			MakeSingleTupleTableSlot(p->desc ? p->desc : source->desc, &TTSOpsMinimalTuple);
 
 		target_source = source;
 		txn_xid = p->xid;
@@ -445,17 +479,25 @@ release_piece(Piece *p, BraidSource *source)
 		while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
 		{
 			slot_getallattrs(slot);
-			braid_source_put(d, source->desc, slot->tts_values, slot->tts_isnull);
+			if (lead > 0)
+				txn_xid = DatumGetTransactionId(slot->tts_values[0]);
+			braid_source_put(d, source->desc, slot->tts_values + lead, slot->tts_isnull + lead);
 		}
 		ExecDropSingleTupleTableSlot(slot);
 	}
-	free_delta(&p->delta);
+}
+
+static bool
+is_visible(Piece *p)
+{
+	return p->desc || braid_frontier_contains(&cycle_frontier, p->xid);
 }
 
 /* Lets go of the pieces whose time has come. */
 static void
 release_pieces(void)
 {
+	List *left = NIL;
 	ListCell *lc;
 
 	foreach (lc, pieces)
@@ -463,17 +505,132 @@ release_pieces(void)
 		Piece *p = lfirst(lc);
 		BraidSource *source = find(current, p->relid);
 
-		if (source && !(source->locked && braid_frontier_contains(&cycle_frontier, p->xid)))
+		if (source && !(source->locked && is_visible(p)))
+		{
+			keep_piece(&left, p);
 			continue;
+		}
 
 		/* A table read as a whole under S has all that is visible in S. */
 		if (source && source->has_frontier)
 			release_piece(p, source);
-		else
-			free_delta(&p->delta);
-		pieces = foreach_delete_current(pieces, lc);
-		pfree(p);
+		free_piece(p);
 	}
+	list_free(pieces);
+	pieces = left;
+}
+
+/* The source's columns behind the transaction. */
+static TupleDesc
+describe_many(BraidSource *source)
+{
+	TupleDesc desc = CreateTemplateTupleDesc(source->desc->natts + 1);
+
+	TupleDescInitEntry(desc, 1, "transaction", XIDOID, -1, 0);
+	for (int i = 1; i <= source->desc->natts; i++)
+		TupleDescCopyEntry(desc, i + 1, source->desc, i);
+	return desc;
+}
+
+static Piece *
+make_piece_of_many(BraidSource *source, XLogRecPtr commit)
+{
+	MemoryContext old = MemoryContextSwitchTo(held_context);
+	Piece *p = palloc0(sizeof(Piece));
+
+	p->xid = InvalidTransactionId;
+	p->commit = commit;
+	p->relid = source->relid;
+	p->desc = describe_many(source);
+	MemoryContextSwitchTo(old);
+	return p;
+}
+
+static void
+join_rows(Piece *many, Piece *p, TupleDesc desc)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	Datum *values = palloc(sizeof(Datum) * many->desc->natts);
+	bool *nulls = palloc(sizeof(bool) * many->desc->natts);
+
+	if (many->delta.rows == NULL)
+		many->delta.rows = make_rows(true, braid_capture_work_mem);
+	values[0] = TransactionIdGetDatum(p->xid);
+	nulls[0] = false;
+	while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
+	{
+		slot_getallattrs(slot);
+		memcpy(values + 1, slot->tts_values, sizeof(Datum) * desc->natts);
+		memcpy(nulls + 1, slot->tts_isnull, sizeof(bool) * desc->natts);
+		tuplestore_putvalues(many->delta.rows, many->desc, values, nulls);
+		many->delta.nrows++;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	pfree(values);
+	pfree(nulls);
+}
+
+static void
+join_piece(Piece *many, Piece *p, BraidSource *source)
+{
+	add_flags(&many->delta, &p->delta);
+	many->commit = Min(many->commit, p->commit);
+	if (p->delta.rows && !many->delta.recompute)
+		join_rows(many, p, source->desc);
+	free_piece(p);
+}
+
+static Piece *
+find_piece_of_many(List *list, Oid relid)
+{
+	ListCell *lc;
+
+	foreach (lc, list)
+	{
+		Piece *p = lfirst(lc);
+
+		if (p->desc == NULL)
+			break;
+		if (p->relid == relid)
+			return p;
+	}
+	return NULL;
+}
+
+/* Of each table that is not locked, makes one piece of those that are visible. */
+static void
+join_pieces(void)
+{
+	List *many = NIL;
+	List *single = NIL;
+	ListCell *lc;
+
+	foreach (lc, pieces)
+	{
+		Piece *p = lfirst(lc);
+		BraidSource *source = find(current, p->relid);
+		Piece *other;
+
+		if (p->desc)
+			keep_piece(&many, p);
+		else if (!is_visible(p) || !source || source->locked)
+			keep_piece(&single, p);
+		else
+		{
+			other = find_piece_of_many(many, p->relid);
+			if (other == NULL)
+			{
+				other = make_piece_of_many(source, p->commit);
+				keep_piece(&many, other);
+			}
+			join_piece(other, p, source);
+		}
+	}
+	list_free(pieces);
+	foreach (lc, single)
+		keep_piece(&many, lfirst(lc));
+	list_free(single);
+	pieces = many;
 }
 
 /* The current memory context must live as long as the cycle. */
@@ -496,6 +653,8 @@ braid_source_end_cycle(void)
 
 	foreach (lc, current->sources)
 		free_delta(&((BraidSource *) lfirst(lc))->delta);
+	if (pieces != NIL)
+		join_pieces();
 }
 
 bool
