@@ -571,8 +571,8 @@ take_fingerprints(ViewPlan *plan, int id)
 		if (braid_node_is_stateful(node))
 			appendStringInfo(&states, " %d=" UINT64_FORMAT, node->number, node->state_hash);
 	}
-	plan->fingerprint = psprintf("%016" INT64_MODIFIER "x.%016" INT64_MODIFIER "x",
-								 hash_text(states.data), hash_visible(plan, id));
+	plan->fingerprint = psprintf("%016llx.%016llx", (unsigned long long) hash_text(states.data),
+								 (unsigned long long) hash_visible(plan, id));
 }
 
 bool
