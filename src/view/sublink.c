@@ -55,13 +55,14 @@ braid_take_split(Node *qual)
 
 typedef struct SublinkSearch
 {
+	Draft *draft; /* what it provides is not looked into: aggregates, keys of groups */
 	List *found; /* SubLink that read tables, inner ones of test expressions first */
 } SublinkSearch;
 
 static bool
 find_sublinks(Node *node, SublinkSearch *s)
 {
-	if (node == NULL || IsA(node, Query))
+	if (node == NULL || IsA(node, Query) || braid_draft_has(s->draft, node))
 		return false;
 	if (IsA(node, SubLink) && braid_take_reads_table(((SubLink *) node)->subselect))
 	{
@@ -637,7 +638,7 @@ add_sublink(Draft *draft, SubLink *link)
 Draft *
 braid_take_sublinks(Draft *draft, Node *expression)
 {
-	SublinkSearch s = {NIL};
+	SublinkSearch s = {draft};
 	ListCell *lc;
 
 	(void) find_sublinks(expression, &s);
@@ -657,7 +658,7 @@ is_single_value(SubLink *link)
 bool
 braid_take_tied_sublinks(Draft **draft, Node *expression)
 {
-	SublinkSearch s = {NIL};
+	SublinkSearch s = {*draft};
 	bool others = false;
 	ListCell *lc;
 
