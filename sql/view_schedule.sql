@@ -41,10 +41,10 @@ SELECT node, depth, operator, strategy FROM braid.explain('ranks');
 
 -- Another view can read it; it follows when the other is recomputed.
 CREATE MATERIALIZED VIEW winners WITH (braid.continuous) AS
-	SELECT count(*), string_agg(driver, ',' ORDER BY driver) FROM ranks;
+	SELECT count(*), min(driver), max(driver) FROM ranks;
 SELECT braid.wait('winners');
 INSERT INTO laps VALUES ('dot', 60);
-CALL wait_for($$(SELECT string_agg FROM winners) = 'ann,dot'$$);
+CALL wait_for($$(SELECT min || ',' || max FROM winners) = 'ann,dot'$$);
 TABLE ranks;
 
 -- Whether it is right cannot be asked: it is right only once in a while.

@@ -7,13 +7,18 @@
  *	  like, which can be taken back.  One that can be combined is, as long as
  *	  rows come; see accumulator.c for what happens when they go.  Whatever is
  *	  left is opaque: only PostgreSQL's own aggregate over all rows of the group
- *	  says what it is.  That includes sums of floats: adding them in another
- *	  order gives other last digits, and subtracting gives others again.
+ *	  says what it is.  Where the group is all rows there are, that is refused.
+ *
+ *	  Floats are added as exact numbers, see exact.c.  From the sums come the
+ *	  transition values that PostgreSQL's aggregates would have if they did not
+ *	  round, and the results from these by the same final functions.  What is left
+ *	  opaque is sum(float4), which rounds to float4 after every addition.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
@@ -39,6 +44,7 @@ typedef struct Addition
 	ViewNode *group;
 	Aggref *aggregate;
 	const char *name; /* if it is one of PostgreSQL's own; or NULL */
+	Oid final;		  /* its final function, or InvalidOid */
 	char *argument;	  /* text of the first one; NULL if there is none */
 	char *filter;	  /* text, or NULL */
 } Addition;
@@ -180,6 +186,16 @@ accumulate_squares(Addition *add)
 	return accumulate(add, &a);
 }
 
+/* Of floats, by a function that makes them exact. */
+static Accumulator *
+accumulate_exact(Addition *add, char *argument)
+{
+	Accumulator a = {.kind = ACCUMULATE_SUM, .argument = argument};
+
+	a.column = column_of_type(NUMERICOID);
+	return accumulate(add, &a);
+}
+
 /* ---------------------------------------------------------------- PostgreSQL's own */
 
 static char *
@@ -190,14 +206,30 @@ add_count(Addition *add)
 	return psprintf("a%d", accumulate_count(add, add->argument)->number);
 }
 
+/* One argument where another one is there. */
+static char *
+where_there(const char *other, const char *argument)
+{
+	return psprintf("CASE WHEN %s IS NOT NULL THEN %s END", other, argument);
+}
+
+static char *
+second_argument(Addition *add)
+{
+	return input_text((Node *) nth_argument(add->aggregate, 1));
+}
+
 /* Rows in which both arguments are there. */
+static int
+count_pairs(Addition *add)
+{
+	return accumulate_count(add, where_there(add->argument, second_argument(add)))->number;
+}
+
 static char *
 add_regr_count(Addition *add)
 {
-	char *both = psprintf("CASE WHEN %s IS NOT NULL THEN %s END", add->argument,
-						  input_text((Node *) nth_argument(add->aggregate, 1)));
-
-	return psprintf("a%d", accumulate_count(add, both)->number);
+	return psprintf("a%d", count_pairs(add));
 }
 
 static char *
@@ -274,6 +306,108 @@ add_bit_xor(Addition *add)
 	return psprintf("(CASE WHEN a%d > 0 THEN a%d END)", count->number, accumulate(add, &a)->number);
 }
 
+/* ---------------------------------------------------------------- floats */
+
+static char *
+function_name(Oid function)
+{
+	return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)),
+									  get_func_name(function));
+}
+
+static int
+sum_number(Addition *add, const char *x)
+{
+	return accumulate_exact(add, psprintf("braid_internal.exact(%s)", x))->number;
+}
+
+static char *
+float_sum(Addition *add, const char *x)
+{
+	return psprintf("braid_internal.exact_sum(a%d)", sum_number(add, x));
+}
+
+/* The sum of (x - avg(x)) * (y - avg(y)). */
+static char *
+float_comoment(Addition *add, int count, const char *x, const char *y)
+{
+	char *product = psprintf("braid_internal.exact_product(%s, %s)", x, y);
+
+	return psprintf("braid_internal.comoment(a%d, a%d, a%d, a%d)", count, sum_number(add, x),
+					sum_number(add, y), accumulate_exact(add, product)->number);
+}
+
+static char *
+add_float_sum(Addition *add)
+{
+	int count = accumulate_count(add, add->argument)->number;
+
+	return psprintf("(CASE WHEN a%d > 0 THEN %s END)", count, float_sum(add, add->argument));
+}
+
+static char *
+add_float_avg(Addition *add)
+{
+	int count = accumulate_count(add, add->argument)->number;
+
+	return psprintf("%s(ARRAY[a%d, %s, 0])", function_name(add->final), count,
+					float_sum(add, add->argument));
+}
+
+/* Variance and deviation. */
+static char *
+add_float_variance(Addition *add)
+{
+	int count = accumulate_count(add, add->argument)->number;
+
+	return psprintf("%s(ARRAY[a%d, 0, %s])", function_name(add->final), count,
+					float_comoment(add, count, add->argument, add->argument));
+}
+
+/*
+ * Which of the transition values are used, in the order in which they are: the
+ * sum of x and its moment, the same of y, and their comoment.
+ */
+static const struct
+{
+	const char *name;
+	bool uses[5];
+} regressions[] = {
+	{"corr", {false, true, false, true, true}},
+	{"covar_pop", {false, false, false, false, true}},
+	{"covar_samp", {false, false, false, false, true}},
+	{"regr_avgx", {true, false, false, false, false}},
+	{"regr_avgy", {false, false, true, false, false}},
+	{"regr_intercept", {true, true, true, false, true}},
+	{"regr_r2", {false, true, false, true, true}},
+	{"regr_slope", {false, true, false, false, true}},
+	{"regr_sxx", {false, true, false, false, false}},
+	{"regr_sxy", {false, false, false, false, true}},
+	{"regr_syy", {false, false, false, true, false}},
+};
+
+/* Y is the first argument. */
+static char *
+add_regression(Addition *add)
+{
+	char *x = where_there(add->argument, second_argument(add));
+	char *y = where_there(second_argument(add), add->argument);
+	int count = count_pairs(add);
+	const bool *uses = NULL;
+
+	for (int i = 0; i < lengthof(regressions); i++)
+		if (strcmp(add->name, regressions[i].name) == 0)
+			uses = regressions[i].uses;
+	Assert(uses);
+	return psprintf(
+		"%s(ARRAY[a%d, %s, %s, %s, %s, %s])", function_name(add->final), count,
+		uses[0] ? float_sum(add, x) : "0", uses[1] ? float_comoment(add, count, x, x) : "0",
+		uses[2] ? float_sum(add, y) : "0", uses[3] ? float_comoment(add, count, y, y) : "0",
+		uses[4] ? float_comoment(add, count, x, y) : "0");
+}
+
+/* ---------------------------------------------------------------- which is which */
+
 static bool
 is_integer(Oid type)
 {
@@ -287,12 +421,26 @@ is_exact(Oid type)
 	return is_integer(type) || type == NUMERICOID;
 }
 
+static bool
+is_double(Oid type)
+{
+	return type == FLOAT8OID;
+}
+
+/* What PostgreSQL's aggregates compute with doubles. */
+static bool
+is_float(Oid type)
+{
+	return type == FLOAT8OID || type == FLOAT4OID;
+}
+
 static const struct
 {
 	const char *name;
 	bool (*is_for)(Oid argument); /* NULL: all */
 	bool ignores_duplicates;	  /* DISTINCT makes no difference */
 	char *(*add)(Addition *add);  /* returns the result, as SQL over the state */
+	bool is_of_floats;			  /* the state is exact.c's */
 } own_aggregates[] = {
 	{"count", NULL, false, add_count},
 	{"regr_count", NULL, false, add_regr_count},
@@ -304,11 +452,44 @@ static const struct
 	{"stddev_pop", is_exact, false, add_deviation},
 	{"stddev_samp", is_exact, false, add_deviation},
 	{"stddev", is_exact, false, add_deviation},
+	{"sum", is_double, false, add_float_sum, true},
+	{"avg", is_float, false, add_float_avg, true},
+	{"var_pop", is_float, false, add_float_variance, true},
+	{"var_samp", is_float, false, add_float_variance, true},
+	{"variance", is_float, false, add_float_variance, true},
+	{"stddev_pop", is_float, false, add_float_variance, true},
+	{"stddev_samp", is_float, false, add_float_variance, true},
+	{"stddev", is_float, false, add_float_variance, true},
+	{"corr", is_double, false, add_regression, true},
+	{"covar_pop", is_double, false, add_regression, true},
+	{"covar_samp", is_double, false, add_regression, true},
+	{"regr_avgx", is_double, false, add_regression, true},
+	{"regr_avgy", is_double, false, add_regression, true},
+	{"regr_intercept", is_double, false, add_regression, true},
+	{"regr_r2", is_double, false, add_regression, true},
+	{"regr_slope", is_double, false, add_regression, true},
+	{"regr_sxx", is_double, false, add_regression, true},
+	{"regr_sxy", is_double, false, add_regression, true},
+	{"regr_syy", is_double, false, add_regression, true},
 	{"bool_and", NULL, true, add_bool_and},
 	{"every", NULL, true, add_bool_and},
 	{"bool_or", NULL, true, add_bool_or},
 	{"bit_xor", is_integer, false, add_bit_xor},
 };
+
+bool
+braid_aggregate_is_of_floats(Aggref *aggregate)
+{
+	char *name = get_func_name(aggregate->aggfnoid);
+
+	if (get_func_namespace(aggregate->aggfnoid) != PG_CATALOG_NAMESPACE)
+		return false;
+	for (int i = 0; i < lengthof(own_aggregates); i++)
+		if (own_aggregates[i].is_of_floats && strcmp(name, own_aggregates[i].name) == 0 &&
+			own_aggregates[i].is_for(linitial_oid(aggregate->aggargtypes)))
+			return true;
+	return false;
+}
 
 /* The result of one of PostgreSQL's own that is made of sums and counts; or NULL. */
 static char *
@@ -320,12 +501,11 @@ add_own(Addition *add)
 		return NULL;
 	for (int i = 0; i < lengthof(own_aggregates); i++)
 	{
-		if (strcmp(add->name, own_aggregates[i].name) != 0)
+		if (strcmp(add->name, own_aggregates[i].name) != 0 ||
+			(own_aggregates[i].is_for &&
+			 !own_aggregates[i].is_for(linitial_oid(aggregate->aggargtypes))))
 			continue;
 		if (aggregate->aggdistinct && !own_aggregates[i].ignores_duplicates)
-			return NULL;
-		if (own_aggregates[i].is_for &&
-			!own_aggregates[i].is_for(linitial_oid(aggregate->aggargtypes)))
 			return NULL;
 		return own_aggregates[i].add(add);
 	}
@@ -352,13 +532,6 @@ add_with_function(Addition *add, AccumulatorKind kind, char *function, bool is_s
 	a.column = result_column(add->aggregate);
 	require(add, kind == ACCUMULATE_OPAQUE ? STRATEGY_AFFECTED_KEYS : STRATEGY_COMBINE);
 	return psprintf("a%d", accumulate(add, &a)->number);
-}
-
-static char *
-function_name(Oid function)
-{
-	return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)),
-									  get_func_name(function));
 }
 
 /* The hll of Debian's extension hides its state, but its results can be united. */
@@ -409,8 +582,40 @@ is_extreme(Aggref *aggregate, Form_pg_aggregate form)
 		   list_length(aggregate->aggargtypes) == 1;
 }
 
+/*
+ * braid_internal.single(), the value of a scalar subquery, may be opaque without
+ * keys: all its rows are the one row that the subquery has, or the view is broken.
+ */
+static bool
+is_single(Aggref *aggregate)
+{
+	return strcmp(get_func_name(aggregate->aggfnoid), "single") == 0 &&
+		   get_func_namespace(aggregate->aggfnoid) == get_namespace_oid("braid_internal", false);
+}
+
+/* Every change would be answered by reading all rows. */
+static void
+refuse_opaque(Addition *add, ParseState *pstate)
+{
+	Aggref *aggregate = add->aggregate;
+	char *name = get_func_name(aggregate->aggfnoid);
+	Oid types[FUNC_MAX_ARGS];
+	ListCell *lc;
+
+	if (add->group->permanent_key == NULL || is_single(aggregate))
+		return;
+	foreach (lc, aggregate->aggargtypes)
+		types[foreach_current_index(lc)] = lfirst_oid(lc);
+	braid_refuse(
+		pstate, exprLocation((Node *) aggregate),
+		psprintf("aggregate %s%s, which would be computed from all rows each time",
+				 funcname_signature_string(name, list_length(aggregate->aggargtypes), NIL, types),
+				 strcmp(add->group->permanent_key, "true") == 0 ? " without GROUP BY"
+																: " in an empty grouping set"));
+}
+
 static char *
-add_any(Addition *add, Form_pg_aggregate form)
+add_any(Addition *add, Form_pg_aggregate form, ParseState *pstate)
 {
 	Oid combine = combine_function(add->aggregate, form);
 
@@ -420,6 +625,7 @@ add_any(Addition *add, Form_pg_aggregate form)
 	if (OidIsValid(combine))
 		return add_with_function(add, ACCUMULATE_COMBINE, function_name(combine),
 								 func_strict(combine));
+	refuse_opaque(add, pstate);
 	return add_with_function(add, ACCUMULATE_OPAQUE, NULL, false);
 }
 
@@ -478,6 +684,7 @@ braid_aggregate_add(ViewNode *group, Aggref *aggregate, ParseState *pstate)
 	Form_pg_aggregate form = (Form_pg_aggregate) GETSTRUCT(tup);
 	char *result;
 
+	add.final = form->aggfinalfn;
 	Assert(aggregate->agglevelsup == 0);
 	refuse_mutable(pstate, aggregate, form);
 	if (get_func_namespace(aggregate->aggfnoid) == PG_CATALOG_NAMESPACE)
@@ -488,7 +695,7 @@ braid_aggregate_add(ViewNode *group, Aggref *aggregate, ParseState *pstate)
 		add.filter = input_text((Node *) aggregate->aggfilter);
 	result = add_own(&add);
 	if (result == NULL)
-		result = add_any(&add, form);
+		result = add_any(&add, form, pstate);
 	ReleaseSysCache(tup);
 	return add_output(group, result, result_column(aggregate));
 }

@@ -6,11 +6,12 @@
  *	  Rows are compared by the equality of their types, as EXCEPT does; what is of
  *	  a type that has none, such as json, is compared as text.
  *
- *	  Sums of floats depend on the order in which they are added, in their last
- *	  digits.  A row that is updated without a change in what a view reads moves
- *	  within its table, and is no reason to compute anything anew.  So of the rows
- *	  that differ those are paired that are equal but for floats, in their order,
- *	  and are not reported if the floats of both are close.
+ *	  The view's query adds floats exactly, as the view does (reference.c).  Sums
+ *	  that are not kept that way depend on the order in which they are added, in
+ *	  their last digits.  A row that is updated without a change in what a view
+ *	  reads moves within its table, and is no reason to compute anything anew.  So
+ *	  of the rows that differ those are paired that are equal but for floats, in
+ *	  their order, and are not reported if the floats of both are close.
  */
 #include "postgres.h"
 
@@ -22,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/typcache.h"
 #include "view/difference.h"
+#include "view/reference.h"
 
 /* Lists over the columns, which are called c1, c2, ... whatever their names are. */
 typedef struct RowTexts
@@ -121,7 +123,7 @@ char *
 braid_difference_query(ViewDefinition *def)
 {
 	RowTexts t;
-	char *query = braid_definition_query_name(def->id);
+	char *query = braid_reference(def);
 	char *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(def->view)),
 											get_rel_name(def->view));
 

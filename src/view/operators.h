@@ -35,6 +35,9 @@ extern char *braid_mark_delta(ViewNode *node);
  */
 extern int braid_aggregate_add(ViewNode *group, Aggref *aggregate, ParseState *pstate);
 
+/* Whether it is kept by exact sums of floats. */
+extern bool braid_aggregate_is_of_floats(Aggref *aggregate);
+
 /* Adds a key as a column of the group; returns its number. */
 extern int braid_aggregate_add_key(ViewNode *group, int key);
 

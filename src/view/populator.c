@@ -49,7 +49,7 @@ stateful_nodes(ViewPlan *plan)
 
 /*
  * A state that is only ever recomputed may depend on the order in which rows are
- * read, as sums of floats do: then it is read as the capture worker would.
+ * read, as sums of float4 do: then it is read as the capture worker would.
  */
 static bool
 may_be_parallel(ViewPlan *plan)

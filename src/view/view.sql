@@ -237,3 +237,47 @@ CREATE FUNCTION braid_internal.deviation(variance numeric) RETURNS numeric
 AS 'MODULE_PATHNAME', 'braid_sql_deviation' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION braid_internal.deviation(numeric) IS
 'Square root of a variance, with the digits of PostgreSQL''s stddev aggregates. Continuous views call it when they are read.';
+
+CREATE FUNCTION braid_internal.exact(x float8) RETURNS numeric
+AS 'MODULE_PATHNAME', 'braid_sql_exact' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.exact(float8) IS
+'The exact value of a float, all digits of it; for infinities and NaN powers of ten from 10^400 on, which braid_internal.exact_sum() knows. Continuous views add floats as such numbers, so that they can be subtracted again.';
+CREATE FUNCTION braid_internal.exact_product(x float8, y float8) RETURNS numeric
+AS 'MODULE_PATHNAME', 'braid_sql_exact_product' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.exact_product(float8, float8) IS
+'The exact product of two floats; 0 if one of them is not finite.';
+CREATE FUNCTION braid_internal.exact_sum(sum numeric) RETURNS float8
+AS 'MODULE_PATHNAME', 'braid_sql_exact_sum' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.exact_sum(numeric) IS
+'The float nearest to a sum of braid_internal.exact(). Continuous views call it when they are read. Errors: 22003 there is none.';
+CREATE FUNCTION braid_internal.comoment(n bigint, x numeric, y numeric, xy numeric) RETURNS float8
+AS 'MODULE_PATHNAME', 'braid_sql_comoment' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.comoment(bigint, numeric, numeric, numeric) IS
+'The sum of (x - avg(x)) * (y - avg(y)) over n pairs of floats, from the sums of braid_internal.exact() of x and y and of their braid_internal.exact_product(). Continuous views call it when they are read. Errors: 22003 it is too large for a float.';
+
+CREATE FUNCTION braid_internal.exact_moments_step(state internal, x float8) RETURNS internal
+AS 'MODULE_PATHNAME', 'braid_sql_moments_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.exact_moments_step(internal, float8) IS 'Transition function of braid_internal.exact_moments(float8).';
+CREATE FUNCTION braid_internal.exact_moments_step(state internal, y float8, x float8) RETURNS internal
+AS 'MODULE_PATHNAME', 'braid_sql_moments_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.exact_moments_step(internal, float8, float8) IS 'Transition function of braid_internal.exact_moments(float8, float8).';
+CREATE FUNCTION braid_internal.exact_moments_final(state internal) RETURNS float8[]
+AS 'MODULE_PATHNAME', 'braid_sql_moments_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.exact_moments_final(internal) IS 'Final function of braid_internal.exact_moments(float8).';
+CREATE FUNCTION braid_internal.exact_moments_of_pairs_final(state internal) RETURNS float8[]
+AS 'MODULE_PATHNAME', 'braid_sql_moments_of_pairs_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.exact_moments_of_pairs_final(internal) IS 'Final function of braid_internal.exact_moments(float8, float8).';
+CREATE AGGREGATE braid_internal.exact_moments(x float8) (
+	SFUNC = braid_internal.exact_moments_step, STYPE = internal,
+	FINALFUNC = braid_internal.exact_moments_final);
+COMMENT ON AGGREGATE braid_internal.exact_moments(float8) IS
+'Number, sum, and sum of squared differences from the average: what avg(), variance() and the like compute of floats first, but rounded once. braid.verify() compares with that.';
+CREATE AGGREGATE braid_internal.exact_moments(y float8, x float8) (
+	SFUNC = braid_internal.exact_moments_step, STYPE = internal,
+	FINALFUNC = braid_internal.exact_moments_of_pairs_final);
+COMMENT ON AGGREGATE braid_internal.exact_moments(float8, float8) IS
+'The same of pairs, as for corr() and the like: number, sum and sum of squared differences of x, the same of y, and the sum of products of the differences.';
+CREATE FUNCTION braid_internal.sum_of_moments(moments float8[]) RETURNS float8
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN moments[1] > 0 THEN moments[2] END;
+COMMENT ON FUNCTION braid_internal.sum_of_moments(float8[]) IS 'The sum in what braid_internal.exact_moments() returns; null if there are no values.';

@@ -51,7 +51,7 @@ INSERT INTO t VALUES (1, 0), (2, 5), (3, 7);
 INSERT INTO u VALUES (2, 5), (2, NULL), (3, 1);
 CREATE MATERIALIZED VIEW kept_1 WITH (braid.continuous) AS SELECT k FROM t WHERE a = (SELECT plus_of(u.b) FROM u WHERE u.k = t.k);
 CREATE MATERIALIZED VIEW kept_2 WITH (braid.continuous) AS SELECT t.k, l.p FROM t CROSS JOIN LATERAL (SELECT plus_of(u.b) AS p FROM u WHERE u.k = t.k) l;
-CREATE MATERIALIZED VIEW kept_3 WITH (braid.continuous) AS SELECT plus_of(b), rank(3) WITHIN GROUP (ORDER BY b) FROM u WHERE k > 9;
+CREATE MATERIALIZED VIEW kept_3 WITH (braid.continuous) AS SELECT plus_of(b), count(b) FROM u WHERE k > 9;
 -- step 1
 DELETE FROM u WHERE k = 2;
 -- step 2
