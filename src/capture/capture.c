@@ -472,6 +472,17 @@ is_new(BraidSource *source)
 }
 
 /* Returns whether any frontier has moved. */
+bool
+braid_capture_any_news(void)
+{
+	ListCell *lc;
+
+	foreach (lc, braid_source_list())
+		if (((BraidSource *) lfirst(lc))->locked && is_new(lfirst(lc)))
+			return true;
+	return false;
+}
+
 static bool
 apply(const BraidFrontier *s)
 {

@@ -82,6 +82,9 @@ extern BraidSource *braid_capture_source(Oid relid); /* NULL if it is not wanted
 /* From apply: whether the table takes part in the cycle, and is at S. */
 extern bool braid_capture_is_locked(Oid relid);
 
+/* From apply: whether there is anything new in a table that takes part. */
+extern bool braid_capture_any_news(void);
+
 /*
  * Changes set aside for what is made beside the worker, from the end of this
  * cycle on; see tap.c.  From apply: begin, add the tables, which must be locked,

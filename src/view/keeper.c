@@ -54,7 +54,15 @@
 static const char *const state_names[] = {"populating", "live", "rebuilding", "broken", "paused"};
 
 static MemoryContext views_context = NULL;
-static List *views = NIL; /* KeptView; those that are read before those that read them */
+static List *views = NIL;  /* KeptView; those that are read before those that read them */
+static List *groups = NIL; /* ViewGroup */
+
+/* Views by their first table: there are many views, and many cycles. */
+typedef struct ViewGroup
+{
+	Oid relid;
+	List *views; /* KeptView */
+} ViewGroup;
 
 /* ---------------------------------------------------------------- trying */
 
@@ -487,6 +495,7 @@ unload(void)
 		if (((KeptView *) lfirst(lc))->plans)
 			braid_run_free_plans(((KeptView *) lfirst(lc))->plans);
 	views = NIL;
+	groups = NIL;
 	if (views_context)
 		MemoryContextReset(views_context);
 	else
@@ -542,6 +551,31 @@ find_tables(KeptView *v)
 }
 
 /* What views mean to each other. */
+static ViewGroup *
+find_group(Oid relid)
+{
+	ListCell *lc;
+
+	foreach (lc, groups)
+		if (((ViewGroup *) lfirst(lc))->relid == relid)
+			return lfirst(lc);
+	return NULL;
+}
+
+static void
+put_into_group(KeptView *v)
+{
+	ViewGroup *g = find_group(linitial_oid(v->tables));
+
+	if (g == NULL)
+	{
+		g = palloc0(sizeof(ViewGroup));
+		g->relid = linitial_oid(v->tables);
+		groups = lappend(groups, g);
+	}
+	g->views = lappend(g->views, v);
+}
+
 static void
 relate_views(void)
 {
@@ -557,6 +591,9 @@ relate_views(void)
 	foreach (lc, views)
 		if (((KeptView *) lfirst(lc))->plan)
 			braid_follow_prepare(lfirst(lc));
+	foreach (lc, views)
+		if (((KeptView *) lfirst(lc))->tables)
+			put_into_group(lfirst(lc));
 }
 
 #define VIEWS_QUERY                                                                                \
@@ -669,15 +706,13 @@ lock_view(KeptView *v)
 static bool
 lock(BraidSource *source)
 {
+	ViewGroup *g = find_group(source->relid);
 	ListCell *lc;
 
-	foreach (lc, views)
-	{
-		KeptView *v = lfirst(lc);
-
-		if (v->tables && linitial_oid(v->tables) == source->relid && !lock_view(v))
-			return false;
-	}
+	if (g != NULL)
+		foreach (lc, g->views)
+			if (!lock_view(lfirst(lc)))
+				return false;
 	return true;
 }
 
@@ -897,11 +932,12 @@ note_recomputation(KeptView *v)
 static void
 apply(void)
 {
-	List *todo;
+	List *todo = NIL;
 	ListCell *lc;
 
 	braid_populate_tidy();
-	todo = views_to_bring_up();
+	if (braid_capture_any_news() || has_work())
+		todo = views_to_bring_up();
 	if (todo != NIL && attempt(bring_up_all, todo) != NULL)
 	{
 		forget_deltas(todo);
