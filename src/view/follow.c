@@ -28,6 +28,7 @@
 #include "view/operators.h"
 #include "view/populate.h"
 #include "view/run.h"
+#include "view/text.h"
 
 static KeptView *following = NULL;
 
@@ -72,6 +73,8 @@ table_delta(KeptView *view, Oid relid)
 static int64
 counted_rows(ViewNode *node)
 {
+	if (node->is_netted)
+		return braid_run_count(braid_node_net_name(node));
 	if (node->kind == NODE_TABLE)
 		return table_delta(following, node->relid)->nrows;
 	if (node->kind == NODE_VIEW)
@@ -143,6 +146,13 @@ highest_number(ViewPlan *plan)
 	return highest;
 }
 
+static bool
+is_join(ViewNode *node)
+{
+	return node->kind == NODE_OUTER || node->kind == NODE_MARK ||
+		   (node->kind == NODE_BLOCK && list_length(node->inputs) > 1);
+}
+
 /* The delta of a node is read if it goes into a state, or to another view. */
 void
 braid_follow_prepare(KeptView *view)
@@ -160,7 +170,12 @@ braid_follow_prepare(KeptView *view)
 		if (!braid_node_is_stateful(node) && !bms_is_member(node->number, view->read))
 			continue;
 		foreach (lc, node->inputs)
-			view->read = bms_add_member(view->read, ((ViewNode *) lfirst(lc))->number);
+		{
+			ViewNode *input = lfirst(lc);
+
+			view->read = bms_add_member(view->read, input->number);
+			input->is_joined |= is_join(node);
+		}
 	}
 }
 
@@ -418,10 +433,30 @@ make_delta(ViewNode *node)
 						   rows_below(node)) > 0;
 }
 
+/*
+ * Adds up the rows of a delta that is to be joined: each of them can have many
+ * matches, and a row that is updated often, or in columns that are not asked for,
+ * comes and goes for nothing.
+ */
+static void
+net_delta(ViewNode *node)
+{
+	char *net = braid_text_net(node, braid_text_all_columns(node), braid_node_delta(node));
+	int64 nrows = braid_run_delta_rows(node);
+
+	node->changed = braid_run_into(braid_node_net_name(node),
+								   psprintf("SELECT sign(x.n)::int8 AS w%s FROM (%s) x, "
+											"generate_series(1, abs(x.n))",
+											braid_text_columns("x", node->ncolumns), net),
+								   nrows) > 0;
+	node->is_netted = true;
+}
+
 /* Says of each node whether it changes, inputs before their readers. */
 static bool
 is_touched(ViewNode *node)
 {
+	node->is_netted = false;
 	if (node->kind == NODE_TABLE)
 		node->changed = table_delta(following, node->relid)->rows != NULL;
 	else if (node->kind == NODE_VIEW)
@@ -450,6 +485,8 @@ follow_node(ViewNode *node)
 	/* A state that was merged into without effect is no news to its readers. */
 	if (braid_node_is_stateful(node) && braid_run_delta_is_read(node))
 		node->changed = counted_rows(node) != 0;
+	if (node->is_joined && braid_run_delta_is_read(node) && braid_run_retracts(node))
+		net_delta(node);
 }
 
 /* Keeps the delta of the top until the end of the cycle, for those who read it. */

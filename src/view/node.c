@@ -37,6 +37,12 @@ braid_node_delta_name(ViewNode *node)
 	return psprintf("node_%d", node->number);
 }
 
+char *
+braid_node_net_name(ViewNode *node)
+{
+	return psprintf("net_%d", node->number);
+}
+
 bool
 braid_node_is_stateful(ViewNode *node)
 {
@@ -146,6 +152,8 @@ char *
 braid_node_delta(ViewNode *node)
 {
 	Assert(node->changed);
+	if (node->is_netted)
+		return braid_node_net_name(node);
 	switch (node->kind)
 	{
 		case NODE_TABLE:

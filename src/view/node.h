@@ -76,6 +76,8 @@ typedef struct ViewNode
 	bool inlined;
 	int nreaders;
 	bool changed;	   /* in this cycle: there is a delta, which may be empty */
+	bool is_joined;	   /* its delta is joined with other rows */
+	bool is_netted;	   /* in this cycle: the delta's rows have been added up */
 	uint64 rows_hash;  /* the same for nodes with the same rows, in any plan */
 	uint64 state_hash; /* the same for nodes that keep the same state */
 	bool is_single;	   /* always has exactly one row */
@@ -124,11 +126,12 @@ extern char *braid_node_old(ViewNode *node);
 
 /*
  * Names of the ephemeral relations that hold deltas: of a table, of a view
- * (columns w, c<attnum>), of a node.
+ * (columns w, c<attnum>), of a node; and the last with rows added up.
  */
 extern char *braid_node_table_delta_name(Oid relid);
 extern char *braid_node_view_delta_name(int view_id);
 extern char *braid_node_delta_name(ViewNode *node);
+extern char *braid_node_net_name(ViewNode *node);
 
 extern bool braid_node_is_stateful(ViewNode *node);
 

@@ -90,7 +90,7 @@ follow_inserts(ViewNode *node, int64 nrows, bool is_read)
 static int64
 find_net(ViewNode *node, int64 nrows)
 {
-	return braid_run_into(psprintf("net_%d", node->number),
+	return braid_run_into(braid_node_net_name(node),
 						  psprintf("SELECT %s AS d, x.n%s FROM (%s) x", digest(node, "x"),
 								   braid_text_columns("x", node->ncolumns),
 								   braid_text_net(node, braid_text_all_columns(node),
@@ -101,7 +101,7 @@ find_net(ViewNode *node, int64 nrows)
 static void
 follow_net(ViewNode *node, int64 nrows, bool is_read)
 {
-	char *net = psprintf("net_%d", node->number);
+	char *net = braid_node_net_name(node);
 	char *columns = braid_text_columns("x", node->ncolumns);
 	int64 nnet = find_net(node, nrows);
 

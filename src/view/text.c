@@ -12,6 +12,7 @@
 #include "access/nbtree.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "parser/parse_oper.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
@@ -224,24 +225,65 @@ braid_text_is_exact(NodeColumn *column)
 /* ---------------------------------------------------------------- adding up */
 
 static bool
-all_exact(ViewNode *node, Bitmapset *columns)
+can_group_by(NodeColumn *column)
 {
+	Oid equality;
+	bool hashable;
+
+	get_sort_group_operators(column->type, false, false, false, NULL, &equality, NULL, &hashable);
+	return OidIsValid(equality);
+}
+
+/* Tells apart values that are equal without being the same. */
+static char *
+difference(NodeColumn *column, const char *value)
+{
+	switch (getBaseType(column->type))
+	{
+		case NUMERICOID:
+			return psprintf("scale(%s)", value);
+		case FLOAT4OID:
+			return psprintf("float4send(%s)", value);
+		case FLOAT8OID:
+			return psprintf("float8send(%s)", value);
+		case INTERVALOID:
+			return psprintf("interval_send(%s)", value);
+		default:
+			return psprintf("ROW(%s)::text COLLATE pg_catalog.\"C\"", value);
+	}
+}
+
+/* ", x.c1, x.c2, scale(x.c2)"; NULL if rows cannot be grouped by these columns. */
+static char *
+group_list(ViewNode *node, Bitmapset *columns)
+{
+	StringInfoData s;
 	int i = -1;
 
+	initStringInfo(&s);
 	while ((i = bms_next_member(columns, i)) >= 0)
-		if (!braid_text_is_exact(&node->columns[i - 1]))
-			return false;
-	return true;
+	{
+		NodeColumn *column = &node->columns[i - 1];
+		char *value = psprintf("x.c%d", i);
+
+		if (!can_group_by(column))
+			return NULL;
+		appendStringInfo(&s, ", %s", value);
+		if (!braid_text_is_exact(column))
+			appendStringInfo(&s, ", %s", difference(column, value));
+	}
+	return s.data;
 }
 
 char *
 braid_text_net(ViewNode *node, Bitmapset *columns, const char *delta)
 {
 	char *list = braid_text_some_columns("x", columns);
+	char *groups = group_list(node, columns);
 
-	if (all_exact(node, columns))
+	if (groups)
 		return psprintf("SELECT sum(x.w)::int8 AS n%s FROM %s x%s%s HAVING sum(x.w) <> 0", list,
-						delta, columns ? " GROUP BY " : "", braid_text_list(list));
+						delta, columns ? " GROUP BY " : "", braid_text_list(groups));
 	return psprintf("SELECT x.n%s FROM (SELECT DISTINCT ON (x.k) sum(x.w) OVER (PARTITION BY "
 					"x.k)::int8 AS n%s FROM (SELECT %s AS k, x.w%s FROM %s x) x) x WHERE x.n <> 0",
 					list, list, braid_text_image("x", columns), list, delta);
