@@ -653,12 +653,20 @@ sub known
 
 # ---- what there is to say
 
+# The part of the queries that were refused.
+sub refused
+{
+	my ($self) = @_;
+	my $count = $self->{count};
+	return $count->{queries} ? $count->{refused} / $count->{queries} : 0;
+}
+
 sub summary
 {
 	my ($self) = @_;
 	my $count = $self->{count};
 	my @lines = sprintf '%d queries in %d rounds, %d of them refused (%.1f %%), %d comparisons after %d transactions, %d failures',
-	  $count->{queries}, $count->{rounds}, $count->{refused}, $count->{queries} ? 100 * $count->{refused} / $count->{queries} : 0,
+	  $count->{queries}, $count->{rounds}, $count->{refused}, 100 * $self->refused,
 	  $count->{compared}, $count->{transactions}, $count->{failures};
 	my $reasons = $self->{reasons};
 	push @lines, "$count->{too_large} rounds ended early, as a join had grown too much" if $count->{too_large};
