@@ -276,7 +276,7 @@ sub check
 sub is_too_large
 {
 	my ($self, $round) = @_;
-	return 0 if !grep { !$self->is_small($_->{sql}, 1500, 20_000) } kept($round);
+	return 0 if !grep { !$self->is_small($_->{sql}, 300, 20_000) } kept($round);
 	$self->{count}{too_large}++;
 	$self->run(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'});
 	return 1;
