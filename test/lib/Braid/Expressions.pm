@@ -3,7 +3,8 @@
 #
 # A context is a hash: cols (of what may be referred to: sql, type; plain ones can
 # be referred to from within a subquery), depth (of what is still to be nested),
-# level (of the query), sub (whether there may be subqueries).
+# level (of the query), sub (whether there may be subqueries), all (whether aggregates
+# are those of all rows, which are refused where they have to be recomputed).
 #
 # Texts hold marks for what could be simpler: choice() makes one, render() puts
 # one of its texts in its place. So a query can be made smaller without being
@@ -241,7 +242,10 @@ sub aggregate
 {
 	my ($self, $c, $t) = @_;
 	my %inside = (%$c, depth => weighted(0 => 3, 1 => 1), sub => chance(0.04) ? $c->{sub} : 0);
-	my $text = weighted(map { $_->[1] => $_->[0] } @{ $aggregates{$t} });
+	my @texts = @{ $aggregates{$t} };
+	my @followed = grep { $_->[1] !~ /_agg|mode|percentile|joined|DISTINCT/ } @texts;
+	@texts = @followed if $c->{all} && @followed && chance(0.97);
+	my $text = weighted(map { $_->[1] => $_->[0] } @texts);
 	$self->picks_one($t) if $text =~ /max|min|mode|percentile|DISTINCT/;
 	my @filled;
 	my $of = $self->any_type(\%inside);

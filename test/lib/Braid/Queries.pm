@@ -341,8 +341,9 @@ sub quantified
 sub scalar
 {
 	my ($self, $c, $t) = @_;
-	my $around = $self->around($c, chance(0.6));
-	my $inner = { cols => $around->{cols}, depth => chance(0.2) ? 1 : 0, level => $around->{level}, sub => 0 };
+	my $tied = chance(0.6);
+	my $around = $self->around($c, $tied);
+	my $inner = { cols => $around->{cols}, depth => chance(0.2) ? 1 : 0, level => $around->{level}, sub => 0, all => !$tied };
 	return '(SELECT ' . $self->aggregate($inner, $t) . " $around->{sql})" if chance(0.7);
 	my ($key) = grep { $_->{unique} } @{ $around->{cols} };
 	my @ints = grep { $_->{plain} && $_->{type} eq 'int' } @{ $c->{cols} };
@@ -482,7 +483,9 @@ sub grouped
 	{
 		$_->{plain} = 0 for @keys;
 	}
+	$c->{all} = !@keys || $sets;
 	my @types = $want ? @$want : map { $self->any_type($c) } 1 .. 1 + rand 3;
+	@types = map { $_ =~ /json|\[\]/ ? 'bigint' : $_ } @types if $c->{all} && !$want;
 	unshift @types, 'bigint' if !$want && chance(0.4);
 	my @aggregates = map { { sql => $self->aggregate($c, $_), type => $_ } } @types;
 	push @aggregates, { sql => 'GROUPING(' . join(', ', map { $_->{sql} } @keys) . ')', type => 'int' } if $sets && chance(0.5);
