@@ -26,15 +26,16 @@
 #include "view/bulk.h"
 #include "view/run.h"
 
-#define SIZE_CLASSES 4
-#define SIZE_CLASS_BITS 2
-#define MAX_CLASSIFIED 30 /* relations whose sizes fit the key of a plan */
+#define SIZE_CLASSES 5
+#define SIZE_CLASS_BITS 3
+#define MAX_CLASSIFIED 20 /* relations whose sizes fit the key of a plan */
 
 static const struct
 {
 	int64 up_to;
 	double planned;
-} size_classes[SIZE_CLASSES] = {{4, 2}, {100, 20}, {20000, 2000}, {PG_INT64_MAX, 500000}};
+} size_classes[SIZE_CLASSES] = {
+	{4, 2}, {100, 20}, {1500, 300}, {20000, 4000}, {PG_INT64_MAX, 500000}};
 
 typedef struct PlanKey
 {
