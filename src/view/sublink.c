@@ -56,7 +56,7 @@ braid_take_split(Node *qual)
 typedef struct SublinkSearch
 {
 	Draft *draft; /* what it provides is not looked into: aggregates, keys of groups */
-	List *found; /* SubLink that read tables, inner ones of test expressions first */
+	List *found;  /* SubLink that read tables, inner ones of test expressions first */
 } SublinkSearch;
 
 static bool
