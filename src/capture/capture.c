@@ -56,8 +56,10 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #define CONFIRM_INTERVAL_MS 300
+#define MAX_LOADS 3
 #define HELD_NAP_MS 2 /* first nap while transactions are held; doubles */
 #define HELD_NAP_MAX_MS 100
 
@@ -138,6 +140,14 @@ note_invalidation(Datum arg, Oid relid)
 	if (braid_decoder_is_flushing())
 		return;
 	if (!OidIsValid(relid) || list_member_oid(watched, relid))
+		definitions_changed = true;
+}
+
+/* Roles and their members: what the owners of definitions may read has changed. */
+static void
+note_role_change(Datum arg, int cacheid, uint32 hash)
+{
+	if (!braid_decoder_is_flushing())
 		definitions_changed = true;
 }
 
@@ -638,6 +648,8 @@ setup(void)
 	braid_source_setup();
 	braid_decoder_setup();
 	CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, note_role_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, note_role_change, (Datum) 0);
 	braid_doorbell_attach();
 }
 
@@ -645,8 +657,14 @@ setup(void)
 static bool
 load(void)
 {
-	if (!load_definitions())
-		return false;
+	/* Again at once, if loading has changed something itself. */
+	for (int i = 0; i < MAX_LOADS; i++)
+	{
+		if (!load_definitions())
+			return false;
+		if (!definitions_changed)
+			break;
+	}
 	if (!braid_source_use_set())
 	{
 		/* Held rows do not fit: read them again, in the form that is wanted now. */

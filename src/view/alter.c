@@ -5,8 +5,8 @@
  * NOTES
  *	  If the plan of the new query keeps the same states as that of the old one, or
  *	  some of them, only what is shown of them changes, and that is done here and
- *	  now.  The worker is told by altered_from and altered_to that the states serve
- *	  the new plan as well.
+ *	  now.  The worker is told by made_from and made_for that the states serve the
+ *	  new plan as well.
  *
  *	  Otherwise another continuous view is made of the new query, which is followed
  *	  beside the old one until it can take its place: see exchange.c.  It cannot be
@@ -257,21 +257,6 @@ move_states(const ViewDefinition *def, ViewPlan *plan, int id, List *matches)
 
 /* ---------------------------------------------------------------- the steps */
 
-/* What was to take the view's place until now. */
-static void
-drop_replacement(const ViewDefinition *def)
-{
-	ViewDefinition replacement;
-
-	if (!braid_definition_find_replacement(def->id, &replacement))
-		return;
-	braid_definition_unbind_part(replacement.view, def->view);
-	CommandCounterIncrement();
-	braid_superuser_execute(psprintf("DROP VIEW braid_internal.next_%d", replacement.id));
-	braid_superuser_execute(
-		psprintf("DELETE FROM braid_internal.views WHERE id = %d", replacement.id));
-}
-
 /* The view over the states, with the parts that belong to it. */
 static void
 make_next(const ViewDefinition *def, ViewPlan *plan, const char *query_text, int id,
@@ -287,6 +272,7 @@ make_next(const ViewDefinition *def, ViewPlan *plan, const char *query_text, int
 		"COMMENT ON VIEW braid_internal.next_%d IS 'braid: new query of a continuous view'", id));
 	memset(next, 0, sizeof(*next));
 	next->id = id;
+	next->has_schedule = def->has_schedule;
 	next->view = braid_definition_part(psprintf("braid_internal.next_%d", id));
 	braid_definition_resolve(next);
 	braid_definition_bind(next);
@@ -306,17 +292,16 @@ rebuild_readers(int id)
 }
 
 static void
-exchange_now(const ViewDefinition *def, const ViewDefinition *next, ViewPlan *plan,
-			 StoredState *stored)
+exchange_now(const ViewDefinition *def, const ViewDefinition *next, StoredState *stored)
 {
 	bool broken = strcmp(stored->state, "broken") == 0;
 
-	braid_exchange(def, next);
-	braid_superuser_execute(psprintf("UPDATE braid_internal.views SET altered_from = %s, "
-									 "altered_to = %s, rebuilds = rebuilds + %d WHERE id = %d",
+	braid_superuser_execute(psprintf("UPDATE braid_internal.views SET made_from = %s, "
+									 "made_for = %s, rebuilds = rebuilds + %d WHERE id = %d",
 									 quote_literal_cstr(stored->fingerprint),
-									 quote_literal_cstr(plan->fingerprint), broken ? 1 : 0,
-									 def->id));
+									 quote_literal_cstr(braid_create_fingerprint(next)),
+									 broken ? 1 : 0, def->id));
+	braid_exchange(def, next);
 	rebuild_readers(def->id);
 	ereport(
 		NOTICE,
@@ -330,9 +315,11 @@ exchange_later(const ViewDefinition *def, const ViewDefinition *next)
 {
 	braid_index_copy(def, next);
 	braid_superuser_execute(psprintf("INSERT INTO braid_internal.views (id, view, settings, "
-									 "options, replaces) SELECT %d, %u, settings, options, id "
+									 "options, replaces, made_for) "
+									 "SELECT %d, %u, settings, options, id, %s "
 									 "FROM braid_internal.views WHERE id = %d",
-									 next->id, next->view, def->id));
+									 next->id, next->view,
+									 quote_literal_cstr(braid_create_fingerprint(next)), def->id));
 	ereport(NOTICE, (errmsg("the new query of continuous view \"%s\" is being populated once this "
 							"transaction commits",
 							get_rel_name(def->view)),
@@ -354,7 +341,7 @@ alter(const ViewDefinition *def, Query *query, ParseState *pstate)
 
 	braid_rights_check_plan(plan, GetUserId());
 	braid_create_claim_tables(plan->tables);
-	drop_replacement(def);
+	braid_exchange_drop_next(def);
 	if (old)
 		matches = match_states(old, plan);
 	if (matches != NIL)
@@ -369,7 +356,7 @@ alter(const ViewDefinition *def, Query *query, ParseState *pstate)
 	make_next(def, plan, query_text, id, &next);
 	refuse_circle(def, next.query);
 	if (matches != NIL)
-		exchange_now(def, &next, plan, &stored);
+		exchange_now(def, &next, &stored);
 	else
 		exchange_later(def, &next);
 	return matches != NIL;
@@ -414,6 +401,12 @@ braid_alter(const ViewDefinition *def, Query *query, ParseState *pstate)
 	SPI_finish();
 	AtEOXact_GUC(false, level);
 	return done;
+}
+
+void
+braid_alter_anew(const ViewDefinition *def)
+{
+	(void) braid_alter(def, NULL, NULL);
 }
 
 /* ---------------------------------------------------------------- function */

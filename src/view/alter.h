@@ -16,4 +16,7 @@
  */
 extern bool braid_alter(const ViewDefinition *def, Query *query, ParseState *pstate);
 
+/* The worker's: makes the view anew from its own query. */
+extern void braid_alter_anew(const ViewDefinition *def);
+
 #endif /* BRAID_ALTER_H */

@@ -137,16 +137,30 @@ braid_create_query(int id, const char *query_text)
 		psprintf("COMMENT ON VIEW %s IS 'braid: query of a continuous view'", query));
 }
 
+/* Of the query as it is stored, since that is what the worker will find. */
+char *
+braid_create_fingerprint(const ViewDefinition *def)
+{
+	Query *query = braid_definition_query(def->query);
+	ViewPlan *plan = def->has_schedule ? braid_plan_recompute(query, def->id, NULL)
+									   : braid_plan_make(query, def->id, NULL);
+
+	return plan->fingerprint;
+}
+
 static void
-make_definition(int id, Oid view, const char *options)
+make_definition(int id, Oid view, const ContinuousOptions *options)
 {
 	ViewDefinition def = {.id = id, .view = view};
 
 	braid_definition_resolve(&def);
 	braid_definition_bind(&def);
-	braid_superuser_execute(psprintf(
-		"INSERT INTO braid_internal.views (id, view, settings, options) VALUES (%d, %u, %s, %s)",
-		id, view, settings_array(), quote_literal_cstr(options)));
+	def.has_schedule = options->schedule != NULL;
+	braid_superuser_execute(psprintf("INSERT INTO braid_internal.views (id, view, settings, "
+									 "options, made_for) VALUES (%d, %u, %s, %s, %s)",
+									 id, view, settings_array(),
+									 quote_literal_cstr(braid_options_text(options)),
+									 quote_literal_cstr(braid_create_fingerprint(&def))));
 }
 
 static void
@@ -199,7 +213,7 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 	braid_create_query(id, query_text);
 	run_as_user(psprintf("CREATE VIEW %s AS %s", view_name, plan->visible));
 	view = get_relname_relid(name->relname, namespace);
-	make_definition(id, view, braid_options_text(options));
+	make_definition(id, view, options);
 	SPI_finish();
 	AtEOXact_GUC(false, level);
 	ereport(NOTICE,

@@ -8,6 +8,7 @@
 #include "nodes/parsenodes.h"
 #include "nodes/primnodes.h"
 #include "parser/parse_node.h"
+#include "view/definition.h"
 #include "view/options.h"
 
 /*
@@ -35,5 +36,8 @@ extern void braid_create_claim_tables(List *tables);
 
 /* The query as an ordinary view, owned by the current user. */
 extern void braid_create_query(int id, const char *query_text);
+
+/* The fingerprint of the plan that the view has now. */
+extern char *braid_create_fingerprint(const ViewDefinition *def);
 
 #endif /* BRAID_CREATE_H */

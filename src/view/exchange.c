@@ -222,7 +222,7 @@ store_exchange(int old, int next)
 		false, 0);
 	SPI_execute(psprintf("DELETE FROM braid_internal.view_states WHERE id = %d", next), false, 0);
 	SPI_execute(psprintf("UPDATE braid_internal.views o SET settings = n.settings, "
-						 "options = n.options, altered_from = NULL, altered_to = NULL "
+						 "options = n.options, made_for = n.made_for, made_from = NULL "
 						 "FROM braid_internal.views n WHERE o.id = %d AND n.id = %d",
 						 old, next),
 				false, 0);
@@ -261,37 +261,79 @@ catch_error(void)
 	return error->message;
 }
 
-/* In a subtransaction.  False: not this time. */
-static bool
-try_to_exchange(const ViewDefinition *old, const ViewDefinition *next)
+bool
+braid_exchange_try(const ViewDefinition *def, void (*f)(const ViewDefinition *def), char **error)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	char *volatile caught = NULL;
 	volatile bool done = false;
-	char *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
 		(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
-		braid_exchange(old, next);
-		store_exchange(old->id, next->id);
+		MemoryContextSwitchTo(context);
+		f(def);
 		ReleaseCurrentSubTransaction();
 		done = true;
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		error = catch_error();
+		caught = catch_error();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	if (error)
-		store_failure(next->id, error);
-	return done || error;
+	*error = caught;
+	return done;
+}
+
+/* What has been made takes the place of the view. */
+static void
+take_place(const ViewDefinition *old)
+{
+	ViewDefinition next;
+
+	if (!braid_definition_find_replacement(old->id, &next))
+		return;
+	braid_exchange(old, &next);
+	store_exchange(old->id, next.id);
+}
+
+bool
+braid_exchange_find_next(const ViewDefinition *def, char **error)
+{
+	ViewDefinition next;
+
+	*error = NULL;
+	if (!braid_definition_find_replacement(def->id, &next))
+		return false;
+	SPI_execute(psprintf("SELECT error FROM braid_internal.view_states "
+						 "WHERE id = %d AND state = 'broken'",
+						 next.id),
+				false, 0);
+	if (SPI_processed == 0)
+		return true;
+	*error = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	braid_exchange_drop_next(def);
+	return false;
+}
+
+void
+braid_exchange_drop_next(const ViewDefinition *def)
+{
+	ViewDefinition next;
+
+	if (!braid_definition_find_replacement(def->id, &next))
+		return;
+	braid_definition_unbind_part(next.view, def->view);
+	CommandCounterIncrement();
+	braid_superuser_execute(psprintf("DROP VIEW braid_internal.next_%d", next.id));
+	braid_superuser_execute(psprintf("DELETE FROM braid_internal.views WHERE id = %d", next.id));
 }
 
 static Oid
@@ -308,7 +350,7 @@ braid_exchange_all(void)
 	SPITupleTable *rows;
 	uint64 nrows;
 
-	SPI_execute("SELECT o.id, o.view::oid, n.id, n.view::oid, s.xmin "
+	SPI_execute("SELECT o.id, o.view::oid, n.id, s.xmin "
 				"FROM braid_internal.views n JOIN braid_internal.views o ON o.id = n.replaces "
 				"JOIN braid_internal.view_states s ON s.id = n.id AND s.rebuilds = n.rebuilds "
 				"JOIN pg_class oc ON oc.oid = o.view JOIN pg_class nc ON nc.oid = n.view "
@@ -321,13 +363,14 @@ braid_exchange_all(void)
 		HeapTuple row = rows->vals[i];
 		ViewDefinition old = {.id = (int) oid_column(row, rows->tupdesc, 1),
 							  .view = oid_column(row, rows->tupdesc, 2)};
-		ViewDefinition next = {.id = (int) oid_column(row, rows->tupdesc, 3),
-							   .view = oid_column(row, rows->tupdesc, 4)};
-		TransactionId made = oid_column(row, rows->tupdesc, 5);
+		TransactionId made = oid_column(row, rows->tupdesc, 4);
+		char *error = NULL;
 
 		braid_definition_resolve(&old);
-		braid_definition_resolve(&next);
-		if (!is_seen_by_all(made) || !try_to_exchange(&old, &next))
+		if (!is_seen_by_all(made) ||
+			(!braid_exchange_try(&old, take_place, &error) && error == NULL))
 			braid_capture_load_again();
+		if (error)
+			store_failure((int) oid_column(row, rows->tupdesc, 3), error);
 	}
 }

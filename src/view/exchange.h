@@ -25,4 +25,20 @@ extern void braid_exchange_rename_state(int from_id, int from, int to_id, int to
 /* From load, in the worker: exchanges what is ready, unless it is in use. */
 extern void braid_exchange_all(void);
 
+/*
+ * From load: does something to a view in a subtransaction, without waiting for
+ * locks.  False if that was not possible; error is set if it never will be.
+ */
+extern bool
+braid_exchange_try(const ViewDefinition *def, void (*f)(const ViewDefinition *def), char **error);
+
+/*
+ * From load: whether something is being made to take the place of the view.  If
+ * that has failed, it is dropped, and error set.
+ */
+extern bool braid_exchange_find_next(const ViewDefinition *def, char **error);
+
+/* Drops what was to take the place of the view, if there is something. */
+extern void braid_exchange_drop_next(const ViewDefinition *def);
+
 #endif /* BRAID_EXCHANGE_H */

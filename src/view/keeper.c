@@ -42,6 +42,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "view/keeper.h"
+#include "view/alter.h"
 #include "view/options.h"
 #include "view/exchange.h"
 #include "view/follow.h"
@@ -270,7 +271,7 @@ halt(KeptView *v)
 static bool
 stands_still(KeptView *v)
 {
-	return v->state == VIEW_BROKEN || v->state == VIEW_PAUSED;
+	return v->state == VIEW_BROKEN || v->state == VIEW_PAUSED || v->is_outdated;
 }
 
 KeptView *
@@ -349,30 +350,30 @@ make_plan(KeptView *v)
 }
 
 /*
- * Compares the plan with the one that has made the state.  It can differ because
+ * Compares the plan with the one that the view was made for.  It can differ since
  * something below the query was changed, such as an ordinary view, or by a newer
- * version of braid.
+ * version of braid.  False if the view cannot follow it: what it shows, or the
+ * form of its states, is another.
  */
-static void
+static bool
 take_plan(KeptView *v)
 {
-	const char *made = v->fingerprint;
 	const char *now = v->plan->fingerprint;
+	const char *made = v->fingerprint;
 
-	if (made == NULL || strcmp(made, now) == 0)
-		return;
-	if (v->altered_to && strcmp(v->altered_from, made) == 0 && strcmp(v->altered_to, now) == 0)
+	if (!braid_state_fits(v->plan))
+		return false;
+	if (made && v->made_from && strcmp(made, v->made_from) == 0 && strcmp(now, v->made_for) == 0)
 	{
 		if (v->state == VIEW_LIVE)
 			store_state(v, VIEW_LIVE, NULL);
-		return;
+		return true;
 	}
-	if (!braid_plan_same_visible(made, now))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("what the query reads has changed, and with it what the view shows"),
-						errdetail("braid.alter_view() without a query builds it anew")));
-	if (v->state == VIEW_LIVE)
+	if (!braid_plan_same_visible(made ? made : v->made_for, now))
+		return false;
+	if (v->state == VIEW_LIVE && made && strcmp(made, now) != 0)
 		store_state(v, VIEW_REBUILDING, NULL);
+	return true;
 }
 
 static void
@@ -383,16 +384,42 @@ prepare_view(void *arg)
 
 	watch_plan(plan);
 	braid_rights_check_plan(plan, v->owner);
-	braid_state_check(plan);
 
 	/* In the middle of a restore, which makes indexes after loading all data. */
-	if (!braid_state_is_indexed(plan))
+	if (braid_state_fits(plan) && !braid_state_is_indexed(plan))
 		return;
-	want_columns(plan);
 	v->plan = plan;
-	take_plan(v);
+	v->is_outdated = !take_plan(v);
+	if (v->is_outdated)
+		return;
+	MemoryContextSwitchTo(views_context); /* SPI leaves its own behind */
+	want_columns(plan);
 	v->plans = braid_run_make_plans(views_context);
 	braid_definition_bind(&v->def);
+}
+
+/*
+ * A view that cannot follow any more is made anew beside itself, and stands still
+ * until that can take its place.  Returns an error of that.
+ */
+static char *
+replace_view(KeptView *v)
+{
+	char *error;
+	ViewDefinition next;
+	bool is_made = braid_exchange_find_next(&v->def, &error);
+	bool done = is_made || error || braid_exchange_try(&v->def, braid_alter_anew, &error);
+
+	if (error)
+		return error;
+	if (!done)
+		braid_capture_load_again();
+
+	/* If there is nothing to wait for, it has been done; we load again at once. */
+	if ((!done || braid_definition_find_replacement(v->def.id, &next)) &&
+		v->state != VIEW_REBUILDING)
+		store_state(v, VIEW_REBUILDING, NULL);
+	return NULL;
 }
 
 static ViewState
@@ -442,8 +469,8 @@ read_view(HeapTuple row, TupleDesc desc)
 	v->def.paused = DatumGetBool(SPI_getbinval(row, desc, 10, &isnull));
 	if (v->state == VIEW_PAUSED && !v->def.paused)
 		v->state = VIEW_REBUILDING;
-	v->altered_from = SPI_getvalue(row, desc, 11);
-	v->altered_to = SPI_getvalue(row, desc, 12);
+	v->made_for = SPI_getvalue(row, desc, 11);
+	v->made_from = SPI_getvalue(row, desc, 12);
 	v->is_replacement = DatumGetBool(SPI_getbinval(row, desc, 13, &isnull));
 	return v;
 }
@@ -476,14 +503,14 @@ load_view(KeptView *v)
 	if (stands_still(v))
 		return;
 	problem = attempt(prepare_view, v);
-	if (problem)
-	{
+	if (!problem && v->is_outdated)
+		problem = replace_view(v);
+	if (problem || v->is_outdated)
 		v->plan = NULL;
-		if (get_rel_name(v->def.view) == NULL)
-			views = list_delete_last(views); /* dropped meanwhile */
-		else
-			mark_broken(v, problem);
-	}
+	if (problem && get_rel_name(v->def.view) == NULL)
+		views = list_delete_last(views); /* dropped meanwhile */
+	else if (problem)
+		mark_broken(v, problem);
 }
 
 static void
@@ -598,7 +625,7 @@ relate_views(void)
 
 #define VIEWS_QUERY                                                                                \
 	"SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner, "          \
-	"s.fingerprint, v.options->>'schedule', v.paused, v.altered_from, v.altered_to, "              \
+	"s.fingerprint, v.options->>'schedule', v.paused, v.made_for, v.made_from, "                   \
 	"v.replaces IS NOT NULL FROM braid_internal.views v "                                          \
 	"LEFT JOIN braid_internal.view_states s ON s.id = v.id "                                       \
 	"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' "
@@ -657,7 +684,8 @@ braid_keeper_load_one(int id)
 	v->states = braid_definition_states(id);
 	v->plan = make_plan(v);
 	braid_rights_check_plan(v->plan, v->owner);
-	braid_state_check(v->plan);
+	if (!braid_state_fits(v->plan))
+		return NULL;
 	v->plans = braid_run_make_plans(views_context);
 	braid_follow_prepare(v);
 	views = lappend(views, v);
@@ -719,7 +747,7 @@ lock(BraidSource *source)
 static bool
 is_being_made(KeptView *v)
 {
-	return v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING;
+	return (v->state == VIEW_POPULATING || v->state == VIEW_REBUILDING) && !v->is_outdated;
 }
 
 /* Of a view with a schedule: whether it is time to compute it again. */

@@ -37,9 +37,10 @@ typedef struct KeptView
 	int nsettings;
 	char **settings;	 /* name and value in turn */
 	char *fingerprint;	 /* of the plan that has made the state; NULL if none has */
-	char *altered_from;	 /* a state made for this fingerprint, */
-	char *altered_to;	 /* serves this one as well; NULL if there is none */
-	bool is_replacement; /* see exchange.c */
+	char *made_for;		 /* the fingerprint when the view was made, or altered */
+	char *made_from;	 /* if not NULL: when the states were */
+	bool is_replacement; /* of another view, see exchange.c */
+	bool is_outdated;	 /* something below has changed: it waits for a replacement */
 
 	ViewPlan *plan;				 /* NULL while broken or incomplete */
 	List *tables;				 /* oids of captured tables below, also by way of other views */

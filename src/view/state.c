@@ -121,8 +121,8 @@ has_columns(Oid table, List *wanted)
 	return same;
 }
 
-void
-braid_state_check(ViewPlan *plan)
+bool
+braid_state_fits(ViewPlan *plan)
 {
 	ListCell *lc;
 
@@ -135,11 +135,9 @@ braid_state_check(ViewPlan *plan)
 			continue;
 		table = braid_definition_part(node->state);
 		if (!OidIsValid(table) || !has_columns(table, parse_columns(columns_of(node))))
-			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("the state in table \"%s\" is not of the form that is needed",
-								   node->state),
-							errdetail("drop the view and create it again")));
+			return false;
 	}
+	return true;
 }
 
 bool

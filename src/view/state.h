@@ -10,8 +10,8 @@
 /* Makes them as superuser, within SPI, and gives them to the current user. */
 extern void braid_state_make(ViewPlan *plan);
 
-/* Raises an error unless there are tables with the columns that the plan wants. */
-extern void braid_state_check(ViewPlan *plan);
+/* Whether there are tables with the columns that the plan wants. */
+extern bool braid_state_fits(ViewPlan *plan);
 
 /* Whether they have their indexes, which a restore makes last. */
 extern bool braid_state_is_indexed(ViewPlan *plan);

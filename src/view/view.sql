@@ -16,11 +16,11 @@ CREATE TABLE braid_internal.views (
 	rebuilds int NOT NULL DEFAULT 0,
 	paused boolean NOT NULL DEFAULT false,
 	replaces int,
-	altered_from text,
-	altered_to text
+	made_for text NOT NULL,
+	made_from text
 );
 COMMENT ON TABLE braid_internal.views IS
-'Continuous views: settings are those under which expressions are evaluated, as name and value in turn; rebuilds counts the requests to populate anew; replaces is the id of the view that this one is to take the place of, once it is populated; a state that was made for a plan of fingerprint altered_from also serves one of altered_to.';
+'Continuous views: settings are those under which expressions are evaluated, as name and value in turn; rebuilds counts the requests to populate anew; replaces is the id of the view that this one is to take the place of, once it is populated; made_for is the fingerprint of the plan that the view was made for; if made_from is set, the states are older, and were made for a plan of that fingerprint.';
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.views', '');
 
 -- What the worker has made of it. Not dumped: after a restore each view is
