@@ -58,13 +58,14 @@ sub usage_during
 	return { map { $_ => ($after->{$_} - $before->{$_}) / $time } qw(cpu sleeps) };
 }
 
-# Nobody writes; the first seconds are for what is confirmed and analyzed late.
+# Nobody writes, for several seconds, each of them looked at by itself: in some the
+# server itself writes. The first ones are for what is confirmed late.
 sub idle_turn
 {
 	my ($name) = @_;
 	my $pid = worker($name);
 	sleep 2;
-	push @{ $idle{$name} }, usage_during($pid, sub { sleep $seconds });
+	push @{ $idle{$name} }, usage_during($pid, sub { sleep 1 }) for 1 .. 2 + $seconds;
 	return 1;
 }
 
