@@ -335,41 +335,58 @@ sub round
 	my ($self, $seed) = @_;
 	srand $seed;
 	my $round = { seed => $seed, tables => Braid::Tables->new, views => [], readable => [], steps => [], failures => [] };
-	my $node = $self->{cluster}->node($self->{name});
-	$self->{log_offset} = -s $node->logfile;
+	$self->{log_offset} = -s $self->{cluster}->node($self->{name})->logfile;
 	$round->{setup} = [ Braid::Expressions::definitions(), $round->{tables}->create ];
-	$self->enter;
-	$self->must($_) for @{ $round->{setup} };
+	if (!eval { $self->play($round); 1 })
+	{
+		$self->{count}{failures}++;
+		push @{ $round->{failures} }, "-- seed $seed ended early: $@" . $self->last_words;
+		$self->forsake;
+	}
+	$self->{count}{rounds}++;
+	return @{ $round->{failures} };
+}
+
+sub play
+{
+	my ($self, $round) = @_;
 	my $limit = chance(0.15) ? '0' : '16MB';
+	$self->enter;
 	$self->must("ALTER SYSTEM SET braid.view_populate_limit = '$limit'");
 	$self->must('SELECT pg_reload_conf()');
+	$self->must($_) for @{ $round->{setup} };
 	my $first = chance(0.3) ? 2 + int $self->{views} / 2 : 2 + $self->{views};
-	my @later = $first + 1 .. 2 + $self->{views};
 	$self->make_views($round, 1 .. $first);
 	$self->check($round) if !$round->{over};
 	for my $step (1 .. $self->{steps})
 	{
 		last if $round->{over};
-		srand $seed * 1000 + 500 + $step;
-		my @transactions = $self->changes($round);
-		push @{ $round->{steps} }, \@transactions;
-		$self->{count}{transactions} += @transactions;
-		$self->run(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'}) if chance($self->{disturb});
-		if (chance($self->{together})) { $self->apply_together(@transactions); }
-		else { $self->apply(@transactions); }
-		$self->make_views($round, @later) if $step == 2;
-		$self->run("REFRESH MATERIALIZED VIEW $_->{name}") for grep { chance(0.01) } kept($round);
-		$self->check($round);
+		$self->step($round, $step);
+		$self->make_views($round, $first + 1 .. 2 + $self->{views}) if $step == 2;
+		$self->check($round) if !$round->{over};
 	}
 	for my $view ($round->{over} ? () : kept($round))
 	{
 		my $complaint = chance(0.3) ? $self->verified($view) : undef;
 		$self->fail($round, $view, $complaint) if $complaint;
 	}
-	my $left = $self->leave(@{ $round->{views} });
+	my $left = $self->{schema} ? $self->leave(@{ $round->{views} }) : undef;
 	$self->fail($round, undef, { kind => 'leave', text => $left }) if defined $left && !$round->{over};
-	$self->{count}{rounds}++;
-	return @{ $round->{failures} };
+	return;
+}
+
+sub step
+{
+	my ($self, $round, $step) = @_;
+	srand $round->{seed} * 1000 + 500 + $step;
+	my @transactions = $self->changes($round);
+	push @{ $round->{steps} }, \@transactions;
+	$self->{count}{transactions} += @transactions;
+	$self->run(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'}) if chance($self->{disturb});
+	if (chance($self->{together})) { $self->apply_together(@transactions); }
+	else { $self->apply(@transactions); }
+	$self->run("REFRESH MATERIALIZED VIEW $_->{name}") for grep { chance(0.01) } kept($round);
+	return;
 }
 
 # ---- failures
@@ -436,11 +453,12 @@ sub attempt
 		}
 		1;
 	};
-	if ($self->{client}->is_open && $self->{schema})
+	if ($self->{client}->is_open)
 	{
 		$self->run('ROLLBACK');
-		$self->leave;
+		$self->leave if $self->{schema};
 	}
+	$self->forsake if !$self->{client}->is_open;
 	return $complaint && signature($complaint) eq $wanted ? $complaint : undef;
 }
 
@@ -563,34 +581,73 @@ sub shrink
 	return $last;
 }
 
+# Drops a schema after a crash, which its views may cause again: without a worker,
+# for which there is no process then.
+sub forsake
+{
+	my ($self) = @_;
+	my ($node, $schema) = ($self->{cluster}->node($self->{name}), $self->{schema});
+	for my $processes (2, 16)
+	{
+		$node->append_conf('postgresql.conf', "max_worker_processes = $processes");
+		$node->stop('immediate', fail_ok => 1);
+		$self->{cluster}->start_again($self->{name});
+		next if $processes > 2 || !$schema;
+		$self->connect;
+		$self->run("DROP SCHEMA IF EXISTS $schema CASCADE");
+	}
+	$self->{schema} = undef;
+	$self->connect;
+	return;
+}
+
+# What is needed to see a failure of a view again.
+sub case_of
+{
+	my ($round, $view) = @_;
+	my @steps = @{ $round->{steps} };
+	my @before = splice @steps, 0, $view->{after};
+	return {
+		setup => [ @{ $round->{setup} }, map { map { @$_ } @$_ } @before ], view => $view,
+		views => [ inputs($round, $view->{sql}) ], units => [ map { @$_ } @steps ] };
+}
+
 sub fail
 {
 	my ($self, $round, $view, $complaint) = @_;
+	my $signature = signature($complaint);
 	$self->{count}{failures}++;
 	$view->{given_up} = 1 if $view;
+	my @suspects = $view // ();
 	if ($complaint->{kind} eq 'lost')
 	{
+		$self->forsake;
 		$round->{over} = 1;
-		$self->connect;
+		push @suspects, kept($round);
 	}
-	my @steps = @{ $round->{steps} };
-	my @before = splice @steps, 0, $view ? $view->{after} : 0;
-	my $case = {
-		setup => [ @{ $round->{setup} }, map { map { @$_ } @$_ } @before ], view => $view,
-		views => [ $view ? inputs($round, $view->{sql}) : @{ $round->{views} } ], units => [ map { @$_ } @steps ] };
-	my $head = sprintf '-- seed %d, %s, %s after step %d', $round->{seed}, $view ? $view->{name} : 'all views', $complaint->{kind}, scalar @{ $round->{steps} };
-	if ($view && $self->{shrink} > 0)
+	my $schema = $self->{schema};
+	my ($case, $again);
+	for my $suspect ($self->{shrink} > 0 ? @suspects : ())
 	{
-		my $schema = $self->{schema};
-		my $smaller = $self->shrink($case, signature($complaint));
-		$head .= '; it did not happen again' if !$smaller;
-		$complaint = $smaller // $complaint;
-		$self->connect if !$self->{client}->is_open;
-		$self->{schema} = $schema;
-		$self->must("SET search_path = $schema");
+		$case = case_of($round, $suspect);
+		$again = $self->shrink($case, $signature);
+		last if $again;
 	}
-	$head .= "\n-- exact" if $view && !$view->{inexact};
-	push @{ $round->{failures} }, join "\n", $head, script($case), map { "-- $_" } split /\n/, $complaint->{text};
+	if (!$again && $view)
+	{
+		$case = case_of($round, $view);
+	}
+	elsif (!$again)
+	{
+		$case = { setup => $round->{setup}, views => $round->{views}, units => [ map { @$_ } @{ $round->{steps} } ] };
+	}
+	$self->connect if !$self->{client}->is_open;
+	$self->{schema} = $schema;
+	$self->must("SET search_path = $schema") if $schema;
+	my $head = sprintf '-- seed %d, %s, %s after step %d%s', $round->{seed}, $view ? $view->{name} : 'all views', $complaint->{kind}, scalar @{ $round->{steps} },
+	  $again ? '' : '; it did not happen again';
+	$head .= "\n-- exact" if $case->{view} && !$case->{view}{inexact};
+	push @{ $round->{failures} }, join "\n", $head, script($case), map { "-- $_" } split /\n/, ($again // $complaint)->{text};
 	return;
 }
 
