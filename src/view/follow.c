@@ -485,7 +485,10 @@ follow_node(ViewNode *node)
 	/* A state that was merged into without effect is no news to its readers. */
 	if (braid_node_is_stateful(node) && braid_run_delta_is_read(node))
 		node->changed = counted_rows(node) != 0;
-	if (node->is_joined && braid_run_delta_is_read(node) && braid_run_retracts(node))
+
+	/* That of ROWS is added up already, under the same name. */
+	if (node->is_joined && node->kind != NODE_ROWS && braid_run_delta_is_read(node) &&
+		braid_run_retracts(node))
 		net_delta(node);
 }
 

@@ -58,3 +58,20 @@ DELETE FROM u WHERE k = 2;
 INSERT INTO u VALUES (1, 0), (10, 2);
 -- step 3
 DELETE FROM u;
+
+-- case: a kept table of rows is joined with a single value, and read by another view
+-- exact
+CREATE TABLE t1 (a int, c int);
+CREATE TABLE t2 (d int);
+CREATE TABLE t3 (c int, id int, e int);
+INSERT INTO t1 VALUES (1, 1), (2, 2);
+INSERT INTO t3 VALUES (1, 1, 1), (2, 2, 2), (2, 2, 2);
+CREATE MATERIALIZED VIEW kept_1 WITH (braid.continuous) AS SELECT c, (SELECT max(d) FROM t2) AS o2, id AS o3, id AS o4 FROM t3;
+CREATE MATERIALIZED VIEW kept_2 WITH (braid.continuous) AS SELECT t2.a AS o1, t1.o2 FROM kept_1 t1, t1 t2 WHERE t1.o4 = t2.c GROUP BY t2.a, t1.o2;
+-- step 1
+DELETE FROM t3 WHERE e = 1;
+-- step 2
+INSERT INTO t2 VALUES (7);
+-- step 3
+UPDATE t3 SET e = 5;
+UPDATE t2 SET d = 9;
