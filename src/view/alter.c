@@ -169,6 +169,7 @@ old_plan(const ViewDefinition *def)
 	{
 		MemoryContextSwitchTo(context);
 		plan = make_plan(def, braid_definition_query(def->query), def->id, NULL);
+		braid_rights_apply(plan, GetUserId());
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -339,7 +340,7 @@ alter(const ViewDefinition *def, Query *query, ParseState *pstate)
 	StoredState stored;
 	ViewDefinition next;
 
-	braid_rights_check_plan(plan, GetUserId());
+	braid_rights_apply(plan, GetUserId());
 	braid_create_claim_tables(plan->tables);
 	braid_exchange_drop_next(def);
 	if (old)

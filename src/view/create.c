@@ -145,6 +145,7 @@ braid_create_fingerprint(const ViewDefinition *def)
 	ViewPlan *plan = def->has_schedule ? braid_plan_recompute(query, def->id, NULL)
 									   : braid_plan_make(query, def->id, NULL);
 
+	braid_rights_apply(plan, GetUserId());
 	return plan->fingerprint;
 }
 
@@ -207,7 +208,7 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 	id = braid_create_next_id();
 	plan = options->schedule ? braid_plan_recompute(query, id, pstate)
 							 : braid_plan_make(query, id, pstate);
-	braid_rights_check_plan(plan, GetUserId());
+	braid_rights_apply(plan, GetUserId());
 	braid_create_claim_tables(plan->tables);
 	braid_state_make(plan);
 	braid_create_query(id, query_text);

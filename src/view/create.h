@@ -37,7 +37,7 @@ extern void braid_create_claim_tables(List *tables);
 /* The query as an ordinary view, owned by the current user. */
 extern void braid_create_query(int id, const char *query_text);
 
-/* The fingerprint of the plan that the view has now. */
+/* The fingerprint of the plan that the view has now; the current user is its owner. */
 extern char *braid_create_fingerprint(const ViewDefinition *def);
 
 #endif /* BRAID_CREATE_H */

@@ -38,7 +38,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "view/keeper.h"
@@ -383,7 +382,7 @@ prepare_view(void *arg)
 	ViewPlan *plan = make_plan(v);
 
 	watch_plan(plan);
-	braid_rights_check_plan(plan, v->owner);
+	braid_rights_apply(plan, v->owner);
 
 	/* In the middle of a restore, which makes indexes after loading all data. */
 	if (braid_state_fits(plan) && !braid_state_is_indexed(plan))
@@ -683,7 +682,7 @@ braid_keeper_load_one(int id)
 		return NULL;
 	v->states = braid_definition_states(id);
 	v->plan = make_plan(v);
-	braid_rights_check_plan(v->plan, v->owner);
+	braid_rights_apply(v->plan, v->owner);
 	if (!braid_state_fits(v->plan))
 		return NULL;
 	v->plans = braid_run_make_plans(views_context);

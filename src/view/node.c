@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "view/operators.h"
+#include "view/policy.h"
 #include "view/text.h"
 
 char *
@@ -83,7 +84,12 @@ table_delta(ViewNode *node)
 	appendStringInfo(&s, "(SELECT d.%s AS w", quote_identifier(node->weight));
 	for (int i = 0; i < node->ncolumns; i++)
 		appendStringInfo(&s, ", d.%s AS c%d", attribute(node, i), i + 1);
-	appendStringInfo(&s, " FROM %s d)", braid_node_table_delta_name(node->relid));
+	appendStringInfo(&s, " FROM %s d", braid_node_table_delta_name(node->relid));
+
+	/* OFFSET 0: conditions of the query, which may tell, are not evaluated before it. */
+	if (node->policy)
+		appendStringInfo(&s, " WHERE %s OFFSET 0", braid_policy_text(node));
+	appendStringInfoChar(&s, ')');
 	return s.data;
 }
 

@@ -87,6 +87,8 @@ typedef struct ViewNode
 	int view_id;		 /* VIEW */
 	AttrNumber *attnums; /* of c1, c2, ... */
 	const char *weight;	 /* TABLE: name of the weight's column; NULL while unknown */
+	Node *policy;		 /* TABLE: which rows of the delta may be seen; NULL: all */
+	Bitmapset *policy_columns;
 
 	/*
 	 * BLOCK, PARTITION: a SELECT, not in parentheses, whose inputs are written

@@ -575,6 +575,15 @@ take_fingerprints(ViewPlan *plan, int id)
 								 (unsigned long long) hash_visible(plan, id));
 }
 
+void
+braid_plan_add_to_fingerprint(ViewPlan *plan, const char *text)
+{
+	uint64 hash = hash_text(psprintf("%.*s %s", HASH_DIGITS, plan->fingerprint, text));
+
+	plan->fingerprint =
+		psprintf("%016" INT64_MODIFIER "x%s", hash, plan->fingerprint + HASH_DIGITS);
+}
+
 bool
 braid_plan_same_states(const char *a, const char *b)
 {
@@ -746,7 +755,10 @@ braid_plan_columns(ViewPlan *plan, Oid relid)
 	{
 		ViewNode *node = lfirst(lc);
 
-		for (int i = 0; node->kind == NODE_TABLE && node->relid == relid && i < node->ncolumns; i++)
+		if (node->kind != NODE_TABLE || node->relid != relid)
+			continue;
+		columns = bms_add_members(columns, node->policy_columns);
+		for (int i = 0; i < node->ncolumns; i++)
 			columns = bms_add_member(columns, node->attnums[i]);
 	}
 	return columns;

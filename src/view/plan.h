@@ -39,6 +39,9 @@ extern ViewPlan *braid_plan_make(Query *query, int id, ParseState *pstate);
  */
 extern ViewPlan *braid_plan_recompute(Query *query, int id, ParseState *pstate);
 
+/* The states also depend on what this says. */
+extern void braid_plan_add_to_fingerprint(ViewPlan *plan, const char *text);
+
 /* Whether plans with these fingerprints keep the same states, and show the same of them. */
 extern bool braid_plan_same_states(const char *a, const char *b);
 extern bool braid_plan_same_visible(const char *a, const char *b);

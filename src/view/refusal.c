@@ -30,7 +30,6 @@
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/syscache.h"
 #include "view/refusal.h"
 
@@ -171,8 +170,8 @@ depends_on_settings_only(Oid function)
 	return zoned;
 }
 
-static bool
-is_unfit_function(Oid function, void *context)
+bool
+braid_refusal_is_unfit_function(Oid function, void *context)
 {
 	char volatility = func_volatile(function);
 
@@ -185,8 +184,8 @@ refuse_functions(Node *node, ParseState *pstate)
 {
 	if (node == NULL)
 		return false;
-	if (check_functions_in_node(node, is_unfit_function, NULL) || IsA(node, SQLValueFunction) ||
-		IsA(node, NextValueExpr))
+	if (check_functions_in_node(node, braid_refusal_is_unfit_function, NULL) ||
+		IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
 		braid_refuse(pstate, exprLocation(node),
 					 "a function whose result can change while the rows do not");
 	if (IsA(node, Query))
@@ -256,8 +255,6 @@ refuse_relation(ParseState *pstate, Relation rel, RangeTblEntry *rte)
 		braid_refuse(pstate, location, "tables that others inherit from");
 	if (!rte->inh && rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 		braid_refuse(pstate, location, "ONLY with a partitioned table");
-	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_ENABLED)
-		braid_refuse(pstate, location, "tables with row security that applies to the view's owner");
 }
 
 void

@@ -12,6 +12,9 @@
 /* "continuous views do not support <what>", at the location. */
 BRAID_NORETURN extern void braid_refuse(ParseState *pstate, int location, const char *what);
 
+/* For check_functions_in_node(): its result can change while its arguments do not. */
+extern bool braid_refusal_is_unfit_function(Oid function, void *context);
+
 /* Location of the first node of a kind in the query; -1 if there is none. */
 extern int braid_refusal_location_of(Query *query, NodeTag tag);
 

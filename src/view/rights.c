@@ -15,8 +15,7 @@
 #include "nodes/nodeFuncs.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
-#include "utils/rls.h"
-#include "view/refusal.h"
+#include "view/policy.h"
 #include "view/rights.h"
 
 static bool
@@ -66,19 +65,14 @@ check_view(ViewNode *node, Oid role)
 }
 
 void
-braid_rights_check_plan(ViewPlan *plan, Oid role)
+braid_rights_apply(ViewPlan *plan, Oid role)
 {
 	ListCell *lc;
 
 	foreach (lc, plan->tables)
-	{
-		Oid relid = lfirst_oid(lc);
-
-		if (check_enable_rls(relid, role, true) == RLS_ENABLED)
-			braid_refuse(NULL, -1, "tables with row security that applies to the view's owner");
-		check_columns(relid, braid_plan_columns(plan, relid), role);
-	}
+		check_columns(lfirst_oid(lc), braid_plan_columns(plan, lfirst_oid(lc)), role);
 	foreach (lc, plan->nodes)
 		if (((ViewNode *) lfirst(lc))->kind == NODE_VIEW)
 			check_view(lfirst(lc), role);
+	braid_policy_apply(plan, role);
 }

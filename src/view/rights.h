@@ -11,9 +11,9 @@
 extern void braid_rights_check_query(Query *query);
 
 /*
- * Raises an error unless the role may read all that the plan reads, and sees all
- * of its rows.
+ * Raises an error unless the role may read all that the plan reads.  Puts the
+ * conditions under which it sees rows into the plan: see policy.h.
  */
-extern void braid_rights_check_plan(ViewPlan *plan, Oid role);
+extern void braid_rights_apply(ViewPlan *plan, Oid role);
 
 #endif /* BRAID_RIGHTS_H */
