@@ -45,16 +45,6 @@
 
 /* ---------------------------------------------------------------- what is there */
 
-static Oid
-owner_of(Oid view)
-{
-	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
-	Oid owner = ((Form_pg_class) GETSTRUCT(tup))->relowner;
-
-	ReleaseSysCache(tup);
-	return owner;
-}
-
 /* Until the current level of settings ends. */
 static void
 use_settings(int id)
@@ -391,7 +381,8 @@ braid_alter(const ViewDefinition *def, Query *query, ParseState *pstate)
 	SPI_connect();
 	use_settings(def->id);
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner_of(def->view), security | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(braid_definition_owner(def->view),
+						   security | SECURITY_RESTRICTED_OPERATION);
 	if (query)
 	{
 		check_columns(def->view, query);

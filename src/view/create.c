@@ -271,16 +271,12 @@ braid_create_follow_owner(Oid view)
 {
 	ViewDefinition def;
 	ViewDefinition replacement;
-	HeapTuple tup;
 	char *owner;
 	int level;
 
 	if (!braid_definition_find(view, &def))
 		return;
-	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
-	owner = pstrdup(
-		quote_identifier(GetUserNameFromId(((Form_pg_class) GETSTRUCT(tup))->relowner, false)));
-	ReleaseSysCache(tup);
+	owner = pstrdup(quote_identifier(GetUserNameFromId(braid_definition_owner(view), false)));
 	level = braid_definition_fix_search_path();
 	SPI_connect();
 	give_parts(&def, owner);

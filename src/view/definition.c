@@ -208,14 +208,36 @@ braid_definition_get(Oid view, ViewDefinition *def)
 						errhint("The view braid.views lists those that exist.")));
 }
 
+/* The worker holds no lock on what it looks at: it can have been dropped. */
+static HeapTuple
+look_up(Oid relid)
+{
+	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+
+	if (!HeapTupleIsValid(tup))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", relid)));
+	return tup;
+}
+
 int
 braid_definition_natts(Oid relid)
 {
-	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	HeapTuple tup = look_up(relid);
 	int natts = ((Form_pg_class) GETSTRUCT(tup))->relnatts;
 
 	ReleaseSysCache(tup);
 	return natts;
+}
+
+Oid
+braid_definition_owner(Oid relid)
+{
+	HeapTuple tup = look_up(relid);
+	Oid owner = ((Form_pg_class) GETSTRUCT(tup))->relowner;
+
+	ReleaseSysCache(tup);
+	return owner;
 }
 
 Query *

@@ -41,8 +41,9 @@ extern List *braid_definition_states(int id);
 /* Oid of a relation by its qualified name in braid_internal; InvalidOid if there is none. */
 extern Oid braid_definition_part(const char *qualified_name);
 
-/* Number of columns of a relation. */
+/* Number of columns of a relation, and its owner; 42P01 if it is dropped meanwhile. */
 extern int braid_definition_natts(Oid relid);
+extern Oid braid_definition_owner(Oid relid);
 
 /* Copy of the query of an ordinary view, from its rule. */
 extern Query *braid_definition_query(Oid view);

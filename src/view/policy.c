@@ -45,6 +45,7 @@
 #include "utils/rls.h"
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
+#include "view/definition.h"
 #include "view/policy.h"
 #include "view/refusal.h"
 
@@ -121,16 +122,6 @@ refuse_condition(Node *node, void *context)
 	return expression_tree_walker(node, refuse_condition, context);
 }
 
-static Oid
-owner_of(Oid relid)
-{
-	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid owner = ((Form_pg_class) GETSTRUCT(tup))->relowner;
-
-	ReleaseSysCache(tup);
-	return owner;
-}
-
 /* A view in between of another owner, over tables whose rows not everybody sees. */
 static void
 refuse_other_eyes(ViewPlan *plan, Oid role)
@@ -140,7 +131,7 @@ refuse_other_eyes(ViewPlan *plan, Oid role)
 
 	foreach (lc, plan->watched)
 	{
-		Oid owner = owner_of(lfirst_oid(lc));
+		Oid owner = braid_definition_owner(lfirst_oid(lc));
 
 		foreach (lc2, owner == role ? NIL : plan->tables)
 			if (check_enable_rls(lfirst_oid(lc2), role, true) == RLS_ENABLED ||
