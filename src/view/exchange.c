@@ -33,6 +33,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "commands/view.h"
+#include "common/failpoint.h"
 #include "common/superuser.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -302,6 +303,7 @@ take_place(const ViewDefinition *old)
 		return;
 	braid_exchange(old, &next);
 	store_exchange(old->id, next.id);
+	BRAID_FAILPOINT("view-exchanged");
 }
 
 bool

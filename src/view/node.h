@@ -94,10 +94,11 @@ typedef struct ViewNode
 	 * BLOCK, PARTITION: a SELECT, not in parentheses, whose inputs are written
 	 * as the tokens of braid_node_token(1), ... with the aliases i1, ...
 	 * A BLOCK's begins with "SELECT $1 AS w, "; a PARTITION's with
-	 * "SELECT i1.c1 AS k1, ... i1.c<nkeys> AS k<nkeys>, ".  QUERY: the query as
-	 * it is.
+	 * "SELECT i1.c1 AS k1, ... i1.c<nkeys> AS k<nkeys>, ".  QUERY: one of the
+	 * stored query.
 	 */
 	char *select;
+	char *definition; /* QUERY: the text of the stored query that select reads */
 
 	/* OUTER, MARK: a condition over i1 and i2.  OUTER: all columns of i1, then of i2. */
 	char *condition;

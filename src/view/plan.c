@@ -31,6 +31,7 @@
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
 #include "view/accumulator.h"
 #include "view/definition.h"
 #include "view/operators.h"
@@ -497,7 +498,7 @@ describe(StringInfo s, ViewNode *node)
 
 	appendStringInfo(s, "%d %d %u %d %d", node->kind, node->nkeys, node->relid, node->is_full,
 					 node->mark);
-	put_text(s, node->select);
+	put_text(s, node->definition ? node->definition : node->select);
 	put_text(s, node->condition);
 	put_text(s, node->permanent_key);
 	for (int i = 0; node->attnums && i < node->ncolumns; i++)
@@ -721,6 +722,7 @@ braid_plan_recompute(Query *query, int id, ParseState *pstate)
 	p.plan->is_ageing |= contain_mutable_functions((Node *) query);
 	node = braid_draft_node(&p, NODE_QUERY, s.inputs, 0);
 	node->select = psprintf("SELECT * FROM %s", braid_definition_query_name(id));
+	node->definition = pg_get_querydef(copyObject(query), false);
 	node->columns = palloc0(sizeof(NodeColumn) * (list_length(query->targetList) + 1));
 	draft = braid_draft_new(&p);
 	foreach (lc, query->targetList)

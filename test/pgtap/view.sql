@@ -5,7 +5,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS braid;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 SET search_path = public;
-SELECT plan(40);
+SELECT plan(53);
 
 SELECT has_function('braid', 'create_view', ARRAY['text', 'text', 'jsonb']);
 SELECT has_function('braid', 'drop_view', ARRAY['regclass']);
@@ -59,6 +59,25 @@ SELECT throws_ok($$SELECT * FROM braid.verify('pgtap_base')$$, '42809');
 SELECT throws_ok($$SELECT * FROM braid.explain('pgtap_base')$$, '42809');
 SELECT throws_ok($$SELECT braid.explain_json('pgtap_plain')$$, '42809');
 SELECT throws_ok($$SELECT braid.drop_view('pgtap_plain')$$, '42809');
+
+SELECT ok(braid.alter_view('pgtap_view', 'SELECT k, sum(x), sum(x) * 2 AS twice FROM pgtap_base GROUP BY k'), 'alter_view returns true if nothing has to be recomputed');
+SELECT results_eq('SELECT * FROM pgtap_view', 'SELECT k, sum(x), sum(x) * 2 AS twice FROM pgtap_base GROUP BY k', 'and the view shows its new query');
+BEGIN;
+SELECT ok(NOT braid.alter_view('pgtap_view', 'SELECT k, sum(x), sum(x) * 2 AS twice, max(x) FROM pgtap_base GROUP BY k'), 'and false if another state is populated');
+SELECT throws_ok($$SELECT braid.pause('pgtap_view')$$, '55000');
+COMMIT;
+SELECT ok(braid.alter_view('pgtap_view'), 'without a query it takes that of the view, and gives up what was on its way');
+SELECT throws_ok($$SELECT braid.alter_view('pgtap_view', 'SELECT k FROM pgtap_base')$$, '42P16');
+SELECT throws_ok($$SELECT braid.alter_view('pgtap_view', 'SELECT * FROM pgtap_view')$$, '42P17');
+SELECT throws_ok($$SELECT braid.alter_view('pgtap_plain')$$, '42809');
+SELECT braid.wait('pgtap_view');
+SELECT braid.pause('pgtap_view');
+SELECT is(state, 'paused', 'a view is paused') FROM braid.views WHERE name = 'pgtap_view'::regclass;
+SELECT throws_ok($$SELECT braid.wait('pgtap_view')$$, '55000');
+SELECT throws_ok($$SELECT braid.alter_view('pgtap_view')$$, '55000');
+SELECT throws_ok($$SELECT braid.resume('pgtap_plain')$$, '42809');
+SELECT braid.resume('pgtap_view');
+SELECT ok(braid.wait('pgtap_view'), 'and resumed');
 
 BEGIN;
 LOCK TABLE pgtap_base IN ACCESS EXCLUSIVE MODE;

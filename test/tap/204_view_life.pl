@@ -344,8 +344,19 @@ ok($cluster->wait_for('db', "SELECT count(*) = 0 FROM pg_replication_slots WHERE
 sql(q{SELECT braid.resume(name) FROM braid.views; INSERT INTO two VALUES (3, 97)});
 are_right('all resumed');
 
+# A crash in the midst of an exchange.
+my $offset = -s $node->logfile;
+$cluster->failpoint('db', 'view-exchanged', 'crash');
+sql("SELECT braid.alter_view('joined', 'SELECT a.id, a.x, b.name, a.branch, b.id AS office FROM acc a LEFT JOIN branches b ON b.id = a.branch')");
+$node->wait_for_log(qr/crashing at failpoint "view-exchanged"/, $offset);
+$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
+$cluster->wait_alive('db');
+ok($cluster->wait_for('db', "SELECT new_query IS NULL FROM braid.views WHERE name = 'joined'::regclass"), 'after a crash it is exchanged');
+is(sql('SELECT count(office) FROM joined'), 700, 'the new column is there');
+are_right('a crash');
+
 # CASCADE takes the views on views, and whatever is being made for them.
-sql("SELECT braid.alter_view('joined', 'SELECT a.id, a.x, b.name, a.branch, b.id AS bid FROM acc a LEFT JOIN branches b ON b.id = a.branch'); DROP TABLE acc CASCADE; DROP TABLE parts CASCADE; DROP TABLE one, two, three, logged CASCADE");
+sql("SELECT braid.alter_view('joined', 'SELECT a.id, a.x, b.name, a.branch, b.id AS office, b.id AS bid FROM acc a LEFT JOIN branches b ON b.id = a.branch'); DROP TABLE acc CASCADE; DROP TABLE parts CASCADE; DROP TABLE one, two, three, logged CASCADE");
 is(sql('SELECT count(*) FROM braid.views'), 0, 'no view is left');
 ok($cluster->wait_for('db', 'SELECT count(*) = 0 FROM braid_internal.views'), 'nor its definition');
 ok($cluster->wait_for('db', "SELECT relreplident = 'd' FROM pg_class WHERE oid = 'branches'::regclass"), 'the replica identity of a table that stays is as before');
