@@ -36,6 +36,7 @@
 #include "utils/syscache.h"
 #include "view/alter.h"
 #include "view/create.h"
+#include "view/deparse.h"
 #include "view/exchange.h"
 #include "view/index.h"
 #include "view/plan.h"
@@ -322,7 +323,7 @@ exchange_later(const ViewDefinition *def, const ViewDefinition *next)
 static bool
 alter(const ViewDefinition *def, Query *query, ParseState *pstate)
 {
-	char *query_text = pg_get_querydef(copyObject(query), false);
+	char *query_text = braid_deparse_query(query);
 	int id = braid_create_next_id();
 	ViewPlan *plan = make_plan(def, query, id, pstate);
 	ViewPlan *old = old_plan(def);

@@ -98,7 +98,7 @@ typedef struct ViewNode
 	 * stored query.
 	 */
 	char *select;
-	char *definition; /* QUERY: the text of the stored query that select reads */
+	char *definition; /* QUERY: what tells the query that select reads from others */
 
 	/* OUTER, MARK: a condition over i1 and i2.  OUTER: all columns of i1, then of i2. */
 	char *condition;

@@ -31,7 +31,6 @@
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
-#include "utils/ruleutils.h"
 #include "view/accumulator.h"
 #include "view/definition.h"
 #include "view/operators.h"
@@ -705,6 +704,26 @@ recomputed_targets(Draft *draft, Query *query)
 	return targets;
 }
 
+/*
+ * What tells one query from another, for the fingerprint.  Putting it into words
+ * would lock its tables.  A rule names its own view too, which does not matter.
+ */
+static char *
+image_of(Query *query)
+{
+	Query *copy = copyObject(query);
+	ListCell *lc;
+
+	foreach (lc, copy->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RELATION && !rte->inFromCl)
+			rte->relid = InvalidOid;
+	}
+	return nodeToString(copy);
+}
+
 ViewPlan *
 braid_plan_recompute(Query *query, int id, ParseState *pstate)
 {
@@ -722,7 +741,7 @@ braid_plan_recompute(Query *query, int id, ParseState *pstate)
 	p.plan->is_ageing |= contain_mutable_functions((Node *) query);
 	node = braid_draft_node(&p, NODE_QUERY, s.inputs, 0);
 	node->select = psprintf("SELECT * FROM %s", braid_definition_query_name(id));
-	node->definition = pg_get_querydef(copyObject(query), false);
+	node->definition = image_of(query);
 	node->columns = palloc0(sizeof(NodeColumn) * (list_length(query->targetList) + 1));
 	draft = braid_draft_new(&p);
 	foreach (lc, query->targetList)
