@@ -12,11 +12,28 @@
  *	  Sums of numerics.  NaN and infinities cannot be subtracted: recompute.
  *	  And a numeric has a scale, which is the highest of all that were added,
  *	  is shown, and decides how many digits an average has.  Taking away the
- *	  last value of the highest scale has to lower it.  m<i> is a lower bound of
- *	  how many values have the sum's scale (null: at least one); when a
- *	  retraction might bring that to zero, the group is recomputed.  A sum of
- *	  squares has twice the scale of the sum of the roots, and is odd when that
- *	  is, so the latter's conditions do for both.
+ *	  last value of the highest scale has to lower it.  So m<i> is how many values
+ *	  have the sum's scale; it is exact at any time, which is argued here.
+ *
+ *	  Over all rows, scale_count() counts it.  Over a delta it counts what came
+ *	  less what went, of the delta's highest scale d, and the delta's sum has the
+ *	  scale d, whether values of that scale came or went.  The state's is h, and
+ *	  the scale of their sum the higher one of both:
+ *
+ *		d < h	m stays: nothing of scale h came or went
+ *		d = h	m + the delta's count
+ *		d > h	the delta's count: there was nothing of scale d before
+ *
+ *	  If that is above zero, it is m, and the sum's scale is right.  If it is zero,
+ *	  all values of the scale are gone (d > h: they came and went in one delta),
+ *	  nobody knows the next one, and the group is recomputed; unless no value is
+ *	  left, when the sum is 0 and m is 0.  So values of many scales, and zeros
+ *	  among them, cost a look at all rows only when the last one of the highest
+ *	  scale goes.  A delta without values has count 0 and the sum 0, which is d = 0.
+ *	  With a NaN or infinity in the sum m means nothing, until it is recomputed.
+ *
+ *	  A sum of squares has twice the scale of the sum of the roots, and is odd when
+ *	  that is, so the latter's conditions do for both.
  */
 #include "postgres.h"
 
@@ -107,33 +124,33 @@ append_value(StringInfo s, Accumulator *a)
 	appendStringInfo(s, " AS a%d", a->number);
 }
 
+static void
+append_scale_count(StringInfo s, Accumulator *a, const char *weight)
+{
+	appendStringInfo(s, ", braid_internal.scale_count(%s, %s)%s AS m%d", a->argument, weight,
+					 filter_text(a, NULL), a->number);
+}
+
 void
 braid_accumulator_state(StringInfo s, Accumulator *a)
 {
-	char *filter = filter_text(a, NULL);
-	char *arg = a->argument;
-
 	append_value(s, a);
 	if (keeps_scale(a))
-		appendStringInfo(
-			s, ", CASE WHEN min(scale(%s))%s = max(scale(%s))%s THEN count(%s)%s END AS m%d", arg,
-			filter, arg, filter, arg, filter, a->number);
+		append_scale_count(s, a, "1");
 }
 
 /* ---------------------------------------------------------------- the change */
 
 static void
-append_oddities(StringInfo s, Accumulator *a)
+append_oddities(StringInfo s, Accumulator *a, const char *weight)
 {
-	char *filter = filter_text(a, NULL);
 	char *arg = a->argument;
 
 	appendStringInfo(s,
 					 ", coalesce(bool_or(%s IS NOT NULL AND scale(%s) IS NULL)%s, false) AS odd%d",
-					 arg, arg, filter, a->number);
+					 arg, arg, filter_text(a, NULL), a->number);
 	if (keeps_scale(a))
-		appendStringInfo(s, ", min(scale(%s))%s AS lo%d, max(scale(%s))%s AS hi%d", arg, filter,
-						 a->number, arg, filter, a->number);
+		append_scale_count(s, a, weight);
 }
 
 void
@@ -141,7 +158,7 @@ braid_accumulator_insertion(StringInfo s, Accumulator *a)
 {
 	append_value(s, a);
 	if (can_be_odd(a))
-		append_oddities(s, a);
+		append_oddities(s, a, "1");
 	if (a->kind == ACCUMULATE_EXTREME)
 		appendStringInfo(s, ", %s FILTER (WHERE false) AS went%d", a->aggregate, a->number);
 	if (a->kind == ACCUMULATE_COMBINE)
@@ -168,7 +185,7 @@ braid_accumulator_change(StringInfo s, Accumulator *a)
 			appendStringInfo(s, ", (coalesce(sum(%s)%s, 0) - coalesce(sum(%s)%s, 0))::%s AS a%d",
 							 a->argument, came, a->argument, went, type_name(a), i);
 			if (can_be_odd(a))
-				append_oddities(s, a);
+				append_oddities(s, a, "i1.w");
 			break;
 		case ACCUMULATE_XOR:
 			append_value(s, a);
@@ -188,6 +205,17 @@ braid_accumulator_change(StringInfo s, Accumulator *a)
 
 /* ---------------------------------------------------------------- redo */
 
+/* How many values have the scale of the sum of s and the change; below 1 there may be none. */
+static char *
+merged_scale_count(Accumulator *a, const char *change)
+{
+	int i = a->number;
+
+	return psprintf("CASE WHEN scale(%s.a%d) < scale(s.a%d) THEN s.m%d "
+					"WHEN scale(%s.a%d) = scale(s.a%d) THEN s.m%d + %s.m%d ELSE %s.m%d END",
+					change, i, i, i, change, i, i, i, change, i, change, i);
+}
+
 char *
 braid_accumulator_redo(Accumulator *a)
 {
@@ -201,12 +229,10 @@ braid_accumulator_redo(Accumulator *a)
 						i, i, a->function, i, i, a->function, i);
 	if (!can_be_odd(a))
 		return NULL;
-	if (a->has_scale)
+	if (!keeps_scale(a))
 		return psprintf("(g.odd%d OR scale(s.a%d) IS NULL)", i, i);
-	return psprintf(
-		"(g.odd%d OR scale(s.a%d) IS NULL OR s.a%d + g.a%d <> 0 AND g.hi%d >= scale(s.a%d) AND NOT "
-		"(g.lo%d = g.hi%d AND CASE WHEN g.hi%d > scale(s.a%d) THEN 0 ELSE coalesce(s.m%d, 1) END + g.a%d > 0))",
-		i, i, a->count->number, a->count->number, i, i, i, i, i, i, i, a->count->number);
+	return psprintf("(g.odd%d OR scale(s.a%d) IS NULL OR s.a%d + g.a%d <> 0 AND %s <= 0)", i, i,
+					a->count->number, a->count->number, merged_scale_count(a, "g"));
 }
 
 /* ---------------------------------------------------------------- merge */
@@ -216,8 +242,7 @@ braid_accumulator_begin(StringInfo s, Accumulator *a)
 {
 	appendStringInfo(s, ", g.a%d", a->number);
 	if (keeps_scale(a))
-		appendStringInfo(s, ", CASE WHEN g.lo%d = g.hi%d THEN g.a%d END", a->number, a->number,
-						 a->count->number);
+		appendStringInfo(s, ", g.m%d", a->number);
 }
 
 static char *
@@ -259,24 +284,12 @@ merged_value(Accumulator *a)
 	}
 }
 
-static char *
-merged_scale_count(Accumulator *a)
-{
-	int i = a->number;
-	int c = a->count->number;
-
-	return psprintf(
-		"CASE WHEN s.a%d + excluded.a%d = 0 THEN 0 "
-		"WHEN scale(excluded.a%d) < scale(s.a%d) THEN s.m%d "
-		"WHEN scale(excluded.a%d) = scale(s.a%d) THEN coalesce(s.m%d, 1) + coalesce(excluded.m%d, 0) "
-		"ELSE excluded.m%d END",
-		c, c, i, i, i, i, i, i, i, i);
-}
-
 void
 braid_accumulator_merge(StringInfo s, Accumulator *a)
 {
 	appendStringInfo(s, ", a%d = %s", a->number, merged_value(a));
 	if (keeps_scale(a))
-		appendStringInfo(s, ", m%d = %s", a->number, merged_scale_count(a));
+		appendStringInfo(s, ", m%d = CASE WHEN s.a%d + excluded.a%d = 0 THEN 0 ELSE %s END",
+						 a->number, a->count->number, a->count->number,
+						 merged_scale_count(a, "excluded"));
 }

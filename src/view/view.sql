@@ -238,6 +238,22 @@ AS 'MODULE_PATHNAME', 'braid_sql_deviation' LANGUAGE C IMMUTABLE STRICT PARALLEL
 COMMENT ON FUNCTION braid_internal.deviation(numeric) IS
 'Square root of a variance, with the digits of PostgreSQL''s stddev aggregates. Continuous views call it when they are read.';
 
+CREATE FUNCTION braid_internal.scale_count_step(state bigint, value numeric, weight bigint) RETURNS bigint
+AS 'MODULE_PATHNAME', 'braid_sql_scale_count_step' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.scale_count_step(bigint, numeric, bigint) IS 'Transition function of braid_internal.scale_count().';
+CREATE FUNCTION braid_internal.scale_count_combine(state bigint, other bigint) RETURNS bigint
+AS 'MODULE_PATHNAME', 'braid_sql_scale_count_combine' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.scale_count_combine(bigint, bigint) IS 'Combine function of braid_internal.scale_count().';
+CREATE FUNCTION braid_internal.scale_count_final(state bigint) RETURNS bigint
+AS 'MODULE_PATHNAME', 'braid_sql_scale_count_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION braid_internal.scale_count_final(bigint) IS 'Final function of braid_internal.scale_count().';
+CREATE AGGREGATE braid_internal.scale_count(value numeric, weight bigint) (
+	SFUNC = braid_internal.scale_count_step, STYPE = bigint, INITCOND = '0',
+	FINALFUNC = braid_internal.scale_count_final, COMBINEFUNC = braid_internal.scale_count_combine,
+	PARALLEL = SAFE);
+COMMENT ON AGGREGATE braid_internal.scale_count(numeric, bigint) IS
+'The sum of the weights of those values that have the highest scale of all. Continuous views keep it beside a sum, to know when its scale goes down.';
+
 CREATE FUNCTION braid_internal.exact(x float8) RETURNS numeric
 AS 'MODULE_PATHNAME', 'braid_sql_exact' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION braid_internal.exact(float8) IS
