@@ -20,6 +20,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "commands/tablespace.h"
 #include "common/compat.h"
 #include "common/superuser.h"
 #include "executor/spi.h"
@@ -249,6 +250,19 @@ move_states(const ViewDefinition *def, ViewPlan *plan, int id, List *matches)
 
 /* ---------------------------------------------------------------- the steps */
 
+/* In the tablespace of the old ones. */
+static void
+make_states(const ViewDefinition *def, ViewPlan *plan)
+{
+	List *states = braid_definition_states(def->id);
+	Oid tablespace = states ? get_rel_tablespace(linitial_oid(states)) : InvalidOid;
+
+	(void) set_config_option("default_tablespace",
+							 OidIsValid(tablespace) ? get_tablespace_name(tablespace) : "",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	braid_state_make(plan);
+}
+
 /* The view over the states, with the parts that belong to it. */
 static void
 make_next(const ViewDefinition *def, ViewPlan *plan, const char *query_text, int id,
@@ -344,7 +358,7 @@ alter(const ViewDefinition *def, Query *query, ParseState *pstate)
 	if (matches != NIL)
 		move_states(def, plan, id, matches);
 	else
-		braid_state_make(plan);
+		make_states(def, plan);
 	make_next(def, plan, query_text, id, &next);
 	refuse_circle(def, next.query);
 	if (matches != NIL)

@@ -323,18 +323,28 @@ braid_create_follow_column(Oid view, const char *name)
 	AtEOXact_GUC(false, level);
 }
 
+static void
+move_states(int id, const char *tablespace)
+{
+	ListCell *lc;
+
+	foreach (lc, braid_definition_states(id))
+		run_as_user(psprintf("ALTER TABLE braid_internal.%s SET TABLESPACE %s",
+							 get_rel_name(lfirst_oid(lc)), quote_identifier(tablespace)));
+}
+
 void
 braid_create_move(Oid view, const char *tablespace)
 {
 	ViewDefinition def;
-	ListCell *lc;
+	ViewDefinition replacement;
 
 	braid_definition_get(view, &def);
 	check_owner(view);
 	SPI_connect();
-	foreach (lc, braid_definition_states(def.id))
-		run_as_user(psprintf("ALTER TABLE braid_internal.%s SET TABLESPACE %s",
-							 get_rel_name(lfirst_oid(lc)), quote_identifier(tablespace)));
+	move_states(def.id, tablespace);
+	if (braid_definition_find_replacement(def.id, &replacement))
+		move_states(replacement.id, tablespace);
 	SPI_finish();
 }
 

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
 #include "common/compat.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/acl.h"
@@ -36,32 +37,40 @@ braid_rights_check_query(Query *query)
 }
 
 static void
-refuse_access(Oid relid)
+refuse_access(ViewPlan *plan, Oid relid)
 {
-	aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)),
-				   get_rel_name(relid));
+	if (plan->watched == NIL)
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)),
+					   get_rel_name(relid));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for %s %s",
+					get_rel_relkind(relid) == RELKIND_VIEW ? "view" : "table", get_rel_name(relid)),
+			 errdetail("The owner of a continuous view needs SELECT also on what it reads "
+					   "by way of ordinary views.")));
 }
 
 /* A query that uses no column at all needs the right to read any. */
 static void
-check_columns(Oid relid, Bitmapset *attnums, Oid role)
+check_columns(ViewPlan *plan, Oid relid, Oid role)
 {
+	Bitmapset *attnums = braid_plan_columns(plan, relid);
 	int attnum = -1;
 
 	if (bms_is_empty(attnums) && pg_class_aclcheck(relid, role, ACL_SELECT) != ACLCHECK_OK &&
 		pg_attribute_aclcheck_all(relid, role, ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
-		refuse_access(relid);
+		refuse_access(plan, relid);
 	while ((attnum = bms_next_member(attnums, attnum)) >= 0)
 		if (!braid_compat_column_readable(relid, attnum, role))
-			refuse_access(relid);
+			refuse_access(plan, relid);
 }
 
 static void
-check_view(ViewNode *node, Oid role)
+check_view(ViewPlan *plan, ViewNode *node, Oid role)
 {
 	for (int i = 0; i < node->ncolumns; i++)
 		if (!braid_compat_column_readable(node->relid, node->attnums[i], role))
-			refuse_access(node->relid);
+			refuse_access(plan, node->relid);
 }
 
 void
@@ -70,9 +79,9 @@ braid_rights_apply(ViewPlan *plan, Oid role)
 	ListCell *lc;
 
 	foreach (lc, plan->tables)
-		check_columns(lfirst_oid(lc), braid_plan_columns(plan, lfirst_oid(lc)), role);
+		check_columns(plan, lfirst_oid(lc), role);
 	foreach (lc, plan->nodes)
 		if (((ViewNode *) lfirst(lc))->kind == NODE_VIEW)
-			check_view(lfirst(lc), role);
+			check_view(plan, lfirst(lc), role);
 	braid_policy_apply(plan, role);
 }
