@@ -19,6 +19,7 @@
 #include "utils/ruleutils.h"
 #include "view/draft.h"
 #include "view/refusal.h"
+#include "view/take.h"
 
 Draft *
 braid_draft_new(Planner *planner)
@@ -352,9 +353,27 @@ to_query(Draft *draft, List *targets)
 	return query;
 }
 
-static char *
-query_text(Query *query)
+/*
+ * What a text reads has to be an input, or nobody would notice its changes.
+ * Subqueries have become inputs wherever that is known how to do; they are still
+ * there as arguments of functions in FROM, in VALUES, in the frame of a window.
+ */
+static bool
+refuse_subqueries(Node *node, ParseState *pstate)
 {
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubLink) && braid_take_reads_table(((SubLink *) node)->subselect))
+		braid_refuse(pstate, ((SubLink *) node)->location, "a subquery in this place");
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, refuse_subqueries, pstate, 0);
+	return expression_tree_walker(node, refuse_subqueries, pstate);
+}
+
+static char *
+query_text(Draft *draft, Query *query)
+{
+	(void) refuse_subqueries((Node *) query, draft->planner ? draft->planner->pstate : NULL);
 	return pg_get_querydef(copyObject(query), false);
 }
 
@@ -373,7 +392,7 @@ braid_draft_text(Draft *draft, List *targets, Query *like)
 		query->hasDistinctOn = like->hasDistinctOn;
 		query->windowClause = like->windowClause;
 	}
-	return query_text(query);
+	return query_text(draft, query);
 }
 
 /* Puts a text in place of the nth input's token. */

@@ -309,7 +309,7 @@ direct_arguments(Grouping *g, Aggref *aggregate, int nkeys)
 		Node *argument = lfirst(lc);
 		int column = 0;
 
-		if (!contain_var_clause(argument))
+		if (!contain_var_clause(argument) && !braid_take_reads_table(argument))
 		{
 			result = lappend(result, argument);
 			continue;
