@@ -6,6 +6,9 @@
 #   my $failure = $oracle->known($case);        # of those in a file: cases(file)
 #   $oracle->summary                            # lines
 #
+# A query counts as clean if it was kept, and compared both ways, at every step of
+# its round: $oracle->{count}{clean}.
+#
 # A round has tables, ordinary views, and continuous views, some of which read
 # others, in a schema of its own; all of it follows from the seed. A view that
 # CREATE refuses as not supported is counted by reason. Any other error, a view
@@ -30,8 +33,8 @@ sub new
 {
 	my ($class, $cluster, $name, %opt) = @_;
 	my $self = bless {
-		cluster => $cluster, name => $name, views => 10, steps => 6, shrink => 40, together => 0.15, disturb => 0, worlds => 0, log_offset => 0,
-		count => { rounds => 0, queries => 0, refused => 0, too_large => 0, compared => 0, rows => 0, transactions => 0, failures => 0 }, reasons => {}, %opt }, $class;
+		cluster => $cluster, name => $name, views => 10, steps => 6, shrink => 40, together => 0.15, disturb => 0, worlds => 0, log_offset => 0, log_read => 0, strayed => {},
+		count => { rounds => 0, queries => 0, refused => 0, clean => 0, given_up => 0, fails => 0, cut_short => 0, too_large => 0, compared => 0, rows => 0, transactions => 0, failures => 0 }, reasons => {}, %opt }, $class;
 	$self->connect;
 	return $self;
 }
@@ -93,6 +96,8 @@ sub enter
 	$self->{schema} = 'w' . ++$self->{worlds};
 	$self->must("CREATE SCHEMA $self->{schema}");
 	$self->must("SET search_path = $self->{schema}");
+	$self->{strayed} = {};
+	$self->{log_read} = -s $self->{cluster}->node($self->{name})->logfile;
 	return;
 }
 
@@ -126,6 +131,21 @@ sub comparison
 		UNION ALL SELECT 'missing', x::text FROM (($of_query) EXCEPT ALL ($of_view)) x ORDER BY 1, 2";
 }
 
+# Why a view was populated anew, if it was since this was asked last: it is right
+# again then, so that comparing does not find what was wrong with its delta.
+sub strayed
+{
+	my ($self, $view) = @_;
+	my $log = $self->{cluster}->node($self->{name})->logfile;
+	if (-s $log > $self->{log_read})
+	{
+		my $text = slurp_file($log, $self->{log_read});
+		$self->{log_read} += length $text;
+		$self->{strayed}{$1} = $2 while $text =~ /continuous view "(\w+)" is populated anew, as it could not follow a change: (.*)/g;
+	}
+	return delete $self->{strayed}{ $view->{name} };
+}
+
 # What is wrong with a view: kind and text, or nothing.
 sub complaint
 {
@@ -136,7 +156,11 @@ sub complaint
 	{
 		return { kind => 'lost', text => $fault . "\n" . $self->last_words } if $answer->{lost};
 		my $direct = $self->run("SELECT count(*) FROM ($view->{sql}) q");
-		return undef if $direct->{error} && !$direct->{lost};
+		if ($direct->{error} && !$direct->{lost})
+		{
+			$view->{fails} = $view->{given_up} = 1;
+			return undef;
+		}
 		my $error = $self->run("SELECT error FROM braid.views WHERE name = '$view->{name}'::regclass");
 		return { kind => 'broken', text => join "\n", $fault, map { $_ // '' } map { @$_ } @{ $error->{rows} } };
 	}
@@ -145,7 +169,12 @@ sub complaint
 	$fault = fault($answer);
 	return { kind => $answer->{lost} ? 'lost' : 'unreadable', text => $fault } if defined $fault;
 	$self->{count}{compared}++;
-	return undef if !@{ $answer->{rows} };
+	$view->{compared}++;
+	if (!@{ $answer->{rows} })
+	{
+		my $reason = $self->strayed($view);
+		return defined $reason ? { kind => 'anew', text => $reason } : undef;
+	}
 	my @rows = @{ $answer->{rows} };
 	splice @rows, 12 if @rows > 12;
 
@@ -253,6 +282,7 @@ sub check
 	my ($self, $round) = @_;
 	for my $view (kept($round))
 	{
+		$view->{checks}++;
 		my $complaint = $self->complaint($view) or next;
 
 		# What goes wrong with a view does so with those that read it.
@@ -370,8 +400,21 @@ sub play
 		my $complaint = chance(0.3) ? $self->verified($view) : undef;
 		$self->fail($round, $view, $complaint) if $complaint;
 	}
+	$self->tally($round);
 	my $left = $self->{schema} ? $self->leave(@{ $round->{views} }) : undef;
 	$self->fail($round, undef, { kind => 'leave', text => $left }) if defined $left && !$round->{over};
+	return;
+}
+
+# Counts the queries that were compared at every step, and says what became of the others.
+sub tally
+{
+	my ($self, $round) = @_;
+	for my $view (grep { $_->{kept} } @{ $round->{views} })
+	{
+		my $whole = !$round->{over} && ($view->{compared} // 0) == ($view->{checks} // 0);
+		$self->{count}{ $view->{fails} ? 'fails' : $view->{given_up} ? 'given_up' : $whole ? 'clean' : 'cut_short' }++;
+	}
 	return;
 }
 
@@ -726,6 +769,8 @@ sub summary
 	  $count->{queries}, $count->{rounds}, $count->{refused}, 100 * $self->refused,
 	  $count->{compared}, $count->{transactions}, $count->{failures};
 	my $reasons = $self->{reasons};
+	push @lines, sprintf '%d queries kept and compared, %d refused, %d differences', @$count{ 'clean', 'refused', 'failures' };
+	push @lines, "$count->{fails} queries kept that fail by themselves after some change, $count->{cut_short} in rounds that ended early" if $count->{fails} || $count->{cut_short};
 	push @lines, "$count->{too_large} rounds ended early, as a join had grown too much" if $count->{too_large};
 	push @lines, map { sprintf '%5d refused: %s', scalar @{ $reasons->{$_} }, $_ } sort { @{ $reasons->{$b} } <=> @{ $reasons->{$a} } || $a cmp $b } keys %$reasons;
 	return @lines;
