@@ -27,6 +27,7 @@ SQL_PARTS = src/common/common.sql \
 	src/xa/failover.sql \
 	src/xa/deadlock.sql \
 	src/capture/capture.sql \
+	src/event/event.sql \
 	src/view/view.sql
 DATA_built = braid--$(BRAID_VERSION).sql
 DATA = $(wildcard src/upgrade/braid--*--*.sql)
