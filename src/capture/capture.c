@@ -563,7 +563,7 @@ cycle(uint64 request)
 
 	if (advanced)
 		commit_to_flush = XactLastCommitEnd;
-	braid_doorbell_answer(request, reached, snapshot_time, held_back);
+	braid_doorbell_answer(request, reached, braid_source_any_held(), snapshot_time, held_back);
 	list_free(held_back);
 	return true;
 }
@@ -744,7 +744,8 @@ capture_main(void)
 		if (braid_source_list() == NIL)
 		{
 			/* No view can be kept: all are broken, or a restore is under way. */
-			braid_doorbell_answer(braid_doorbell_requested(), reached, GetCurrentTimestamp(), NIL);
+			braid_doorbell_answer(braid_doorbell_requested(), reached, true, GetCurrentTimestamp(),
+								  NIL);
 			wait_for(braid_capture_idle_interval);
 			definitions_changed = true;
 			continue;
@@ -798,6 +799,45 @@ bool
 braid_capture_wait(List *relids, TimestampTz deadline)
 {
 	return braid_doorbell_ask(relids, deadline);
+}
+
+uint64
+braid_capture_request(void)
+{
+	return braid_doorbell_request();
+}
+
+bool
+braid_capture_await(uint64 request, TimestampTz deadline)
+{
+	return braid_doorbell_await(request, deadline);
+}
+
+bool
+braid_capture_holds_back(List *relids)
+{
+	return braid_doorbell_holds_back(relids);
+}
+
+void
+braid_capture_look(BraidCaptureStatus *status)
+{
+	braid_doorbell_look(status);
+}
+
+/*
+ * Who is committed has written its commit record below the present end of WAL.  If
+ * the last cycle has decoded up to there, and holds nothing of it, it has merged
+ * all; its own commit was before it told its position, and so is in the snapshot
+ * that the caller takes next.
+ */
+bool
+braid_capture_is_current(void)
+{
+	BraidCaptureStatus status;
+
+	braid_doorbell_look(&status);
+	return status.pid != 0 && status.is_complete && status.position == braid_decoder_insert_end();
 }
 
 static const BraidWorkerKind capture_kind = {"braid capture", capture_main, 0};

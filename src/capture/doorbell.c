@@ -54,6 +54,7 @@ typedef struct Bell
 	int pid;
 	uint64 answered;
 	XLogRecPtr position; /* decoded up to here */
+	bool holds;			 /* something below it is not in the tables' frontiers */
 	TimestampTz when;	 /* of the last snapshot */
 	int nheld_back;		 /* more than MAX_HELD_BACK: all are */
 	Oid held_back[MAX_HELD_BACK];
@@ -267,7 +268,8 @@ braid_doorbell_urgent(void)
 }
 
 void
-braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, List *held_back)
+braid_doorbell_answer(uint64 request, XLogRecPtr position, bool holds, TimestampTz when,
+					  List *held_back)
 {
 	bool news = my_bell->answered != request;
 	ListCell *lc;
@@ -275,6 +277,7 @@ braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, Lis
 	SpinLockAcquire(&my_bell->mutex);
 	my_bell->answered = request;
 	my_bell->position = position;
+	my_bell->holds = holds;
 	my_bell->when = when;
 	my_bell->nheld_back = 0;
 	foreach (lc, held_back)
@@ -290,20 +293,68 @@ braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, Lis
 
 /* ---------------------------------------------------------------- readers */
 
-/* Whether the request is answered; if so, whether without one of the tables. */
+/* This database's entry, which is made if there is none. */
+static Bell *
+readers_bell(void)
+{
+	uint32 generation = pg_atomic_read_u32(&doorbells->generation);
+
+	if (my_bell == NULL || generation != my_generation)
+	{
+		my_bell = find_bell(MyDatabaseId, true);
+		my_generation = generation;
+	}
+	return my_bell;
+}
+
 static bool
-is_answered(Bell *b, uint64 request, List *relids, bool *held_back)
+is_answered(Bell *b, uint64 request)
 {
 	bool answered;
 
-	*held_back = false;
 	SpinLockAcquire(&b->mutex);
 	answered = b->answered >= request && b->dbid == MyDatabaseId;
-	for (int i = 0; i < Min(b->nheld_back, MAX_HELD_BACK); i++)
-		*held_back |= list_member_oid(relids, b->held_back[i]);
-	*held_back |= b->nheld_back > MAX_HELD_BACK;
 	SpinLockRelease(&b->mutex);
 	return answered;
+}
+
+bool
+braid_doorbell_holds_back(List *relids)
+{
+	Bell *b = readers_bell();
+	bool found;
+
+	SpinLockAcquire(&b->mutex);
+	found = b->nheld_back > MAX_HELD_BACK;
+	for (int i = 0; i < Min(b->nheld_back, MAX_HELD_BACK); i++)
+		found |= list_member_oid(relids, b->held_back[i]);
+	SpinLockRelease(&b->mutex);
+	return found;
+}
+
+void
+braid_doorbell_look(BraidCaptureStatus *status)
+{
+	Bell *b = readers_bell();
+
+	SpinLockAcquire(&b->mutex);
+	status->pid = b->pid;
+	status->position = b->position;
+	status->when = b->when;
+	status->is_complete = !b->holds && b->nheld_back == 0 && b->dbid == MyDatabaseId;
+	SpinLockRelease(&b->mutex);
+}
+
+uint64
+braid_doorbell_request(void)
+{
+	Bell *b = readers_bell();
+	uint64 request = pg_atomic_add_fetch_u64(&b->requested, 1);
+	Latch *latch = *(Latch *volatile *) &b->latch;
+
+	if (latch)
+		SetLatch(latch);
+	return request;
 }
 
 /* Milliseconds left, 0 if none. */
@@ -313,18 +364,14 @@ time_left(TimestampTz deadline)
 	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 }
 
-/* One request; false at the deadline. */
-static bool
-ask_once(Bell *b, List *relids, TimestampTz deadline, bool *held_back)
+bool
+braid_doorbell_await(uint64 request, TimestampTz deadline)
 {
-	uint64 request = pg_atomic_add_fetch_u64(&b->requested, 1);
-	Latch *latch = *(Latch *volatile *) &b->latch;
+	Bell *b = readers_bell();
 	bool answered;
 
-	if (latch)
-		SetLatch(latch);
 	ConditionVariablePrepareToSleep(&b->answered_cv);
-	while (!(answered = is_answered(b, request, relids, held_back)))
+	while (!(answered = is_answered(b, request)))
 	{
 		long left = time_left(deadline);
 
@@ -343,12 +390,9 @@ ask_once(Bell *b, List *relids, TimestampTz deadline, bool *held_back)
 bool
 braid_doorbell_ask(List *relids, TimestampTz deadline)
 {
-	Bell *b = find_bell(MyDatabaseId, true);
-	bool held_back;
-
-	while (ask_once(b, relids, deadline, &held_back))
+	while (braid_doorbell_await(braid_doorbell_request(), deadline))
 	{
-		if (!held_back)
+		if (!braid_doorbell_holds_back(relids))
 			return true;
 		if (time_left(deadline) <= 0)
 			return false;

@@ -5,9 +5,7 @@
 #ifndef BRAID_DOORBELL_H
 #define BRAID_DOORBELL_H
 
-#include "access/xlogdefs.h"
-#include "datatype/timestamp.h"
-#include "nodes/pg_list.h"
+#include "capture/capture.h"
 
 /* Worker: takes the database's bell; gives it back at exit. */
 extern void braid_doorbell_attach(void);
@@ -22,13 +20,20 @@ extern bool braid_doorbell_urgent(void);
 
 /*
  * Worker: all requests up to this number are answered by a cycle that reached
- * the position, except for the tables that were held back.
+ * the position, except for the tables that were held back.  holds: some
+ * transactions below the position wait for a later cycle.
  */
-extern void
-braid_doorbell_answer(uint64 request, XLogRecPtr position, TimestampTz when, List *held_back);
+extern void braid_doorbell_answer(uint64 request, XLogRecPtr position, bool holds, TimestampTz when,
+								  List *held_back);
 
 /* Anybody: makes a request and waits until it is answered with these tables. */
 extern bool braid_doorbell_ask(List *relids, TimestampTz deadline);
+
+/* Anybody: the same in steps, see capture.h. */
+extern uint64 braid_doorbell_request(void);
+extern bool braid_doorbell_await(uint64 request, TimestampTz deadline);
+extern bool braid_doorbell_holds_back(List *relids);
+extern void braid_doorbell_look(BraidCaptureStatus *status);
 
 /* At commit: wakes the worker although the transaction has no id. */
 extern void braid_doorbell_ring_at_commit(void);

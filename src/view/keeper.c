@@ -217,6 +217,13 @@ store_state_plan(void)
 	return plan;
 }
 
+/* With the commit; see standing.c. */
+static void
+tell_readers(void)
+{
+	CacheInvalidateRelcacheByRelid(braid_definition_part("braid_internal.view_states"));
+}
+
 /*
  * As superuser, within SPI.  A view that is live has a state that was made for
  * its plan.
@@ -242,6 +249,8 @@ store_state(KeptView *v, ViewState state, const char *error)
 	args[2] = Int32GetDatum(v->rebuilds);
 	nulls[0] = nulls[2] = ' ';
 	SPI_execute_plan(store_state_plan(), args, nulls, false, 0);
+	if (v->state != state)
+		tell_readers();
 	v->state = state;
 }
 
@@ -421,8 +430,8 @@ replace_view(KeptView *v)
 	return NULL;
 }
 
-static ViewState
-parse_state(const char *name)
+ViewState
+braid_keeper_parse_state(const char *name)
 {
 	for (int i = 0; i < lengthof(state_names); i++)
 		if (name && strcmp(name, state_names[i]) == 0)
@@ -456,7 +465,7 @@ read_view(HeapTuple row, TupleDesc desc)
 	v->def.view = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
 	take_settings(v, SPI_getbinval(row, desc, 3, &isnull));
 	v->rebuilds = DatumGetInt32(SPI_getbinval(row, desc, 4, &isnull));
-	v->state = parse_state(SPI_getvalue(row, desc, 5));
+	v->state = braid_keeper_parse_state(SPI_getvalue(row, desc, 5));
 	done = DatumGetInt32(SPI_getbinval(row, desc, 6, &isnull));
 	if (!isnull && done != v->rebuilds)
 		v->state = VIEW_REBUILDING;

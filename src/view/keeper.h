@@ -10,15 +10,7 @@
 #include "storage/block.h"
 #include "view/definition.h"
 #include "view/plan.h"
-
-typedef enum ViewState
-{
-	VIEW_POPULATING, /* new: -> LIVE, BROKEN, PAUSED */
-	VIEW_LIVE,		 /* -> REBUILDING, BROKEN, PAUSED */
-	VIEW_REBUILDING, /* the slot was lost, or REFRESH, or another plan: -> LIVE, BROKEN, PAUSED */
-	VIEW_BROKEN,	 /* an expression failed: -> REBUILDING, by REFRESH */
-	VIEW_PAUSED		 /* by braid.pause(): -> REBUILDING, by braid.resume() */
-} ViewState;
+#include "view/view.h"
 
 /* What a view's visible rows did in the running cycle, for those that read it. */
 typedef struct ViewDelta
@@ -62,6 +54,9 @@ typedef struct KeptView
 	bool repopulated; /* its readers have to be populated too */
 	ViewDelta delta;
 } KeptView;
+
+/* The state of this name, as it is stored; NULL is that of a new view. */
+extern ViewState braid_keeper_parse_state(const char *name);
 
 /* The view with this id, NULL if there is none. */
 extern KeptView *braid_keeper_find(int id);

@@ -46,12 +46,40 @@ set_schedule(ContinuousOptions *options, char *value)
 	options->schedule = value;
 }
 
+void
+braid_options_check_read(const char *value)
+{
+	if (strcmp(value, "eventual") != 0 && strcmp(value, "own") != 0 && strcmp(value, "strict") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for parameter \"braid.read\": \"%s\"", value),
+						errhint("Available values: eventual, own, strict.")));
+}
+
+static void
+set_read(ContinuousOptions *options, char *value)
+{
+	braid_options_check_read(value);
+	options->read = value;
+}
+
+/* What contradicts each other. */
+static void
+check_together(const ContinuousOptions *options)
+{
+	if (options->schedule && options->read && strcmp(options->read, "eventual") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a continuous view with a schedule cannot be read %s", options->read),
+				 errdetail("It shows what was there when it was computed last.")));
+}
+
 static void
 refuse_unknown(const char *name)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unrecognized parameter \"braid.%s\"", name),
-					errhint("The parameters are braid.continuous and braid.schedule.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized parameter \"braid.%s\"", name),
+			 errhint("The parameters are braid.continuous, braid.read and braid.schedule.")));
 }
 
 bool
@@ -70,9 +98,12 @@ braid_options_of_statement(List *list, ContinuousOptions *options)
 			continuous = d->arg == NULL || defGetBoolean(d);
 		else if (strcmp(d->defname, "schedule") == 0)
 			set_schedule(options, defGetString(d));
+		else if (strcmp(d->defname, "read") == 0)
+			set_read(options, defGetString(d));
 		else
 			refuse_unknown(d->defname);
 	}
+	check_together(options);
 	return continuous;
 }
 
@@ -83,6 +114,7 @@ braid_options_of_json(Jsonb *json, ContinuousOptions *options)
 	JsonbValue value;
 	JsonbIteratorToken token;
 	char *name = NULL;
+	char *text;
 
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -94,13 +126,27 @@ braid_options_of_json(Jsonb *json, ContinuousOptions *options)
 			name = pnstrdup(value.val.string.val, value.val.string.len);
 		if (token != WJB_VALUE)
 			continue;
-		if (strcmp(name, "schedule") != 0)
+		if (strcmp(name, "schedule") != 0 && strcmp(name, "read") != 0)
 			refuse_unknown(name);
 		if (value.type != jbvString)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("option \"%s\" of a continuous view must be a string", name)));
-		set_schedule(options, pnstrdup(value.val.string.val, value.val.string.len));
+		text = pnstrdup(value.val.string.val, value.val.string.len);
+		if (strcmp(name, "read") == 0)
+			set_read(options, text);
+		else
+			set_schedule(options, text);
 	}
+	check_together(options);
+}
+
+static void
+append_option(StringInfo s, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	appendStringInfo(s, "%s\"%s\": ", s->len > 1 ? ", " : "", name);
+	escape_json(s, value);
 }
 
 char *
@@ -110,11 +156,8 @@ braid_options_text(const ContinuousOptions *options)
 
 	initStringInfo(&s);
 	appendStringInfoChar(&s, '{');
-	if (options->schedule)
-	{
-		appendStringInfoString(&s, "\"schedule\": ");
-		escape_json(&s, options->schedule);
-	}
+	append_option(&s, "schedule", options->schedule);
+	append_option(&s, "read", options->read);
 	appendStringInfoChar(&s, '}');
 	return s.data;
 }

@@ -11,6 +11,7 @@
 typedef struct ContinuousOptions
 {
 	char *schedule; /* interval between recomputations; NULL: kept up to date */
+	char *read;		/* how it is read by default: eventual, own or strict; NULL: eventual */
 } ContinuousOptions;
 
 /*
@@ -24,6 +25,9 @@ extern void braid_options_of_json(Jsonb *json, ContinuousOptions *options);
 
 /* As JSON, for storing. */
 extern char *braid_options_text(const ContinuousOptions *options);
+
+/* Error 22023 unless the value is one of option braid.read. */
+extern void braid_options_check_read(const char *value);
 
 /* Milliseconds of an interval such as "5 min"; an error unless it is at least a second. */
 extern int64 braid_options_milliseconds(const char *interval);

@@ -27,6 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/varlena.h"
+#include "view/alter_options.h"
 #include "view/create.h"
 #include "view/definition.h"
 #include "view/options.h"
@@ -254,6 +255,18 @@ new_tablespace(Node *stmt)
 	return cmd->subtype == AT_SetTableSpace && is_continuous(alter->relation) ? cmd->name : NULL;
 }
 
+/* Changes options of ours.  Returns whether anything is left of the statement. */
+static bool
+alter_options(Node *stmt)
+{
+	AlterTableStmt *alter = (AlterTableStmt *) stmt;
+
+	if (!IsA(stmt, AlterTableStmt) || !braid_alter_options_are_named(alter) ||
+		!is_continuous(alter->relation))
+		return true;
+	return braid_alter_options(RangeVarGetRelid(alter->relation, NoLock, false), alter);
+}
+
 static void
 call_previous(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
 			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
@@ -327,9 +340,11 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 		return;
 	}
 
-	refuse(stmt);
 	pstmt = copyObject(pstmt);
 	stmt = pstmt->utilityStmt;
+	if (!alter_options(stmt))
+		return;
+	refuse(stmt);
 	retarget(stmt);
 	if (IsA(stmt, DropStmt) && (views = split_drop((DropStmt *) stmt)) != NULL)
 	{
