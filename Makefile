@@ -27,8 +27,11 @@ SQL_PARTS = src/common/common.sql \
 	src/xa/failover.sql \
 	src/xa/deadlock.sql \
 	src/capture/capture.sql \
+	src/capture/statistics.sql \
 	src/event/event.sql \
-	src/view/view.sql
+	src/view/view.sql \
+	src/view/statistics.sql \
+	src/view/doctor.sql
 DATA_built = braid--$(BRAID_VERSION).sql
 DATA = $(wildcard src/upgrade/braid--*--*.sql)
 

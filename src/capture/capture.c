@@ -34,6 +34,7 @@
 #include "capture/settings.h"
 #include "capture/slot.h"
 #include "capture/source.h"
+#include "capture/statistics.h"
 #include "capture/tap.h"
 #include "catalog/pg_type.h"
 #include "common/compat.h"
@@ -524,11 +525,13 @@ cycle(uint64 request)
 {
 	BraidFrontier s;
 	List *held_back;
+	XLogRecPtr from = reached;
 	XLogRecPtr upto;
 	MemoryContext old;
 	bool advanced;
 
 	SetCurrentStatementStartTimestamp();
+	braid_capture_stat_begin();
 	StartTransactionCommand();
 	XactIsoLevel = XACT_REPEATABLE_READ;
 	held_back = lock_sources();
@@ -548,10 +551,12 @@ cycle(uint64 request)
 	braid_source_begin_cycle(GetActiveSnapshot());
 	braid_frontier_from_snapshot(&s, GetActiveSnapshot());
 	reached = braid_decoder_read(upto);
+	braid_capture_stat_decoded(from, reached);
 	braid_tap_end_of_decoding();
 	BRAID_FAILPOINT("capture-decoded");
 	advanced = apply(&s);
 	BRAID_FAILPOINT("capture-applied");
+	braid_capture_stat_applied();
 	braid_tap_end_cycle();
 	braid_source_end_cycle();
 	MemoryContextSwitchTo(TopMemoryContext);
@@ -559,10 +564,12 @@ cycle(uint64 request)
 	MemoryContextSwitchTo(old);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	consumer->committed(GetCurrentTimestamp());
 	BRAID_FAILPOINT("capture-committed");
 
 	if (advanced)
 		commit_to_flush = XactLastCommitEnd;
+	braid_capture_stat_committed(advanced, list_length(held_back));
 	braid_doorbell_answer(request, reached, braid_source_any_held(), snapshot_time, held_back);
 	list_free(held_back);
 	return true;
@@ -741,6 +748,7 @@ capture_main(void)
 		dropped = braid_worker_extension_dropped();
 		if (dropped || (definitions_changed && !load()))
 			break;
+		braid_capture_stat_attach();
 		if (braid_source_list() == NIL)
 		{
 			/* No view can be kept: all are broken, or a restore is under way. */
@@ -765,6 +773,7 @@ capture_main(void)
 		definitions_changed |= restore_pending || load_pending;
 	}
 	give_up_slot(dropped);
+	braid_capture_stat_detach();
 	braid_doorbell_detach();
 }
 
@@ -865,4 +874,5 @@ braid_capture_init(void)
 		1000, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	worker_kind = braid_worker_register_kind(&capture_kind);
 	braid_doorbell_init();
+	braid_capture_stat_init();
 }

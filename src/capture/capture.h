@@ -10,6 +10,7 @@
 
 #include "capture/delta.h"
 #include "capture/waiting.h"
+#include "common/histogram.h"
 #include "nodes/bitmapset.h"
 #include "utils/relcache.h"
 #include "utils/timestamp.h"
@@ -44,6 +45,9 @@ typedef struct BraidConsumer
 	 * active one: once in each cycle, when the deltas of all of them are ready.
 	 */
 	void (*apply)(void);
+
+	/* The cycle has committed: what it brought is visible since then.  Must not throw. */
+	void (*committed)(TimestampTz visible);
 } BraidConsumer;
 
 extern void braid_capture_set_consumer(const BraidConsumer *consumer);
@@ -105,6 +109,12 @@ extern bool braid_capture_tap_is_broken(BraidTap *tap);
  * its source would.  s0 was taken after the tap was begun.  For this cycle.
  */
 extern BraidDelta *braid_capture_tap_delta(BraidTap *tap, Oid relid, const BraidFrontier *s0);
+
+/*
+ * From committed: adds the times from commit to visible of the cycle's
+ * transactions that have changed any of these tables.  Returns how many.
+ */
+extern uint64 braid_capture_add_latencies(List *relids, TimestampTz visible, BraidHistogram *h);
 
 /* The settings under which views are evaluated, in this process. */
 extern void braid_capture_use_settings(void);

@@ -74,7 +74,7 @@ filter_by_origin_cb(LogicalDecodingContext *ctx, RepOriginId origin)
 static void
 begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
-	braid_source_begin_transaction(txn->xid, txn->final_lsn);
+	braid_source_begin_transaction(txn->xid, txn->final_lsn, txn->xact_time.commit_time);
 }
 
 static void

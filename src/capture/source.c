@@ -38,6 +38,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "capture/capture.h"
+#include "capture/latency.h"
 #include "capture/settings.h"
 #include "capture/source.h"
 #include "capture/tap.h"
@@ -60,16 +61,20 @@ typedef struct SourceSet
 /*
  * The rows that one transaction brought to one table, held back; or those of many
  * that are visible, while the table cannot be locked: then their desc has the
- * transaction in front, and xid is invalid.
+ * transaction and the time of its commit in front, and xid is invalid.
  */
 typedef struct Piece
 {
 	TransactionId xid;
-	XLogRecPtr commit; /* start of the commit record, of the first */
-	Oid relid;		   /* of the source */
-	TupleDesc desc;	   /* of many */
+	XLogRecPtr commit;	   /* start of the commit record, of the first */
+	Oid relid;			   /* of the source */
+	TupleDesc desc;		   /* of many */
+	TimestampTz committed; /* of many: the first */
+	int ntransactions;
 	BraidDelta delta;
 } Piece;
+
+#define MANY_LEAD 2 /* columns in front of those of many */
 
 static SourceSet *current = NULL;
 static SourceSet *next = NULL;
@@ -83,6 +88,7 @@ static List *pieces = NIL; /* those of many, the others in commit order */
 static BraidFrontier cycle_frontier;
 static TransactionId txn_xid;
 static XLogRecPtr txn_commit;
+static TimestampTz txn_committed;
 static bool txn_in_s;
 static BraidSource *target_source;
 static BraidDelta *target;
@@ -93,6 +99,7 @@ braid_source_setup(void)
 	held_context =
 		AllocSetContextCreate(TopMemoryContext, "braid held transactions", ALLOCSET_DEFAULT_SIZES);
 	held_owner = ResourceOwnerCreate(NULL, "braid held transactions");
+	braid_latency_setup();
 }
 
 /* ---------------------------------------------------------------- the set */
@@ -380,6 +387,8 @@ braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 	}
 	tuplestore_putvalues(delta->rows, desc, values, nulls);
 	delta->nrows++;
+	if (delta == &target_source->delta)
+		braid_latency_note(target_source, txn_xid, txn_committed);
 	if (target_source->taps != NIL && delta == &target_source->delta)
 		braid_tap_put(target_source, txn_xid, values, nulls);
 }
@@ -400,6 +409,8 @@ hold(BraidSource *source)
 
 	p->xid = txn_xid;
 	p->commit = txn_commit;
+	p->committed = txn_committed;
+	p->ntransactions = 1;
 	p->relid = source->relid;
 	keep_piece(&pieces, p);
 	return p;
@@ -418,10 +429,11 @@ choose_target(BraidSource *source)
 }
 
 void
-braid_source_begin_transaction(TransactionId xid, XLogRecPtr commit)
+braid_source_begin_transaction(TransactionId xid, XLogRecPtr commit, TimestampTz committed)
 {
 	txn_xid = xid;
 	txn_commit = commit;
+	txn_committed = committed;
 	txn_in_s = braid_frontier_contains(&cycle_frontier, xid);
 	target_source = NULL;
 }
@@ -465,7 +477,7 @@ static void
 release_piece(Piece *p, BraidSource *source)
 {
 	BraidDelta *d = &source->delta;
-	int lead = p->desc ? 1 : 0;
+	int lead = p->desc ? MANY_LEAD : 0;
 
 	add_flags(d, &p->delta);
 	if (p->delta.rows && !d->recompute)
@@ -475,12 +487,16 @@ release_piece(Piece *p, BraidSource *source)
 
 		target_source = source;
 		txn_xid = p->xid;
+		txn_committed = p->committed;
 		txn_in_s = true;
 		while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
 		{
 			slot_getallattrs(slot);
 			if (lead > 0)
+			{
 				txn_xid = DatumGetTransactionId(slot->tts_values[0]);
+				txn_committed = DatumGetTimestampTz(slot->tts_values[1]);
+			}
 			braid_source_put(d, source->desc, slot->tts_values + lead, slot->tts_isnull + lead);
 		}
 		ExecDropSingleTupleTableSlot(slot);
@@ -520,26 +536,28 @@ release_pieces(void)
 	pieces = left;
 }
 
-/* The source's columns behind the transaction. */
+/* The source's columns behind the transaction and its time. */
 static TupleDesc
 describe_many(BraidSource *source)
 {
-	TupleDesc desc = CreateTemplateTupleDesc(source->desc->natts + 1);
+	TupleDesc desc = CreateTemplateTupleDesc(source->desc->natts + MANY_LEAD);
 
 	TupleDescInitEntry(desc, 1, "transaction", XIDOID, -1, 0);
+	TupleDescInitEntry(desc, 2, "committed", TIMESTAMPTZOID, -1, 0);
 	for (int i = 1; i <= source->desc->natts; i++)
-		TupleDescCopyEntry(desc, i + 1, source->desc, i);
+		TupleDescCopyEntry(desc, i + MANY_LEAD, source->desc, i);
 	return desc;
 }
 
 static Piece *
-make_piece_of_many(BraidSource *source, XLogRecPtr commit)
+make_piece_of_many(BraidSource *source, Piece *first)
 {
 	MemoryContext old = MemoryContextSwitchTo(held_context);
 	Piece *p = palloc0(sizeof(Piece));
 
 	p->xid = InvalidTransactionId;
-	p->commit = commit;
+	p->commit = first->commit;
+	p->committed = first->committed;
 	p->relid = source->relid;
 	p->desc = describe_many(source);
 	MemoryContextSwitchTo(old);
@@ -556,12 +574,13 @@ join_rows(Piece *many, Piece *p, TupleDesc desc)
 	if (many->delta.rows == NULL)
 		many->delta.rows = make_rows(true, braid_capture_work_mem);
 	values[0] = TransactionIdGetDatum(p->xid);
-	nulls[0] = false;
+	values[1] = TimestampTzGetDatum(p->committed);
+	nulls[0] = nulls[1] = false;
 	while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
 	{
 		slot_getallattrs(slot);
-		memcpy(values + 1, slot->tts_values, sizeof(Datum) * desc->natts);
-		memcpy(nulls + 1, slot->tts_isnull, sizeof(bool) * desc->natts);
+		memcpy(values + MANY_LEAD, slot->tts_values, sizeof(Datum) * desc->natts);
+		memcpy(nulls + MANY_LEAD, slot->tts_isnull, sizeof(bool) * desc->natts);
 		tuplestore_putvalues(many->delta.rows, many->desc, values, nulls);
 		many->delta.nrows++;
 	}
@@ -575,6 +594,8 @@ join_piece(Piece *many, Piece *p, BraidSource *source)
 {
 	add_flags(&many->delta, &p->delta);
 	many->commit = Min(many->commit, p->commit);
+	many->committed = Min(many->committed, p->committed);
+	many->ntransactions++;
 	if (p->delta.rows && !many->delta.recompute)
 		join_rows(many, p, source->desc);
 	free_piece(p);
@@ -620,7 +641,7 @@ join_pieces(void)
 			other = find_piece_of_many(many, p->relid);
 			if (other == NULL)
 			{
-				other = make_piece_of_many(source, p->commit);
+				other = make_piece_of_many(source, p);
 				keep_piece(&many, other);
 			}
 			join_piece(other, p, source);
@@ -642,6 +663,7 @@ braid_source_begin_cycle(Snapshot s)
 	braid_frontier_from_snapshot(&cycle_frontier, s);
 	foreach (lc, current->sources)
 		memset(&((BraidSource *) lfirst(lc))->delta, 0, sizeof(BraidDelta));
+	braid_latency_begin_cycle();
 	release_pieces();
 	target_source = NULL;
 }
@@ -661,6 +683,28 @@ bool
 braid_source_any_held(void)
 {
 	return pieces != NIL;
+}
+
+int
+braid_source_count_held(TimestampTz *oldest)
+{
+	TransactionId last = InvalidTransactionId;
+	int n = 0;
+	ListCell *lc;
+
+	*oldest = 0;
+	foreach (lc, pieces)
+	{
+		Piece *p = lfirst(lc);
+
+		/* Pieces of one transaction are side by side. */
+		if (p->desc || p->xid != last)
+			n += p->ntransactions;
+		last = p->xid;
+		if (*oldest == 0 || p->committed < *oldest)
+			*oldest = p->committed;
+	}
+	return n;
 }
 
 XLogRecPtr

@@ -54,11 +54,15 @@ extern void braid_source_begin_cycle(Snapshot s);
 extern void braid_source_end_cycle(void);
 
 /* The decoder: rows of a transaction. */
-extern void braid_source_begin_transaction(TransactionId xid, XLogRecPtr commit);
+extern void
+braid_source_begin_transaction(TransactionId xid, XLogRecPtr commit, TimestampTz committed);
 extern BraidDelta *braid_source_target(BraidSource *source);
 extern void braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls);
 
 extern bool braid_source_any_held(void);
+
+/* How many transactions are held, and when the oldest was committed; 0 if none is. */
+extern int braid_source_count_held(TimestampTz *oldest);
 
 /* Start of the commit record of the oldest held transaction, or limit. */
 extern XLogRecPtr braid_source_oldest_held(XLogRecPtr limit);

@@ -27,3 +27,9 @@ AS 'MODULE_PATHNAME', 'braid_sql_failpoint_waiting' LANGUAGE C VOLATILE STRICT;
 REVOKE ALL ON FUNCTION braid_internal.failpoint_waiting(text) FROM PUBLIC;
 COMMENT ON FUNCTION braid_internal.failpoint_waiting(text) IS
 'For tests: number of processes that wait at the named point now; 0A000 in a release build.';
+
+CREATE FUNCTION braid_internal.percentiles(us bigint[], shares double precision[]) RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'braid_sql_percentiles' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION braid_internal.percentiles(bigint[], double precision[]) FROM PUBLIC;
+COMMENT ON FUNCTION braid_internal.percentiles(bigint[], double precision[]) IS
+'What the statistics would say of these durations in microseconds: for each share (0 to 1) the duration that it does not exceed, at most 1/32 off (log-linear buckets as in HdrHistogram); null if there are none.';

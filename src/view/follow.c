@@ -19,6 +19,7 @@
 #include "common/failpoint.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -31,6 +32,7 @@
 #include "view/text.h"
 
 static KeptView *following = NULL;
+static int log_min_duration = -1;
 
 /* ---------------------------------------------------------------- deltas */
 
@@ -532,9 +534,71 @@ follow(KeptView *view)
 		leave_delta(view);
 }
 
+/* Rows of the deltas that the view reads. */
+static int64
+rows_to_merge(KeptView *view)
+{
+	int64 nrows = 0;
+	ListCell *lc;
+
+	foreach (lc, view->plan->tables)
+		nrows += table_delta(view, lfirst_oid(lc))->nrows;
+	foreach (lc, view->plan->views)
+	{
+		ViewDelta *delta = &braid_keeper_find(lfirst_int(lc))->delta;
+
+		nrows += delta->rows ? tuplestore_tuple_count(delta->rows) : 0;
+	}
+	return nrows;
+}
+
+static void
+log_if_slow(KeptView *view, bool is_populated)
+{
+	ViewWork *work = &view->work;
+	int slowest = 0;
+
+	if (log_min_duration < 0 || work->us < (uint64) log_min_duration * 1000)
+		return;
+	for (int i = 1; i < highest_number(view->plan); i++)
+		if (INSTR_TIME_GET_MICROSEC(view->figures[i].time) >
+			INSTR_TIME_GET_MICROSEC(view->figures[slowest].time))
+			slowest = i;
+	ereport(LOG, (errmsg(is_populated ? "populating continuous view \"%s\" took %.3f ms"
+									  : "continuous view \"%s\" took %.3f ms to follow",
+						 get_rel_name(view->def.view), work->us / 1000.0),
+				  errdetail("%lld rows came in; node %d, see braid.explain(), took %.3f ms.",
+							(long long) work->rows, slowest + 1,
+							INSTR_TIME_GET_MILLISEC(view->figures[slowest].time))));
+}
+
+/* What was done, to be counted if the cycle commits. */
+static void
+take_work(KeptView *view, bool is_populated, const instr_time *start)
+{
+	ViewWork *work = &view->work;
+	instr_time time;
+
+	INSTR_TIME_SET_CURRENT(time);
+	INSTR_TIME_SUBTRACT(time, *start);
+	work->us = INSTR_TIME_GET_MICROSEC(time);
+	work->rows = is_populated ? 0 : rows_to_merge(view);
+	work->is_live = view->state == VIEW_LIVE && !view->plan->is_recomputed;
+	work->is_rebuild = (is_populated || view->catches_up) && view->state != VIEW_POPULATING &&
+					   !view->plan->is_recomputed;
+	work->done = true;
+	log_if_slow(view, is_populated);
+}
+
 static void
 run(KeptView *view, void (*action)(KeptView *view))
 {
+	instr_time start;
+
+	INSTR_TIME_SET_CURRENT(start);
+	view->work.done = false;
+	for (int i = 0; i < highest_number(view->plan); i++)
+		INSTR_TIME_SET_ZERO(view->figures[i].time);
 	if (braid_growth_makes_plans_old(view))
 	{
 		braid_run_free_plans(view->plans);
@@ -544,6 +608,7 @@ run(KeptView *view, void (*action)(KeptView *view))
 	braid_run_begin(view->plans);
 	action(view);
 	braid_run_end();
+	take_work(view, action == populate, &start);
 	braid_explain_show(view->def.id, view->figures, highest_number(view->plan));
 	following = NULL;
 }
@@ -568,4 +633,14 @@ braid_follow_forget(KeptView *view)
 		tuplestore_end(view->delta.rows);
 	memset(&view->delta, 0, sizeof(ViewDelta));
 	view->repopulated = false;
+}
+
+void
+braid_follow_init(void)
+{
+	DefineCustomIntVariable(
+		"braid.view_log_min_duration",
+		"Sets how long it has to take to bring a continuous view up to date for it to be logged.",
+		"0 logs every time, -1 none.", &log_min_duration, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
+		NULL, NULL, NULL);
 }

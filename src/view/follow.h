@@ -35,4 +35,6 @@ extern void braid_follow_populate(KeptView *view);
 /* At the end of a cycle, or of an attempt that failed. */
 extern void braid_follow_forget(KeptView *view);
 
+extern void braid_follow_init(void);
+
 #endif /* BRAID_FOLLOW_H */

@@ -49,6 +49,7 @@
 #include "view/rights.h"
 #include "view/run.h"
 #include "view/state.h"
+#include "view/statistics.h"
 #include "view/verify.h"
 
 static const char *const state_names[] = {"populating", "live", "rebuilding", "broken", "paused"};
@@ -251,6 +252,9 @@ store_state(KeptView *v, ViewState state, const char *error)
 	SPI_execute_plan(store_state_plan(), args, nulls, false, 0);
 	if (v->state != state)
 		tell_readers();
+	if (state != v->state && state != VIEW_BROKEN)
+		ereport(LOG, (errmsg("continuous view \"%s\" is %s", get_rel_name(v->def.view),
+							 state_names[state])));
 	v->state = state;
 }
 
@@ -506,6 +510,7 @@ load_view(KeptView *v)
 		return;
 	v->states = braid_definition_states(v->def.id);
 	views = lappend(views, v);
+	braid_view_stat_enter(v);
 	if (v->def.paused && !stands_still(v))
 		halt(v);
 	if (stands_still(v))
@@ -670,6 +675,7 @@ load(void)
 	}
 	MemoryContextSwitchTo(views_context);
 	relate_views();
+	braid_view_stat_keep(views);
 	MemoryContextSwitchTo(old);
 	return any;
 }
@@ -999,8 +1005,27 @@ apply(void)
 	braid_verify_answer();
 }
 
-static const BraidConsumer consumer = {
-	.load = load, .lost = lost, .lock = lock, .has_work = has_work, .apply = apply};
+static void
+committed(TimestampTz visible)
+{
+	ListCell *lc;
+
+	foreach (lc, views)
+	{
+		KeptView *v = lfirst(lc);
+
+		if (v->work.done)
+			braid_view_stat_committed(v, visible);
+		v->work.done = false;
+	}
+}
+
+static const BraidConsumer consumer = {.load = load,
+									   .lost = lost,
+									   .lock = lock,
+									   .has_work = has_work,
+									   .apply = apply,
+									   .committed = committed};
 
 void
 braid_keeper_init(void)

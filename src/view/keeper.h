@@ -20,6 +20,16 @@ typedef struct ViewDelta
 	bool retracts;
 } ViewDelta;
 
+/* What was done for a view in the running cycle, for its statistics. */
+typedef struct ViewWork
+{
+	bool done;		 /* it was followed, or populated */
+	bool is_live;	 /* it was live before */
+	bool is_rebuild; /* it was populated, and not for the first time */
+	int64 rows;		 /* of the deltas that were merged */
+	uint64 us;		 /* that it took */
+} ViewWork;
+
 typedef struct KeptView
 {
 	ViewDefinition def;
@@ -47,12 +57,14 @@ typedef struct KeptView
 	struct NodeFigures *figures; /* of the plan's nodes, see explain.h */
 	BlockNumber *sizes;			 /* of what it reads, when plans were made; see growth.c */
 	TimestampTz sized;			 /* when they were last looked at */
+	struct ViewStat *stat;		 /* see statistics.c; NULL if there was no room */
 
 	/* Of the running cycle. */
 	bool waits;		  /* it is populated beside, or reads a view that is not live */
 	bool catches_up;  /* it was populated beside: its deltas are those set aside */
 	bool repopulated; /* its readers have to be populated too */
 	ViewDelta delta;
+	ViewWork work;
 } KeptView;
 
 /* The state of this name, as it is stored; NULL is that of a new view. */

@@ -5,10 +5,12 @@
 #include "postgres.h"
 
 #include "view/explain.h"
+#include "view/follow.h"
 #include "view/keeper.h"
 #include "view/options.h"
 #include "view/populate.h"
 #include "view/statement.h"
+#include "view/statistics.h"
 #include "view/verify.h"
 #include "view/view.h"
 
@@ -21,4 +23,6 @@ braid_view_init(void)
 	braid_populate_init();
 	braid_verify_init();
 	braid_explain_init();
+	braid_follow_init();
+	braid_view_stat_init();
 }

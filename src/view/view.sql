@@ -176,20 +176,14 @@ COMMENT ON FUNCTION braid.explain_json(regclass) IS
 CREATE VIEW braid.views AS
 SELECT c.oid::regclass AS name,
 	c.relowner::regrole AS owner,
-	CASE WHEN v.paused AND coalesce(s.state, '') <> 'broken' THEN 'paused'
-		WHEN w.pid IS NULL AND coalesce(s.state, '') <> 'broken' THEN 'stopped'
-		WHEN s.state IS NULL THEN 'populating'
-		WHEN s.rebuilds <> v.rebuilds OR s.state = 'paused' THEN 'rebuilding'
-		WHEN s.state = 'live' AND (i.tables::oid[] && w.held_back OR b.what IS NOT NULL) THEN 'held back'
-		ELSE s.state END AS state,
+	x.state,
 	s.since,
 	i.tables AS base_tables,
 	s.strategy,
 	CASE WHEN s.state = 'paused' THEN s.frontier ELSE f.frontier END AS frontier,
-	CASE WHEN s.state = 'live' THEN greatest(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), w."position"), 0) END AS lag_bytes,
-	CASE WHEN s.state <> 'live' THEN NULL
-		WHEN pg_current_wal_insert_lsn() <= w."position" THEN interval '0'
-		ELSE clock_timestamp() - w.snapshot_time END AS lag,
+	CASE WHEN l.lag IS NOT NULL THEN greatest(pg_wal_lsn_diff(braid_internal.wal_end(), w."position"), 0)::bigint END AS lag_bytes,
+	l.lag,
+	extract(epoch FROM l.lag)::float8 * 1000 AS lag_ms,
 	t.rows,
 	t.bytes,
 	CASE WHEN s.state = 'live' AND b.what IS NOT NULL THEN b.what
@@ -201,6 +195,7 @@ SELECT c.oid::regclass AS name,
 FROM braid_internal.views v
 	JOIN pg_class c ON c.oid = v.view
 	CROSS JOIN braid_internal.capture_status() w
+	LEFT JOIN braid_internal.capture_statistics() k ON k.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
 	CROSS JOIN LATERAL braid_internal.view_inputs(v.view) i
 	LEFT JOIN braid_internal.view_states s ON s.id = v.id
 	LEFT JOIN LATERAL (
@@ -208,6 +203,19 @@ FROM braid_internal.views v
 		FROM braid_internal.views bv JOIN pg_class bc ON bc.oid = bv.view
 			JOIN braid_internal.view_states bs ON bs.id = bv.id AND bs.rebuilds = bv.rebuilds
 		WHERE bv.id = ANY (i.views) AND bs.state IN ('broken', 'paused')) b ON true
+	CROSS JOIN LATERAL (
+		SELECT CASE WHEN v.paused AND coalesce(s.state, '') <> 'broken' THEN 'paused'
+			WHEN w.pid IS NULL AND NOT pg_is_in_recovery() AND coalesce(s.state, '') <> 'broken' THEN 'stopped'
+			WHEN s.state IS NULL THEN 'populating'
+			WHEN s.rebuilds <> v.rebuilds OR s.state = 'paused' THEN 'rebuilding'
+			WHEN s.state = 'live' AND (i.tables::oid[] && w.held_back OR b.what IS NOT NULL) THEN 'held back'
+			ELSE s.state END AS state) x
+	-- of one that is held back for a lock, no less than that of what is held
+	CROSS JOIN LATERAL (
+		SELECT CASE WHEN s.state IS DISTINCT FROM 'live' OR pg_is_in_recovery() THEN NULL
+			WHEN i.tables::oid[] && w.held_back AND k.held_since IS NOT NULL THEN clock_timestamp() - k.held_since
+			WHEN braid_internal.wal_end() <= w."position" THEN interval '0'
+			ELSE clock_timestamp() - w.snapshot_time END AS lag) l
 	LEFT JOIN LATERAL (
 		SELECT coalesce(ns.state, 'populating') AS state, ns.error
 		FROM braid_internal.views nv LEFT JOIN braid_internal.view_states ns ON ns.id = nv.id
@@ -221,11 +229,12 @@ FROM braid_internal.views v
 		WHERE relation = ANY (i.tables) ORDER BY advanced DESC LIMIT 1) f ON true
 WHERE v.replaces IS NULL;
 COMMENT ON VIEW braid.views IS
-'Continuous views. state: populating (new), live, held back (a table cannot be locked just now, or a view that it reads is broken or paused), rebuilding, paused (by braid.pause()), broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs). frontier: the snapshot whose rows the view shows.';
+'Continuous views. state: populating (new), live, held back (a table cannot be locked just now, or a view that it reads is broken or paused), rebuilding, paused (by braid.pause()), broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs). On a standby, the state of the primary. frontier: the snapshot whose rows the view shows.';
 COMMENT ON COLUMN braid.views.base_tables IS 'Tables that the view reads, also by way of other views';
 COMMENT ON COLUMN braid.views.strategy IS 'The dearest among its operators, see braid.explain(): algebraic, combine or affected keys';
 COMMENT ON COLUMN braid.views.lag_bytes IS 'WAL, of the whole server, that was written since the view''s worker last looked';
-COMMENT ON COLUMN braid.views.lag IS 'Time since then; zero if nothing was written';
+COMMENT ON COLUMN braid.views.lag IS 'Time since then; zero if nothing was written. Of a view that is held back, the time since the oldest commit that waits; null while it is not live, and on a standby';
+COMMENT ON COLUMN braid.views.lag_ms IS 'The same in milliseconds';
 COMMENT ON COLUMN braid.views.rows IS 'Estimated number of rows of its state tables';
 COMMENT ON COLUMN braid.views.bytes IS 'Size of its state tables with their indexes';
 COMMENT ON COLUMN braid.views.new_query IS 'State of what braid.alter_view() makes beside the view: populating, live (and about to take its place), rebuilding, broken (see last_error); null if there is nothing';

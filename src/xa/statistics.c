@@ -28,6 +28,8 @@
  */
 #include "postgres.h"
 
+#include "common/histogram.h"
+#include "common/rate.h"
 #include "common/shmem.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -39,7 +41,6 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "xa/branch.h"
-#include "xa/histogram.h"
 #include "xa/node.h"
 #include "xa/settings.h"
 #include "xa/statistics.h"
@@ -59,8 +60,6 @@ PG_FUNCTION_INFO_V1(braid_sql_xa_count_heuristic);
 #else
 #define MAX_DATABASES 128
 #endif
-#define SECONDS 64 /* whose commits are counted: the last minute, and some room */
-#define MINUTE 60
 #define US_PER_MS 1000.0
 
 const char *const braid_xa_stat_phase_names[XA_STAT_NPHASES] = {
@@ -77,8 +76,8 @@ typedef struct DatabaseStat
 	Oid dbid;				/* InvalidOid: free, or shared; guarded by the lock */
 	pg_atomic_uint64 since; /* TimestampTz */
 	pg_atomic_uint64 counters[XA_STAT_NCOUNTERS];
-	pg_atomic_uint64 seconds[SECONDS]; /* second << 32 | commits in it */
-	XaHistogram phases[XA_STAT_NPHASES];
+	BraidRate commits;
+	BraidHistogram phases[XA_STAT_NPHASES];
 } DatabaseStat;
 
 typedef struct ServerStat
@@ -90,7 +89,7 @@ typedef struct ServerStat
 	pg_atomic_uint64 recovery_rollbacks;
 	pg_atomic_uint64 failures;
 	pg_atomic_uint64 retries;
-	XaHistogram round_trips;
+	BraidHistogram round_trips;
 	char last_error[256];		 /* guarded by the lock */
 	TimestampTz last_error_time; /* the same; 0: none */
 } ServerStat;
@@ -123,10 +122,9 @@ reset_database(DatabaseStat *d)
 {
 	for (int i = 0; i < XA_STAT_NCOUNTERS; i++)
 		pg_atomic_write_u64(&d->counters[i], 0);
-	for (int i = 0; i < SECONDS; i++)
-		pg_atomic_write_u64(&d->seconds[i], 0);
+	braid_rate_reset(&d->commits);
 	for (int i = 0; i < XA_STAT_NPHASES; i++)
-		braid_xa_histogram_reset(&d->phases[i]);
+		braid_histogram_reset(&d->phases[i]);
 	pg_atomic_write_u64(&d->since, GetCurrentTimestamp());
 }
 
@@ -140,7 +138,7 @@ reset_server(ServerStat *s)
 	pg_atomic_write_u64(&s->recovery_rollbacks, 0);
 	pg_atomic_write_u64(&s->failures, 0);
 	pg_atomic_write_u64(&s->retries, 0);
-	braid_xa_histogram_reset(&s->round_trips);
+	braid_histogram_reset(&s->round_trips);
 	s->last_error[0] = '\0';
 	s->last_error_time = 0;
 }
@@ -151,10 +149,9 @@ init_database(DatabaseStat *d)
 	pg_atomic_init_u64(&d->since, 0);
 	for (int i = 0; i < XA_STAT_NCOUNTERS; i++)
 		pg_atomic_init_u64(&d->counters[i], 0);
-	for (int i = 0; i < SECONDS; i++)
-		pg_atomic_init_u64(&d->seconds[i], 0);
+	braid_rate_init(&d->commits);
 	for (int i = 0; i < XA_STAT_NPHASES; i++)
-		braid_xa_histogram_init(&d->phases[i]);
+		braid_histogram_init(&d->phases[i]);
 	reset_database(d);
 }
 
@@ -168,7 +165,7 @@ init_server(ServerStat *s)
 	pg_atomic_init_u64(&s->recovery_rollbacks, 0);
 	pg_atomic_init_u64(&s->failures, 0);
 	pg_atomic_init_u64(&s->retries, 0);
-	braid_xa_histogram_init(&s->round_trips);
+	braid_histogram_init(&s->round_trips);
 }
 
 static Size
@@ -364,46 +361,6 @@ braid_xa_stat_transaction_begins(void)
 	braid_xa_stat_count(XA_STAT_BEGUN);
 }
 
-/* Seconds of the clock that never is set back. */
-static uint32
-second_of(instr_time t)
-{
-	return (uint32) INSTR_TIME_GET_DOUBLE(t);
-}
-
-/* One more commit in this second. */
-static void
-count_in_second(DatabaseStat *d, uint32 second)
-{
-	pg_atomic_uint64 *slot = &d->seconds[second % SECONDS];
-	uint64 now = pg_atomic_read_u64(slot);
-
-	/* The first one in a second begins it; of two that try, one is second. */
-	while (now >> 32 != second)
-		if (pg_atomic_compare_exchange_u64(slot, &now, (uint64) second << 32 | 1))
-			return;
-	add_one(slot);
-}
-
-/* Commits in the 60 seconds before this one. */
-static uint64
-count_last_minute(DatabaseStat *d)
-{
-	instr_time now;
-	uint64 sum = 0;
-
-	INSTR_TIME_SET_CURRENT(now);
-	for (int i = 0; i < SECONDS; i++)
-	{
-		uint64 slot = pg_atomic_read_u64(&d->seconds[i]);
-		uint32 age = second_of(now) - (uint32) (slot >> 32);
-
-		if (age >= 1 && age <= MINUTE)
-			sum += slot & PG_UINT32_MAX;
-	}
-	return sum;
-}
-
 /* Reads the clock; microseconds since then. */
 static int64
 elapsed(const instr_time *since, instr_time *now)
@@ -462,7 +419,7 @@ braid_xa_stat_commit_ends(const BraidGid *gid)
 		for (int i = XA_PHASE_ENLIST; i < XA_PHASE_TOTAL; i++)
 		{
 			commit.us[XA_PHASE_TOTAL] += commit.us[i];
-			braid_xa_histogram_add(&d->phases[i], commit.us[i]);
+			braid_histogram_add(&d->phases[i], commit.us[i]);
 		}
 		add_one(&d->counters[XA_STAT_TWO_PHASES]);
 	}
@@ -471,8 +428,8 @@ braid_xa_stat_commit_ends(const BraidGid *gid)
 		commit.us[XA_PHASE_TOTAL] = elapsed(&commit.began, &now);
 		add_one(&d->counters[XA_STAT_ONE_PHASE]);
 	}
-	braid_xa_histogram_add(&d->phases[XA_PHASE_TOTAL], commit.us[XA_PHASE_TOTAL]);
-	count_in_second(d, second_of(now));
+	braid_histogram_add(&d->phases[XA_PHASE_TOTAL], commit.us[XA_PHASE_TOTAL]);
+	braid_rate_add(&d->commits, now, 1);
 	braid_xa_trace_duration(gid, commit.us);
 }
 
@@ -482,8 +439,8 @@ braid_xa_stat_finished(TimestampTz decided, bool left)
 	if (left)
 		braid_xa_stat_count(XA_STAT_LEFT);
 	else
-		braid_xa_histogram_add(&my_database()->phases[XA_PHASE_FINISH],
-							   GetCurrentTimestamp() - decided);
+		braid_histogram_add(&my_database()->phases[XA_PHASE_FINISH],
+							GetCurrentTimestamp() - decided);
 }
 
 void
@@ -505,7 +462,7 @@ braid_xa_stat_branch_finished(Oid serverid, XaStatBranch what, int64 round_trip_
 	if (what == XA_STAT_BRANCH_RECOVERY_COMMITTED)
 		add_one(&s->recovery_commits);
 	add_one(&s->committed);
-	braid_xa_histogram_add(&s->round_trips, round_trip_us);
+	braid_histogram_add(&s->round_trips, round_trip_us);
 }
 
 void
@@ -565,7 +522,7 @@ braid_sql_xa_statistics(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsi = (ReturnSetInfo *) fcinfo->resultinfo;
 	DatabaseStat *d = entry_of(PG_GETARG_OID(0));
-	XaDistribution *total = palloc(sizeof(XaDistribution));
+	BraidDistribution *total = palloc(sizeof(BraidDistribution));
 	Datum v[XA_STAT_NCOUNTERS + 4];
 	bool n[XA_STAT_NCOUNTERS + 4] = {false};
 	int i;
@@ -573,37 +530,15 @@ braid_sql_xa_statistics(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (!d)
 		return (Datum) 0;
-	braid_xa_histogram_read(&d->phases[XA_PHASE_TOTAL], total);
+	braid_histogram_read(&d->phases[XA_PHASE_TOTAL], total);
 	for (i = 0; i < XA_STAT_NCOUNTERS; i++)
 		v[i] = number(&d->counters[i]);
 	v[i++] = Int64GetDatum((int64) total->n);
 	v[i++] = Float8GetDatum(total->total / US_PER_MS);
-	v[i++] = Int64GetDatum((int64) count_last_minute(d));
+	v[i++] = Int64GetDatum((int64) braid_rate_last_minute(&d->commits));
 	v[i++] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&d->since));
 	tuplestore_putvalues(rsi->setResult, rsi->setDesc, v, n);
 	return (Datum) 0;
-}
-
-/* Number, sum, mean, three percentiles and maximum: seven values, in milliseconds. */
-static void
-put_distribution(XaHistogram *h, Datum *v, bool *n)
-{
-	XaDistribution *d = palloc(sizeof(XaDistribution));
-
-	braid_xa_histogram_read(h, d);
-	v[0] = Int64GetDatum((int64) d->n);
-	v[1] = Float8GetDatum(d->total / US_PER_MS);
-	if (d->n == 0)
-		memset(&n[2], true, sizeof(bool) * 5);
-	else
-	{
-		v[2] = Float8GetDatum(d->total / US_PER_MS / d->n);
-		v[3] = Float8GetDatum(braid_xa_distribution_quantile(d, 0.50) / US_PER_MS);
-		v[4] = Float8GetDatum(braid_xa_distribution_quantile(d, 0.95) / US_PER_MS);
-		v[5] = Float8GetDatum(braid_xa_distribution_quantile(d, 0.99) / US_PER_MS);
-		v[6] = Float8GetDatum(d->max / US_PER_MS);
-	}
-	pfree(d);
 }
 
 /* xa_phase_statistics(datid oid): one row per phase, in their order in time. */
@@ -620,7 +555,7 @@ braid_sql_xa_phase_statistics(PG_FUNCTION_ARGS)
 		bool n[8] = {false};
 
 		v[0] = CStringGetTextDatum(braid_xa_stat_phase_names[i]);
-		put_distribution(&d->phases[i], &v[1], &n[1]);
+		braid_histogram_put(&d->phases[i], &v[1], &n[1]);
 		tuplestore_putvalues(rsi->setResult, rsi->setDesc, v, n);
 	}
 	return (Datum) 0;
@@ -655,7 +590,7 @@ braid_sql_xa_branch_statistics(PG_FUNCTION_ARGS)
 		v[4] = number(&s->recovery_commits);
 		v[5] = number(&s->failures);
 		v[6] = number(&s->retries);
-		put_distribution(&s->round_trips, &v[7], &n[7]);
+		braid_histogram_put(&s->round_trips, &v[7], &n[7]);
 		n[14] = n[15] = error_time == 0;
 		v[14] = n[14] ? (Datum) 0 : CStringGetTextDatum(error);
 		v[15] = TimestampTzGetDatum(error_time);

@@ -23,13 +23,11 @@ CREATE FUNCTION braid_internal.xa_count_in_doubt(datid oid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'braid_sql_xa_count_in_doubt' LANGUAGE C VOLATILE STRICT;
 CREATE FUNCTION braid_internal.xa_count_heuristic(decision text, outcome text) RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_xa_count_heuristic' LANGUAGE C VOLATILE STRICT;
-CREATE FUNCTION braid_internal.xa_percentiles(us bigint[], shares double precision[]) RETURNS bigint[]
-AS 'MODULE_PATHNAME', 'braid_sql_xa_percentiles' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION braid_internal.waits(OUT pid int, OUT wait_event text, OUT since timestamptz)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_waits' LANGUAGE C VOLATILE STRICT ROWS 10;
 REVOKE ALL ON FUNCTION braid_internal.xa_statistics(oid), braid_internal.xa_phase_statistics(oid),
 	braid_internal.xa_branch_statistics(), braid_internal.xa_count_in_doubt(oid),
-	braid_internal.xa_count_heuristic(text, text), braid_internal.xa_percentiles(bigint[], double precision[]), braid_internal.waits() FROM PUBLIC;
+	braid_internal.xa_count_heuristic(text, text), braid_internal.waits() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION braid_internal.xa_statistics(oid), braid_internal.xa_phase_statistics(oid),
 	braid_internal.xa_branch_statistics(), braid_internal.xa_count_in_doubt(oid), braid_internal.waits()
 	TO pg_read_all_stats, braid_operator;
@@ -43,8 +41,6 @@ COMMENT ON FUNCTION braid_internal.xa_count_in_doubt(oid) IS
 'Global transactions of a database that have a branch left to recovery, or one that recovery could not finish';
 COMMENT ON FUNCTION braid_internal.xa_count_heuristic(text, text) IS
 'For the resolver: counts a branch that was finished by hand, given the decision (commit, rollback) and what became of it (commit, rollback, unknown)';
-COMMENT ON FUNCTION braid_internal.xa_percentiles(bigint[], double precision[]) IS
-'What the statistics would say of these durations in microseconds: for each share (0 to 1) the duration that it does not exceed, at most 1/32 off (log-linear buckets as in HdrHistogram); null if there are none.';
 COMMENT ON FUNCTION braid_internal.waits() IS 'Processes that wait within braid now';
 
 CREATE VIEW braid.stat_xa AS

@@ -19,7 +19,7 @@ SELECT has_function('braid', 'explain_json', ARRAY['regclass']);
 SELECT function_returns('braid', 'explain_text', ARRAY['regclass'], 'setof text');
 SELECT function_returns('braid', 'explain_json', ARRAY['regclass'], 'jsonb');
 SELECT has_view('braid', 'views', 'braid.views exists');
-SELECT columns_are('braid', 'views', ARRAY['name', 'owner', 'state', 'since', 'base_tables', 'strategy', 'frontier', 'lag_bytes', 'lag', 'rows', 'bytes', 'last_error', 'new_query', 'options', 'id']);
+SELECT columns_are('braid', 'views', ARRAY['name', 'owner', 'state', 'since', 'base_tables', 'strategy', 'frontier', 'lag_bytes', 'lag', 'lag_ms', 'rows', 'bytes', 'last_error', 'new_query', 'options', 'id']);
 SELECT table_privs_are('braid', 'views', 'public', ARRAY['SELECT'], 'everybody may see which views there are');
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p

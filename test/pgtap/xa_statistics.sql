@@ -44,22 +44,22 @@ SELECT is(current_setting('braid.xa_log_transactions') || ' ' || current_setting
 	'nothing is logged unless asked for');
 
 -- Percentiles of known distributions: nearest rank, exact below 32 us.
-SELECT is(braid_internal.xa_percentiles(ARRAY(SELECT generate_series(1, 20)), ARRAY[0, 0.05, 0.5, 0.51, 0.95, 0.99, 1]),
+SELECT is(braid_internal.percentiles(ARRAY(SELECT generate_series(1, 20)), ARRAY[0, 0.05, 0.5, 0.51, 0.95, 0.99, 1]),
 	ARRAY[1, 1, 10, 11, 19, 20, 20]::bigint[], 'percentiles of 1 to 20 are exact');
 -- 2^20 is the least duration of its bucket.
-SELECT is(braid_internal.xa_percentiles(ARRAY[1048576], ARRAY[0.5, 1]),
+SELECT is(braid_internal.percentiles(ARRAY[1048576], ARRAY[0.5, 1]),
 	ARRAY[1048576, 1048576]::bigint[], 'nothing is above the maximum');
-SELECT is(braid_internal.xa_percentiles(ARRAY[-5, 10000000000], ARRAY[0.5]), ARRAY[0]::bigint[], 'a negative duration is none');
-SELECT is(braid_internal.xa_percentiles('{}', ARRAY[0.5]), NULL, 'nothing has no percentiles');
+SELECT is(braid_internal.percentiles(ARRAY[-5, 10000000000], ARRAY[0.5]), ARRAY[0]::bigint[], 'a negative duration is none');
+SELECT is(braid_internal.percentiles('{}', ARRAY[0.5]), NULL, 'nothing has no percentiles');
 -- Every duration alone, with a longer one so that the maximum does not hide the error.
 SELECT is_empty($$
-	SELECT us, q FROM (SELECT us, (braid_internal.xa_percentiles(ARRAY[us, us * 2], ARRAY[0.5]))[1] AS q
+	SELECT us, q FROM (SELECT us, (braid_internal.percentiles(ARRAY[us, us * 2], ARRAY[0.5]))[1] AS q
 		FROM (SELECT generate_series(1, 5000) UNION SELECT (1.01 ^ e)::bigint FROM generate_series(1, 2100) e
 			UNION SELECT (2 ^ e)::bigint - d FROM generate_series(5, 30) e, generate_series(-1, 1) d) d(us)) p
 	WHERE abs(q - us) > us / 32.0 $$, 'a percentile is at most 1/32 off, up to 20 minutes');
 SELECT is_empty($$
 	WITH v AS (SELECT round(1000 * exp(5 * i / 10000.0))::bigint AS us FROM generate_series(1, 10000) i),
-		p AS (SELECT share, q FROM unnest(ARRAY[0.5, 0.95, 0.99], braid_internal.xa_percentiles(ARRAY(SELECT us FROM v), ARRAY[0.5, 0.95, 0.99])) u(share, q))
+		p AS (SELECT share, q FROM unnest(ARRAY[0.5, 0.95, 0.99], braid_internal.percentiles(ARRAY(SELECT us FROM v), ARRAY[0.5, 0.95, 0.99])) u(share, q))
 	SELECT * FROM p WHERE abs(q - (SELECT percentile_disc(share) WITHIN GROUP (ORDER BY us) FROM v)) > q / 31.0 $$,
 	'percentiles of 10,000 durations agree with percentile_disc()');
 

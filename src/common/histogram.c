@@ -25,16 +25,17 @@
 #include "fmgr.h"
 #include "port/pg_bitutils.h"
 #include "utils/array.h"
-#include "xa/histogram.h"
+#include "common/histogram.h"
 
-PG_FUNCTION_INFO_V1(braid_sql_xa_percentiles);
+PG_FUNCTION_INFO_V1(braid_sql_percentiles);
 
 #define SUB_BUCKETS 16 /* of each power of two */
 #define SUB_BITS 4	   /* its logarithm */
 #define EXACT (2 * SUB_BUCKETS)
-#define LONGEST PG_UINT32_MAX
+#define LONGEST ((int64) PG_UINT32_MAX)
+#define US_PER_MS 1000.0
 
-StaticAssertDecl(BRAID_XA_HISTOGRAM_BUCKETS == (32 - SUB_BITS) * SUB_BUCKETS + SUB_BUCKETS,
+StaticAssertDecl(BRAID_HISTOGRAM_BUCKETS == (32 - SUB_BITS) * SUB_BUCKETS + SUB_BUCKETS,
 				 "a bucket for each duration");
 
 static int
@@ -61,43 +62,65 @@ middle_of(int bucket)
 }
 
 void
-braid_xa_histogram_init(XaHistogram *h)
+braid_histogram_init(BraidHistogram *h)
 {
 	pg_atomic_init_u64(&h->total, 0);
 	pg_atomic_init_u64(&h->max, 0);
-	for (int i = 0; i < BRAID_XA_HISTOGRAM_BUCKETS; i++)
+	for (int i = 0; i < BRAID_HISTOGRAM_BUCKETS; i++)
 		pg_atomic_init_u64(&h->buckets[i], 0);
 }
 
 void
-braid_xa_histogram_reset(XaHistogram *h)
+braid_histogram_reset(BraidHistogram *h)
 {
 	pg_atomic_write_u64(&h->total, 0);
 	pg_atomic_write_u64(&h->max, 0);
-	for (int i = 0; i < BRAID_XA_HISTOGRAM_BUCKETS; i++)
+	for (int i = 0; i < BRAID_HISTOGRAM_BUCKETS; i++)
 		pg_atomic_write_u64(&h->buckets[i], 0);
 }
 
-void
-braid_xa_histogram_add(XaHistogram *h, int64 us)
+/* A clock that was set back makes a duration negative. */
+static int64
+limit(int64 us)
 {
-	uint64 max;
+	return Min(Max(us, 0), LONGEST);
+}
 
-	/* A clock that was set back makes a duration negative. */
-	us = Max(us, 0);
-	us = Min(us, LONGEST);
-	pg_atomic_fetch_add_u64(&h->buckets[bucket_of((uint32) us)], 1);
-	pg_atomic_fetch_add_u64(&h->total, us);
-	max = pg_atomic_read_u64(&h->max);
+static void
+raise_max(BraidHistogram *h, uint64 us)
+{
+	uint64 max = pg_atomic_read_u64(&h->max);
+
 	while (max < us && !pg_atomic_compare_exchange_u64(&h->max, &max, us))
 		;
 }
 
 void
-braid_xa_histogram_read(XaHistogram *h, XaDistribution *copy)
+braid_histogram_add(BraidHistogram *h, int64 us)
+{
+	us = limit(us);
+	pg_atomic_fetch_add_u64(&h->buckets[bucket_of((uint32) us)], 1);
+	pg_atomic_fetch_add_u64(&h->total, us);
+	raise_max(h, us);
+}
+
+void
+braid_histogram_add_all(BraidHistogram *h, const BraidDistribution *d, int64 us)
+{
+	us = limit(us);
+	for (int i = 0; i < BRAID_HISTOGRAM_BUCKETS; i++)
+		if (d->buckets[i] > 0)
+			pg_atomic_fetch_add_u64(&h->buckets[bucket_of((uint32) limit(middle_of(i) + us))],
+									d->buckets[i]);
+	pg_atomic_fetch_add_u64(&h->total, d->total + d->n * us);
+	raise_max(h, limit(d->max + us));
+}
+
+void
+braid_histogram_read(BraidHistogram *h, BraidDistribution *copy)
 {
 	copy->n = 0;
-	for (int i = 0; i < BRAID_XA_HISTOGRAM_BUCKETS; i++)
+	for (int i = 0; i < BRAID_HISTOGRAM_BUCKETS; i++)
 	{
 		copy->buckets[i] = pg_atomic_read_u64(&h->buckets[i]);
 		copy->n += copy->buckets[i];
@@ -106,13 +129,23 @@ braid_xa_histogram_read(XaHistogram *h, XaDistribution *copy)
 	copy->max = pg_atomic_read_u64(&h->max);
 }
 
+void
+braid_distribution_add(BraidDistribution *d, int64 us)
+{
+	us = limit(us);
+	d->buckets[bucket_of((uint32) us)]++;
+	d->n++;
+	d->total += us;
+	d->max = Max(d->max, us);
+}
+
 uint64
-braid_xa_distribution_quantile(const XaDistribution *d, double share)
+braid_distribution_quantile(const BraidDistribution *d, double share)
 {
 	uint64 rank = Max((uint64) ceil(share * d->n), 1);
 	uint64 below = 0;
 
-	for (int i = 0; i < BRAID_XA_HISTOGRAM_BUCKETS; i++)
+	for (int i = 0; i < BRAID_HISTOGRAM_BUCKETS; i++)
 	{
 		below += d->buckets[i];
 		if (below >= rank)
@@ -121,15 +154,36 @@ braid_xa_distribution_quantile(const XaDistribution *d, double share)
 	return d->max;
 }
 
+void
+braid_histogram_put(BraidHistogram *h, Datum *values, bool *nulls)
+{
+	BraidDistribution *d = palloc(sizeof(BraidDistribution));
+
+	braid_histogram_read(h, d);
+	values[0] = Int64GetDatum((int64) d->n);
+	values[1] = Float8GetDatum(d->total / US_PER_MS);
+	if (d->n == 0)
+		memset(&nulls[2], true, sizeof(bool) * (BRAID_HISTOGRAM_COLUMNS - 2));
+	else
+	{
+		values[2] = Float8GetDatum(d->total / US_PER_MS / d->n);
+		values[3] = Float8GetDatum(braid_distribution_quantile(d, 0.50) / US_PER_MS);
+		values[4] = Float8GetDatum(braid_distribution_quantile(d, 0.95) / US_PER_MS);
+		values[5] = Float8GetDatum(braid_distribution_quantile(d, 0.99) / US_PER_MS);
+		values[6] = Float8GetDatum(d->max / US_PER_MS);
+	}
+	pfree(d);
+}
+
 /*
- * xa_percentiles(us bigint[], shares float8[]) returns bigint[]: what the
+ * percentiles(us bigint[], shares float8[]) returns bigint[]: what the
  * statistics would say of these durations.
  */
 Datum
-braid_sql_xa_percentiles(PG_FUNCTION_ARGS)
+braid_sql_percentiles(PG_FUNCTION_ARGS)
 {
-	XaHistogram *h = palloc(sizeof(XaHistogram));
-	XaDistribution *d = palloc(sizeof(XaDistribution));
+	BraidHistogram *h = palloc(sizeof(BraidHistogram));
+	BraidDistribution *d = palloc(sizeof(BraidDistribution));
 	Datum *durations;
 	Datum *shares;
 	bool *nulls;
@@ -138,11 +192,11 @@ braid_sql_xa_percentiles(PG_FUNCTION_ARGS)
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
 					  TYPALIGN_DOUBLE, &durations, &nulls, &ndurations);
-	braid_xa_histogram_init(h);
+	braid_histogram_init(h);
 	for (int i = 0; i < ndurations; i++)
 		if (!nulls[i])
-			braid_xa_histogram_add(h, DatumGetInt64(durations[i]));
-	braid_xa_histogram_read(h, d);
+			braid_histogram_add(h, DatumGetInt64(durations[i]));
+	braid_histogram_read(h, d);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL,
 					  TYPALIGN_DOUBLE, &shares, &nulls, &nshares);
 	if (d->n == 0)
@@ -151,7 +205,7 @@ braid_sql_xa_percentiles(PG_FUNCTION_ARGS)
 	{
 		if (nulls[i])
 			PG_RETURN_NULL();
-		shares[i] = Int64GetDatum(braid_xa_distribution_quantile(d, DatumGetFloat8(shares[i])));
+		shares[i] = Int64GetDatum(braid_distribution_quantile(d, DatumGetFloat8(shares[i])));
 	}
 	PG_RETURN_ARRAYTYPE_P(
 		construct_array(shares, nshares, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
