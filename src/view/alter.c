@@ -38,6 +38,7 @@
 #include "view/alter.h"
 #include "view/create.h"
 #include "view/deparse.h"
+#include "view/event_time.h"
 #include "view/exchange.h"
 #include "view/index.h"
 #include "view/plan.h"
@@ -144,8 +145,7 @@ refuse_circle(const ViewDefinition *def, Oid query)
 static ViewPlan *
 make_plan(const ViewDefinition *def, Query *query, int id, ParseState *pstate)
 {
-	return def->has_schedule ? braid_plan_recompute(query, id, pstate)
-							 : braid_plan_make(query, id, pstate);
+	return braid_event_time_plan(def, query, id, pstate);
 }
 
 /* The plan that the view has had; NULL if there is none any more. */

@@ -35,6 +35,7 @@
 #include "view/create.h"
 #include "view/definition.h"
 #include "view/deparse.h"
+#include "view/event_time.h"
 #include "view/plan.h"
 #include "view/rights.h"
 #include "view/state.h"
@@ -142,8 +143,7 @@ char *
 braid_create_fingerprint(const ViewDefinition *def)
 {
 	Query *query = braid_definition_query(def->query);
-	ViewPlan *plan = def->has_schedule ? braid_plan_recompute(query, def->id, NULL)
-									   : braid_plan_make(query, def->id, NULL);
+	ViewPlan *plan = braid_event_time_plan(def, query, def->id, NULL);
 
 	braid_rights_apply(plan, GetUserId());
 	return plan->fingerprint;
@@ -157,6 +157,7 @@ make_definition(int id, Oid view, const ContinuousOptions *options)
 	braid_definition_resolve(&def);
 	braid_definition_bind(&def);
 	def.has_schedule = options->schedule != NULL;
+	def.options = (ContinuousOptions *) options;
 	braid_superuser_execute(psprintf("INSERT INTO braid_internal.views (id, view, settings, "
 									 "options, made_for) VALUES (%d, %u, %s, %s, %s)",
 									 id, view, settings_array(),
@@ -189,6 +190,9 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 	Oid namespace = RangeVarGetAndCheckCreationNamespace(name, NoLock, NULL);
 	char *view_name = quote_qualified_identifier(get_namespace_name(namespace), name->relname);
 	char *query_text;
+	ViewDefinition def = {.has_schedule = options->schedule != NULL,
+						  .options = (ContinuousOptions *) options};
+	Query *sources;
 	int level;
 	int id;
 	Oid view;
@@ -198,6 +202,7 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 		return InvalidOid;
 	braid_capture_require_wal();
 	require_extension();
+	sources = braid_event_time_analyze(options, query);
 	level = braid_definition_fix_search_path();
 	name_columns(query, column_names);
 	refuse_duplicate_names(query, pstate);
@@ -206,8 +211,11 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 
 	SPI_connect();
 	id = braid_create_next_id();
-	plan = options->schedule ? braid_plan_recompute(query, id, pstate)
-							 : braid_plan_make(query, id, pstate);
+	if (sources)
+		braid_event_time_create(id, sources);
+	def.id = id;
+	braid_definition_resolve(&def);
+	plan = braid_event_time_plan(&def, query, id, pstate);
 	braid_rights_apply(plan, GetUserId());
 	braid_create_claim_tables(plan->tables);
 	braid_state_make(plan);
@@ -264,6 +272,9 @@ give_parts(const ViewDefinition *def, const char *owner)
 										 get_rel_name(lfirst_oid(lc)), owner));
 	braid_superuser_execute(
 		psprintf("ALTER VIEW %s OWNER TO %s", braid_definition_query_name(def->id), owner));
+	if (OidIsValid(def->time))
+		braid_superuser_execute(
+			psprintf("ALTER VIEW %s OWNER TO %s", braid_definition_time_name(def->id), owner));
 }
 
 void

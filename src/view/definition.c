@@ -9,6 +9,7 @@
  *		braid_internal.state_7_3	table of node 3 of its query, kept by the worker
  *		braid_internal.query_7		ordinary view: the query as the user wrote it
  *		braid_internal.views		a row: id 7, v, settings, options
+ *		braid_internal.time_7		if it has a watermark, an ordinary view: its expressions
  *
  *	  The query is kept as an ordinary view, so PostgreSQL follows renames, does
  *	  not let go of columns that are used, and dumps everything in an order that
@@ -73,6 +74,12 @@ braid_definition_query_name(int id)
 	return psprintf(SCHEMA_NAME ".query_%d", id);
 }
 
+char *
+braid_definition_time_name(int id)
+{
+	return psprintf(SCHEMA_NAME ".time_%d", id);
+}
+
 static Oid
 internal_relation(const char *name)
 {
@@ -98,6 +105,7 @@ void
 braid_definition_resolve(ViewDefinition *def)
 {
 	def->query = internal_relation(psprintf("query_%d", def->id));
+	def->time = internal_relation(psprintf("time_%d", def->id));
 }
 
 /* Whether a name is prefix and a number. */
@@ -147,9 +155,10 @@ read_row(HeapTuple tup, TupleDesc desc, ViewDefinition *def)
 
 	def->id = DatumGetInt32(heap_getattr(tup, ATTNUM_ID, desc, &isnull));
 	def->view = DatumGetObjectId(heap_getattr(tup, ATTNUM_VIEW, desc, &isnull));
-	def->has_schedule = DatumGetBool(
-		DirectFunctionCall2(jsonb_exists, heap_getattr(tup, ATTNUM_OPTIONS, desc, &isnull),
-							CStringGetTextDatum("schedule")));
+	def->options = palloc0(sizeof(ContinuousOptions));
+	braid_options_of_stored(DatumGetJsonbP(heap_getattr(tup, ATTNUM_OPTIONS, desc, &isnull)),
+							def->options);
+	def->has_schedule = def->options->schedule != NULL;
 	def->paused = DatumGetBool(heap_getattr(tup, ATTNUM_PAUSED, desc, &isnull));
 }
 
@@ -418,6 +427,8 @@ braid_definition_bind(const ViewDefinition *def)
 	List *parts = lcons_oid(def->query, braid_definition_states(def->id));
 	ListCell *lc;
 
+	if (OidIsValid(def->time))
+		parts = lcons_oid(def->time, parts);
 	foreach (lc, parts)
 		braid_definition_bind_part(lfirst_oid(lc), def->view);
 	CommandCounterIncrement();

@@ -6,14 +6,17 @@
 #define BRAID_DEFINITION_H
 
 #include "nodes/parsenodes.h"
+#include "view/options.h"
 
 typedef struct ViewDefinition
 {
 	int id;
 	Oid view;		   /* what the user sees */
 	Oid query;		   /* ordinary view: what the user has defined */
+	Oid time;		   /* ordinary view: the expressions of the watermark, if there are any */
 	bool has_schedule; /* set by braid_definition_find(): recomputed as a whole */
 	bool paused;	   /* the same */
+	ContinuousOptions *options; /* the same */
 } ViewDefinition;
 
 /* False if the relation is not a continuous view. */
@@ -28,12 +31,13 @@ extern void braid_definition_get(Oid view, ViewDefinition *def);
  */
 extern bool braid_definition_find_replacement(int id, ViewDefinition *def);
 
-/* Finds the query of an id; InvalidOid if it is missing. */
+/* Finds query and watermark of an id; InvalidOid if they are missing. */
 extern void braid_definition_resolve(ViewDefinition *def);
 
 /* Name of the state table of a node. */
 extern char *braid_definition_state_name(int id, int node);
 extern char *braid_definition_query_name(int id);
+extern char *braid_definition_time_name(int id);
 
 /* Oids of the state tables of a view, as far as they exist. */
 extern List *braid_definition_states(int id);

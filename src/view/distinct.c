@@ -29,6 +29,7 @@
 #include "view/operators.h"
 #include "view/take.h"
 #include "view/text.h"
+#include "view/watermark.h"
 
 #define MAX_KEYS 32 /* columns of an index */
 
@@ -122,6 +123,7 @@ make_group(Distinct *d, Source *s)
 	s->group = braid_take_group_node(d->planner, values_node(d, s), d->nkeys + 1);
 	for (int i = 1; i <= d->nkeys + 1; i++)
 		(void) braid_aggregate_add_key(s->group, i);
+	braid_late_take_below(d->planner, s->group);
 }
 
 /* ", NULL::type AS c<first>, ..." for some of the columns. */

@@ -20,6 +20,7 @@
 #include "view/draft.h"
 #include "view/refusal.h"
 #include "view/take.h"
+#include "view/window.h"
 
 Draft *
 braid_draft_new(Planner *planner)
@@ -510,7 +511,10 @@ braid_draft_close(Draft *draft, List *mapped)
 		return node;
 	node = braid_draft_node(draft->planner, NODE_BLOCK, inputs_of(draft), list_length(mapped));
 	foreach (lc, mapped)
+	{
 		braid_draft_set_column(node, ++n, lfirst(lc));
+		node->columns[n - 1].window = braid_window_find(draft, lfirst(lc));
+	}
 	node->select = braid_draft_text(draft, weighted_targets(mapped), NULL);
 	node->select += strspn(node->select, " ");
 	return node;

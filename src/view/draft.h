@@ -17,9 +17,11 @@ typedef struct Planner
 {
 	ViewPlan *plan;
 	int id;
-	ParseState *pstate; /* NULL for a query that was accepted before */
-	List *levels;		/* Query, innermost first: for references to WITH queries */
-	List *ctes;			/* CteNode */
+	ParseState *pstate;	  /* NULL for a query that was accepted before */
+	List *levels;		  /* Query, innermost first: for references to WITH queries */
+	List *ctes;			  /* CteNode */
+	const PlanTime *time; /* NULL: the view has no watermark */
+	bool has_window;	  /* some group is by a window */
 } Planner;
 
 /* An expression of the query, and what it is over the draft's inputs. */

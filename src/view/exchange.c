@@ -133,11 +133,15 @@ drop_parts(const ViewDefinition *def)
 
 	if (OidIsValid(def->query))
 		braid_definition_unbind_part(def->query, def->view);
+	if (OidIsValid(def->time))
+		braid_definition_unbind_part(def->time, def->view);
 	foreach (lc, states)
 		braid_definition_unbind_part(lfirst_oid(lc), def->view);
 	CommandCounterIncrement();
 	if (OidIsValid(def->query))
 		braid_superuser_execute(psprintf("DROP VIEW %s", qualified_name(def->query)));
+	if (OidIsValid(def->time))
+		braid_superuser_execute(psprintf("DROP VIEW %s", qualified_name(def->time)));
 	foreach (lc, states)
 		braid_superuser_execute(psprintf("DROP TABLE %s", qualified_name(lfirst_oid(lc))));
 }
@@ -165,6 +169,8 @@ take_parts(const ViewDefinition *old, const ViewDefinition *next)
 	ListCell *lc;
 
 	braid_definition_unbind_part(next->query, next->view);
+	if (OidIsValid(next->time))
+		braid_definition_unbind_part(next->time, next->view);
 	foreach (lc, states)
 		braid_definition_unbind_part(lfirst_oid(lc), next->view);
 	braid_definition_unbind_part(next->view, old->view);
@@ -178,6 +184,9 @@ take_parts(const ViewDefinition *old, const ViewDefinition *next)
 	}
 	braid_superuser_execute(
 		psprintf("ALTER VIEW %s RENAME TO query_%d", qualified_name(next->query), old->id));
+	if (OidIsValid(next->time))
+		braid_superuser_execute(
+			psprintf("ALTER VIEW %s RENAME TO time_%d", qualified_name(next->time), old->id));
 }
 
 void

@@ -20,6 +20,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "view/definition.h"
+#include "view/event_time.h"
 #include "view/explain.h"
 #include "view/plan.h"
 
@@ -95,17 +96,16 @@ void
 braid_explain_show(int view, NodeFigures *figures, int highest)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < highest; i++)
+	for (int i = 0; i <= highest; i++)
 	{
 		NodeFigures *f = &figures[i];
 
 		if (!f->is_new)
 			continue;
 		f->is_new = false;
-		f->slot = find_slot(view, i + 1, f->slot);
-		shared->figures[f->slot] =
-			(ShownFigures){MyDatabaseId,	 view, i + 1, f->rows, INSTR_TIME_GET_MILLISEC(f->time),
-						   ++shared->written};
+		f->slot = find_slot(view, i, f->slot);
+		shared->figures[f->slot] = (ShownFigures){
+			MyDatabaseId, view, i, f->rows, INSTR_TIME_GET_MILLISEC(f->time), ++shared->written};
 	}
 	LWLockRelease(&shared->lock);
 }
@@ -179,6 +179,12 @@ operator_name(ViewNode *node)
 			return pstrdup("the whole query");
 		case NODE_ROWS:
 			return pstrdup("rows");
+		case NODE_WATERMARK:
+			return psprintf("watermark of %s", counted(list_length(node->inputs), "source"));
+		case NODE_DIVERT:
+			return pstrdup("late rows put aside");
+		case NODE_CLOSE:
+			return pstrdup("groups that are closed");
 	}
 	return NULL;
 }
@@ -246,6 +252,7 @@ braid_sql_explain(PG_FUNCTION_ARGS)
 	ViewDefinition def;
 	ViewPlan *plan;
 	Bitmapset *seen = NULL;
+	ListCell *lc;
 	int level;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -253,9 +260,14 @@ braid_sql_explain(PG_FUNCTION_ARGS)
 	if (pg_class_aclcheck(view, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, get_rel_name(view));
 	level = braid_definition_fix_search_path();
-	plan = def.has_schedule ? braid_plan_recompute(braid_definition_query(def.query), def.id, NULL)
-							: braid_plan_make(braid_definition_query(def.query), def.id, NULL);
+	plan = braid_event_time_plan(&def, braid_definition_query(def.query), def.id, NULL);
 	AtEOXact_GUC(false, level);
 	put_graph((ReturnSetInfo *) fcinfo->resultinfo, def.id, plan->top, 0, &seen);
+
+	/* What no other node reads: late rows, and the watermark. */
+	foreach (lc, plan->nodes)
+		if (braid_node_is_stateful(lfirst(lc)) &&
+			!bms_is_member(((ViewNode *) lfirst(lc))->number, seen))
+			put_graph((ReturnSetInfo *) fcinfo->resultinfo, def.id, lfirst(lc), 0, &seen);
 	PG_RETURN_VOID();
 }

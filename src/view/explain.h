@@ -16,7 +16,7 @@ typedef struct NodeFigures
 	int slot; /* where they are shown; a guess */
 } NodeFigures;
 
-/* Shows those that are new; figures[i] are those of node i + 1. */
+/* Shows those that are new; figures[i] are those of node i. */
 extern void braid_explain_show(int view, NodeFigures *figures, int highest);
 
 extern void braid_explain_init(void);

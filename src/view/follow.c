@@ -30,6 +30,7 @@
 #include "view/populate.h"
 #include "view/run.h"
 #include "view/text.h"
+#include "view/watermark.h"
 
 static KeptView *following = NULL;
 static int log_min_duration = -1;
@@ -45,6 +46,7 @@ is_made_here(ViewNode *node)
 		case NODE_OUTER:
 		case NODE_MARK:
 		case NODE_UNION:
+		case NODE_CLOSE:
 			return !node->inlined;
 		default:
 			return false;
@@ -61,6 +63,13 @@ static char *
 after_name(ViewNode *node)
 {
 	return psprintf("after_%d", node->number);
+}
+
+/* Groups that were deleted since they have expired. */
+static int64
+expired_rows(ViewNode *node)
+{
+	return Max(braid_run_count(psprintf("expired_%d", node->number)), 0);
 }
 
 /* The delta that brings a table of the view to S. */
@@ -86,7 +95,7 @@ counted_rows(ViewNode *node)
 		int64 before = braid_run_count(before_name(node));
 		int64 after = braid_run_count(after_name(node));
 
-		return before < 0 || after < 0 ? -1 : before + after;
+		return before < 0 || after < 0 ? -1 : before + after + expired_rows(node);
 	}
 	return is_made_here(node) ? braid_run_count(braid_node_delta_name(node)) : -1;
 }
@@ -121,7 +130,10 @@ braid_run_retracts(ViewNode *node)
 	if (node->kind == NODE_VIEW)
 		return braid_keeper_find(node->view_id)->delta.retracts;
 	if (braid_node_is_stateful(node))
-		return braid_run_count(before_name(node)) != 0;
+		return braid_run_count(before_name(node)) != 0 || expired_rows(node) > 0;
+	if (node->kind == NODE_CLOSE)
+		return braid_run_count(before_name(node->time->group)) > 0 ||
+			   expired_rows(node->time->group) > 0;
 	foreach (lc, node->inputs)
 		retracts |= braid_run_retracts(lfirst(lc));
 	if (node->kind == NODE_UNION || node->kind == NODE_BLOCK)
@@ -161,7 +173,7 @@ braid_follow_prepare(KeptView *view)
 {
 	List *nodes = view->plan->nodes;
 
-	view->figures = palloc0(sizeof(NodeFigures) * highest_number(view->plan));
+	view->figures = palloc0(sizeof(NodeFigures) * (highest_number(view->plan) + 1));
 	if (view->is_read)
 		view->read = bms_add_member(view->read, view->plan->top->number);
 	for (int i = list_length(nodes) - 1; i >= 0; i--)
@@ -169,6 +181,9 @@ braid_follow_prepare(KeptView *view)
 		ViewNode *node = list_nth(nodes, i);
 		ListCell *lc;
 
+		/* The delta of groups that are closed is made of their state. */
+		if (node->kind == NODE_CLOSE)
+			continue;
 		if (!braid_node_is_stateful(node) && !bms_is_member(node->number, view->read))
 			continue;
 		foreach (lc, node->inputs)
@@ -282,7 +297,7 @@ refuse_incomplete(KeptView *view)
 static void
 take_figures(KeptView *view, ViewNode *node, void (*action)(ViewNode *node))
 {
-	NodeFigures *figures = &view->figures[node->number - 1];
+	NodeFigures *figures = &view->figures[node->number];
 	int64 processed = braid_run_processed();
 	instr_time start;
 	int64 nrows;
@@ -311,6 +326,9 @@ populate_node(ViewNode *node)
 			break;
 		case NODE_ROWS:
 			braid_rows_populate(node);
+			break;
+		case NODE_WATERMARK:
+			braid_watermark_populate(node);
 			break;
 		default:
 			break;
@@ -414,6 +432,8 @@ delta_text(ViewNode *node)
 			return braid_outer_delta(node);
 		case NODE_MARK:
 			return braid_mark_delta(node);
+		case NODE_CLOSE:
+			return braid_close_delta(node);
 		default:
 			Assert(node->kind == NODE_UNION);
 			return braid_union_delta(node);
@@ -454,6 +474,14 @@ net_delta(ViewNode *node)
 	node->is_netted = true;
 }
 
+/* Whether groups came to be shown, or those that are have changed. */
+static bool
+closes(ViewNode *node)
+{
+	return node->time->watermark->changed || expired_rows(node->time->group) > 0 ||
+		   braid_run_count(before_name(node->time->group)) >= 0;
+}
+
 /* Says of each node whether it changes, inputs before their readers. */
 static bool
 is_touched(ViewNode *node)
@@ -463,6 +491,10 @@ is_touched(ViewNode *node)
 		node->changed = table_delta(following, node->relid)->rows != NULL;
 	else if (node->kind == NODE_VIEW)
 		node->changed = braid_keeper_find(node->view_id)->delta.rows != NULL;
+	else if (node->kind == NODE_WATERMARK)
+		return true;
+	else if (node->kind == NODE_CLOSE)
+		node->changed = closes(node);
 	else
 		node->changed = has_changed_input(node);
 	return node->changed;
@@ -483,14 +515,18 @@ follow_node(ViewNode *node)
 		braid_partition_follow(node);
 	else if (node->kind == NODE_ROWS)
 		braid_rows_follow(node);
+	else if (node->kind == NODE_WATERMARK)
+		braid_watermark_follow(node);
+	else if (node->kind == NODE_DIVERT)
+		braid_divert_follow(node);
 
 	/* A state that was merged into without effect is no news to its readers. */
 	if (braid_node_is_stateful(node) && braid_run_delta_is_read(node))
 		node->changed = counted_rows(node) != 0;
 
 	/* That of ROWS is added up already, under the same name. */
-	if (node->is_joined && node->kind != NODE_ROWS && braid_run_delta_is_read(node) &&
-		braid_run_retracts(node))
+	if (node->is_joined && node->kind != NODE_ROWS && !node->tells_deletes &&
+		braid_run_delta_is_read(node) && braid_run_retracts(node))
 		net_delta(node);
 }
 

@@ -233,8 +233,8 @@ refuse_limited(Planner *p, ViewDefinition *def)
 			psprintf("reading \"%s\", a continuous view with LIMIT", get_rel_name(def->view)));
 }
 
-static void
-add_relation(Draft *draft, RangeTblEntry *rte, List *vars)
+void
+braid_take_relation(Draft *draft, RangeTblEntry *rte, List *vars)
 {
 	Planner *p = draft->planner;
 	ViewDefinition def;
@@ -437,7 +437,7 @@ add_range(Draft *draft, Query *query, int rtindex)
 	switch (rte->rtekind)
 	{
 		case RTE_RELATION:
-			add_relation(draft, rte, columns_used(query, rtindex));
+			braid_take_relation(draft, rte, columns_used(query, rtindex));
 			break;
 		case RTE_SUBQUERY:
 			add_subquery_entry(draft, query, rtindex);

@@ -37,6 +37,7 @@
 #include "view/operators.h"
 #include "view/refusal.h"
 #include "view/run.h"
+#include "view/watermark.h"
 
 #define MAX_KEYS 32 /* columns of an index */
 
@@ -131,13 +132,30 @@ braid_group_state_columns(ViewNode *node)
 					accumulator_texts(node, braid_accumulator_define));
 }
 
+/* The window first, if there is one: closed groups are found by it. */
+static char *
+index_list(ViewNode *node)
+{
+	StringInfoData s;
+	int window = node->time ? node->time->column : 0;
+
+	if (window == 0)
+		return key_list(node, "");
+	initStringInfo(&s);
+	appendStringInfo(&s, "k%d", window);
+	for (int i = 1; i <= node->nkeys; i++)
+		if (i != window)
+			appendStringInfo(&s, ", k%d", i);
+	return s.data;
+}
+
 char *
 braid_group_state_index(ViewNode *node, const char *index)
 {
 	if (node->nkeys > MAX_KEYS)
 		braid_refuse(NULL, -1, "more than 32 keys");
 	return psprintf("UNIQUE INDEX %s ON %s (%s) NULLS NOT DISTINCT", index, node->state,
-					key_list(node, ""));
+					index_list(node));
 }
 
 /* "c1, c2, ..." from the state; a condition is optional */
@@ -193,8 +211,12 @@ insert_permanent(ViewNode *node, int64 nrows)
 void
 braid_group_populate(ViewNode *node)
 {
-	braid_run(psprintf("DELETE FROM %s", node->state), PG_INT64_MAX);
-	braid_run(state_insert(node, "true"), PG_INT64_MAX);
+	char *stays = braid_late_stays(node);
+
+	braid_run(psprintf("DELETE FROM %s s%s", node->state,
+					   stays ? psprintf(" WHERE (%s) IS DISTINCT FROM true", stays) : ""),
+			  PG_INT64_MAX);
+	braid_run(state_insert(node, braid_late_enters(node)), PG_INT64_MAX);
 	insert_permanent(node, PG_INT64_MAX);
 }
 
@@ -220,10 +242,11 @@ groups_statement(ViewNode *node, bool retracts)
 	if (!is_opaque(node))
 		columns = accumulator_texts(node, retracts ? braid_accumulator_change
 												   : braid_accumulator_insertion);
-	return psprintf("SELECT %s, %s AS n, %s AS retracts%s FROM %s i1%s", key_targets(node),
+	return psprintf("SELECT %s, %s AS n, %s AS retracts%s%s FROM %s i1%s", key_targets(node),
 					retracts ? "coalesce(sum(i1.w), 0)::int8" : "count(*)",
 					retracts ? "coalesce(bool_or(i1.w < 0), false)" : "false", columns,
-					braid_node_delta(input_of(node)), group_by(node, " HAVING count(*) > 0"));
+					braid_late_row_count(node), braid_late_delta(node),
+					group_by(node, " HAVING count(*) > 0"));
 }
 
 /* A statement for keys without nulls, and again for those with, if there are any. */
@@ -328,9 +351,10 @@ redo_select(Following *f, const char *conditions, bool nulls)
 
 	if (f->has_nulls)
 		only = psprintf(" AND %s(%s)", nulls ? "" : "NOT ", braid_match_any_null(node, "g", 'k'));
-	return psprintf("SELECT %s FROM %s g LEFT JOIN %s s ON %s WHERE g.retracts%s AND "
+	return psprintf("SELECT %s FROM %s g LEFT JOIN %s s ON %s WHERE g.retracts%s%s AND "
 					"(s.n IS NULL OR %s(%s))",
 					key_list(node, "g."), f->groups, node->state, match_state(node, nulls), only,
+					braid_late_not_kept(node, "g"),
 					node->permanent_key ? "" : "s.n + g.n <> 0 AND ", conditions);
 }
 
@@ -469,16 +493,31 @@ change_groups(Following *f)
 		recompute(f, nredo);
 }
 
+/* Groups that have expired go, and their rows are kept for readers as expired_<i>. */
+static void
+delete_expired(ViewNode *node)
+{
+	char *expired = braid_late_expired(node);
+
+	if (expired == NULL)
+		return;
+	braid_run_into(psprintf("expired_%d", node->number), output_select(node, expired), 0);
+	if (braid_run_count(psprintf("expired_%d", node->number)) > 0)
+		braid_run(psprintf("DELETE FROM %s s WHERE %s", node->state, expired), 0);
+}
+
 void
 braid_group_follow(ViewNode *node)
 {
 	Following f = {.node = node, .retracts = braid_run_retracts(input_of(node))};
 	bool all_are_read;
 
+	delete_expired(node);
 	f.is_read = braid_run_delta_is_read(node);
 	f.groups = psprintf("groups_%d", node->number);
 	f.ngroups = braid_run_into(f.groups, groups_statement(node, f.retracts),
 							   braid_run_delta_rows(input_of(node)));
+	f.groups = braid_late_split(node, f.groups, &f.ngroups);
 	if (f.is_read || f.retracts || is_opaque(node))
 		f.has_nulls = find_nulls(&f);
 	all_are_read = f.is_read && (f.ngroups == 0 || !shows_keys_only(node));

@@ -27,6 +27,7 @@
 #include "view/operators.h"
 #include "view/refusal.h"
 #include "view/take.h"
+#include "view/watermark.h"
 
 #define MAX_KEYS 32 /* columns of an index */
 #define MAX_SETS 4096
@@ -68,7 +69,8 @@ braid_take_distinct(Planner *p, ViewNode *input)
 
 	for (int i = 1; i <= input->ncolumns; i++)
 		(void) braid_aggregate_add_key(group, i);
-	return group;
+	braid_late_take(p, group, NULL);
+	return braid_close_take(p, group);
 }
 
 /* ---------------------------------------------------------------- what is needed */
@@ -390,7 +392,7 @@ above(Grouping *g, ViewNode *group, List *inputs)
 	foreach (lc, inputs)
 		columns =
 			lappend_int(columns, braid_aggregate_add(group, lfirst(lc), draft->planner->pstate));
-	index = braid_draft_add_node(draft, group);
+	index = braid_draft_add_node(draft, braid_close_take(draft->planner, group));
 	foreach (lc, g->keys)
 		braid_draft_provide(
 			draft, lfirst(lc),
@@ -413,6 +415,7 @@ braid_take_groups(Draft *draft, Query *query)
 {
 	Grouping g = {draft, query};
 	List *inputs = NIL;
+	ViewNode *rows;
 	ViewNode *input;
 	ViewNode *group;
 	int nkeys;
@@ -423,10 +426,14 @@ braid_take_groups(Draft *draft, Query *query)
 	nkeys = list_length(g.columns);
 	foreach (lc, g.aggregates)
 		inputs = lappend(inputs, over_input(&g, lfirst(lc), nkeys));
-	input = braid_take_distinct_arguments(draft->planner, braid_draft_close(draft, g.columns),
-										  nkeys, &inputs);
+	rows = braid_draft_close(draft, g.columns);
+	input = braid_take_distinct_arguments(draft->planner, rows, nkeys, &inputs);
 	group = braid_take_group_node(draft->planner, input, nkeys);
 	group->permanent_key = permanent_key(&g);
 	group->is_single = g.sets == NIL && g.keys == NIL;
+
+	/* Of a UNION with distinct arguments, only the rows themselves count. */
+	braid_late_take(draft->planner, group,
+					input == rows ? NULL : psprintf("i1.c%d", rows->ncolumns + 1));
 	return above(&g, group, inputs);
 }

@@ -43,6 +43,7 @@
 #include "view/keeper.h"
 #include "view/alter.h"
 #include "view/options.h"
+#include "view/event_time.h"
 #include "view/exchange.h"
 #include "view/follow.h"
 #include "view/populate.h"
@@ -309,6 +310,7 @@ forget(int id)
 	ListCell *lc;
 
 	SPI_execute(psprintf("DROP VIEW IF EXISTS braid_internal.query_%d", id), false, 0);
+	SPI_execute(psprintf("DROP VIEW IF EXISTS braid_internal.time_%d", id), false, 0);
 	foreach (lc, braid_definition_states(id))
 		SPI_execute(psprintf("DROP TABLE braid_internal.%s", get_rel_name(lfirst_oid(lc))), false,
 					0);
@@ -354,9 +356,7 @@ make_plan(KeptView *v)
 
 	use_settings(v);
 	MemoryContextSwitchTo(views_context);
-	plan = v->schedule_ms > 0
-			   ? braid_plan_recompute(braid_definition_query(v->def.query), v->def.id, NULL)
-			   : braid_plan_make(braid_definition_query(v->def.query), v->def.id, NULL);
+	plan = braid_event_time_plan(&v->def, braid_definition_query(v->def.query), v->def.id, NULL);
 	AtEOXact_GUC(false, level);
 	return plan;
 }
@@ -461,7 +461,6 @@ static KeptView *
 read_view(HeapTuple row, TupleDesc desc)
 {
 	KeptView *v = palloc0(sizeof(KeptView));
-	char *schedule;
 	bool isnull;
 	int done;
 
@@ -475,8 +474,10 @@ read_view(HeapTuple row, TupleDesc desc)
 		v->state = VIEW_REBUILDING;
 	v->owner = DatumGetObjectId(SPI_getbinval(row, desc, 7, &isnull));
 	v->fingerprint = SPI_getvalue(row, desc, 8);
-	schedule = SPI_getvalue(row, desc, 9);
-	v->schedule_ms = schedule ? braid_options_milliseconds(schedule) : 0;
+	v->def.options = palloc0(sizeof(ContinuousOptions));
+	braid_options_of_stored(DatumGetJsonbP(SPI_getbinval(row, desc, 9, &isnull)), v->def.options);
+	v->def.has_schedule = v->def.options->schedule != NULL;
+	v->schedule_ms = v->def.has_schedule ? braid_options_milliseconds(v->def.options->schedule) : 0;
 	v->stale = true;
 	v->def.paused = DatumGetBool(SPI_getbinval(row, desc, 10, &isnull));
 	if (v->state == VIEW_PAUSED && !v->def.paused)
@@ -494,7 +495,8 @@ is_complete(KeptView *v)
 	ViewInputs inputs;
 
 	braid_definition_inputs(&v->def, &inputs);
-	return inputs.tables != NIL;
+	return inputs.tables != NIL &&
+		   (v->def.options->time.watermark == NULL || OidIsValid(v->def.time));
 }
 
 static void
@@ -506,6 +508,8 @@ load_view(KeptView *v)
 	braid_definition_resolve(&v->def);
 	if (OidIsValid(v->def.query))
 		braid_capture_watch(v->def.query);
+	if (OidIsValid(v->def.time))
+		braid_capture_watch(v->def.time);
 	if (!is_complete(v))
 		return;
 	v->states = braid_definition_states(v->def.id);
@@ -638,7 +642,7 @@ relate_views(void)
 
 #define VIEWS_QUERY                                                                                \
 	"SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner, "          \
-	"s.fingerprint, v.options->>'schedule', v.paused, v.made_for, v.made_from, "                   \
+	"s.fingerprint, v.options, v.paused, v.made_for, v.made_from, "                                \
 	"v.replaces IS NOT NULL FROM braid_internal.views v "                                          \
 	"LEFT JOIN braid_internal.view_states s ON s.id = v.id "                                       \
 	"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' "

@@ -22,6 +22,7 @@
 #include "utils/typcache.h"
 #include "view/operators.h"
 #include "view/refusal.h"
+#include "view/run.h"
 
 /* Of the value itself: a row of nulls IS NULL as well, and has equals. */
 #define IS_NULL " IS NOT DISTINCT FROM NULL"
@@ -110,10 +111,14 @@ char *
 braid_state_delta(ViewNode *node)
 {
 	char *columns = column_names(node);
+	char *expired = psprintf("expired_%d", node->number);
 
 	return psprintf(
-		"(SELECT -1::int8 AS w%s FROM before_%d UNION ALL SELECT 1::int8%s FROM after_%d)", columns,
-		node->number, columns, node->number);
+		"(SELECT -1::int8 AS w%s FROM before_%d UNION ALL SELECT 1::int8%s FROM after_%d%s)",
+		columns, node->number, columns, node->number,
+		braid_run_count(expired) > 0
+			? psprintf(" UNION ALL SELECT -1::int8%s FROM %s", columns, expired)
+			: "");
 }
 
 char *

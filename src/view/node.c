@@ -19,6 +19,7 @@
 #include "view/operators.h"
 #include "view/policy.h"
 #include "view/text.h"
+#include "view/watermark.h"
 
 char *
 braid_node_table_delta_name(Oid relid)
@@ -47,7 +48,17 @@ braid_node_net_name(ViewNode *node)
 bool
 braid_node_is_stateful(ViewNode *node)
 {
-	return node->kind == NODE_GROUP || node->kind == NODE_PARTITION || node->kind == NODE_ROWS;
+	switch (node->kind)
+	{
+		case NODE_GROUP:
+		case NODE_PARTITION:
+		case NODE_ROWS:
+		case NODE_WATERMARK:
+		case NODE_DIVERT:
+			return true;
+		default:
+			return false;
+	}
 }
 
 /* ---------------------------------------------------------------- relations */
@@ -81,7 +92,10 @@ table_delta(ViewNode *node)
 
 	Assert(node->weight);
 	initStringInfo(&s);
-	appendStringInfo(&s, "(SELECT d.%s AS w", quote_identifier(node->weight));
+	appendStringInfo(&s,
+					 node->are_told && !node->tells_deletes ? "(SELECT sign(d.%s)::int8 AS w"
+															: "(SELECT d.%s AS w",
+					 quote_identifier(node->weight));
 	for (int i = 0; i < node->ncolumns; i++)
 		appendStringInfo(&s, ", d.%s AS c%d", attribute(node, i), i + 1);
 	appendStringInfo(&s, " FROM %s d", braid_node_table_delta_name(node->relid));
@@ -144,6 +158,11 @@ braid_node_new(ViewNode *node)
 			return braid_partition_new(node);
 		case NODE_ROWS:
 			return braid_rows_new(node);
+		case NODE_CLOSE:
+			return braid_close_new(node);
+		case NODE_WATERMARK:
+		case NODE_DIVERT:
+			break;
 	}
 	pg_unreachable();
 }
@@ -178,7 +197,11 @@ braid_node_delta(ViewNode *node)
 			return braid_state_delta(node);
 		case NODE_OUTER:
 		case NODE_MARK:
+		case NODE_CLOSE:
 			return braid_node_delta_name(node);
+		case NODE_WATERMARK:
+		case NODE_DIVERT:
+			break;
 	}
 	pg_unreachable();
 }

@@ -33,7 +33,10 @@ typedef enum NodeKind
 	NODE_GROUP,		/* groups with accumulators: stateful */
 	NODE_PARTITION, /* computed for each key from all of its rows: stateful */
 	NODE_QUERY,		/* any query over its inputs, only ever run as a whole */
-	NODE_ROWS		/* rows as they are, with duplicates: stateful, on top */
+	NODE_ROWS,		/* rows as they are, with duplicates: stateful, on top */
+	NODE_WATERMARK, /* how far event time has come: stateful, see watermark.h */
+	NODE_DIVERT,	/* rows that came too late for a group: stateful */
+	NODE_CLOSE		/* groups whose window is closed */
 } NodeKind;
 
 /* How a node follows, from cheap to dear. */
@@ -57,6 +60,7 @@ typedef struct NodeColumn
 	Oid type;
 	int32 typmod;
 	Oid collation;
+	const struct ColumnWindow *window; /* what tells the end of its window; NULL if it is none */
 } NodeColumn;
 
 typedef struct ViewNode
@@ -75,12 +79,14 @@ typedef struct ViewNode
 	 */
 	bool inlined;
 	int nreaders;
-	bool changed;	   /* in this cycle: there is a delta, which may be empty */
-	bool is_joined;	   /* its delta is joined with other rows */
-	bool is_netted;	   /* in this cycle: the delta's rows have been added up */
-	uint64 rows_hash;  /* the same for nodes with the same rows, in any plan */
-	uint64 state_hash; /* the same for nodes that keep the same state */
-	bool is_single;	   /* always has exactly one row */
+	bool changed;		/* in this cycle: there is a delta, which may be empty */
+	bool is_joined;		/* its delta is joined with other rows */
+	bool is_netted;		/* in this cycle: the delta's rows have been added up */
+	uint64 rows_hash;	/* the same for nodes with the same rows, in any plan */
+	uint64 state_hash;	/* the same for nodes that keep the same state */
+	bool is_single;		/* always has exactly one row */
+	bool tells_deletes; /* TABLE, BLOCK: weights tell deletions, for a group above */
+	bool are_told;		/* TABLE: weights of the table's delta do, for some view */
 
 	/* TABLE, VIEW */
 	Oid relid;
@@ -117,6 +123,9 @@ typedef struct ViewNode
 	List *accumulators;	 /* Accumulator, see accumulator.h */
 	List *outputs;		 /* char * */
 	char *permanent_key; /* "true", or "1, NULL": a group that always exists; or NULL */
+
+	/* GROUP with a window, DIVERT, CLOSE, WATERMARK, in a view with one; else NULL */
+	struct EventTime *time;
 } ViewNode;
 
 /* The name of the nth input in a text of ViewNode.select, from 1. */

@@ -31,8 +31,83 @@ braid_options_milliseconds(const char *text)
 	return ms;
 }
 
+/* ---------------------------------------------------------------- one option */
+
+/* An option, and where its value is kept. */
+typedef struct OptionName
+{
+	const char *name;
+	size_t offset;
+	const char *choices[4]; /* what it can be; none: any text */
+} OptionName;
+
+#define TIME_OPTION(field) offsetof(ContinuousOptions, time.field)
+
+static const OptionName option_names[] = {
+	{"schedule", offsetof(ContinuousOptions, schedule)},
+	{"read", offsetof(ContinuousOptions, read), {"eventual", "own", "strict"}},
+	{"watermark", TIME_OPTION(watermark)},
+	{"watermark_idle", TIME_OPTION(idle)},
+	{"late", TIME_OPTION(late), {"update", "drop", "divert"}},
+	{"emit", TIME_OPTION(emit), {"change", "close"}},
+	{"retain", TIME_OPTION(retain)},
+	{"base_deletes", TIME_OPTION(base_deletes), {"retract", "keep"}},
+};
+
+static char **
+value_of(ContinuousOptions *options, const OptionName *name)
+{
+	return (char **) ((char *) options + name->offset);
+}
+
+static const OptionName *
+find_name(const char *name)
+{
+	for (int i = 0; i < lengthof(option_names); i++)
+		if (strcmp(option_names[i].name, name) == 0)
+			return &option_names[i];
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unrecognized parameter \"braid.%s\"", name),
+					errhint("The parameters are braid.continuous, braid.schedule, braid.read, "
+							"braid.watermark, braid.watermark_idle, braid.late, braid.emit, "
+							"braid.retain and braid.base_deletes.")));
+}
+
+static char *
+list_of_choices(const OptionName *option)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; option->choices[i]; i++)
+		appendStringInfo(&s, "%s%s", i ? ", " : "", option->choices[i]);
+	return s.data;
+}
+
 static void
-set_schedule(ContinuousOptions *options, char *value)
+check_choice(const OptionName *option, const char *value)
+{
+	bool found = option->choices[0] == NULL;
+
+	for (int i = 0; option->choices[i]; i++)
+		found |= strcmp(option->choices[i], value) == 0;
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for parameter \"braid.%s\": \"%s\"", option->name, value),
+				 errhint("Available values: %s.", list_of_choices(option))));
+}
+
+void
+braid_options_check_read(const char *value)
+{
+	check_choice(find_name("read"), value);
+}
+
+/* ---------------------------------------------------------------- all of them */
+
+static void
+check_schedule(const ContinuousOptions *options)
 {
 	if (!braid_options_allow_recompute)
 		ereport(
@@ -42,29 +117,16 @@ set_schedule(ContinuousOptions *options, char *value)
 			 errdetail("A view with a schedule runs its whole query each time."),
 			 errhint(
 				 "Set braid.allow_recompute to on if that is meant; without a schedule the view is kept up to date, if it can be.")));
-	(void) braid_options_milliseconds(value);
-	options->schedule = value;
-}
-
-void
-braid_options_check_read(const char *value)
-{
-	if (strcmp(value, "eventual") != 0 && strcmp(value, "own") != 0 && strcmp(value, "strict") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid value for parameter \"braid.read\": \"%s\"", value),
-						errhint("Available values: eventual, own, strict.")));
+	(void) braid_options_milliseconds(options->schedule);
+	if (options->time.watermark)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("parameters \"braid.schedule\" and \"braid.watermark\" exclude each other"),
+				 errdetail("A view with a schedule is computed as a whole, late rows and all.")));
 }
 
 static void
-set_read(ContinuousOptions *options, char *value)
-{
-	braid_options_check_read(value);
-	options->read = value;
-}
-
-/* What contradicts each other. */
-static void
-check_together(const ContinuousOptions *options)
+check_read(const ContinuousOptions *options)
 {
 	if (options->schedule && options->read && strcmp(options->read, "eventual") != 0)
 		ereport(ERROR,
@@ -74,12 +136,47 @@ check_together(const ContinuousOptions *options)
 }
 
 static void
-refuse_unknown(const char *name)
+check_needs_watermark(const char *name, const char *value)
 {
-	ereport(ERROR,
+	if (value)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parameter \"braid.%s\" needs \"braid.watermark\"", name),
+						errhint("A watermark is an expression over a table's columns, such as "
+								"braid.watermark = 'ts - interval ''10 s'''.")));
+}
+
+static void
+check_time(const TimeOptions *time)
+{
+	if (time->idle)
+		(void) DirectFunctionCall3(interval_in, CStringGetDatum(time->idle),
+								   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	if (braid_options_emits_on_close(time) && braid_options_late(time) == LATE_UPDATE)
+		ereport(
+			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unrecognized parameter \"braid.%s\"", name),
-			 errhint("The parameters are braid.continuous, braid.read and braid.schedule.")));
+			 errmsg("parameter \"braid.emit\" cannot be \"close\" if \"braid.late\" is \"update\""),
+			 errdetail("What is shown when its window closes is final."),
+			 errhint("Set braid.late to drop or divert.")));
+	if (time->watermark)
+		return;
+	check_needs_watermark("watermark_idle", time->idle);
+	check_needs_watermark("late", time->late);
+	check_needs_watermark("emit", time->emit);
+	check_needs_watermark("retain", time->retain);
+	check_needs_watermark("base_deletes", time->base_deletes);
+}
+
+static void
+check(ContinuousOptions *options)
+{
+	for (int i = 0; i < lengthof(option_names); i++)
+		if (*value_of(options, &option_names[i]))
+			check_choice(&option_names[i], *value_of(options, &option_names[i]));
+	if (options->schedule)
+		check_schedule(options);
+	check_read(options);
+	check_time(&options->time);
 }
 
 bool
@@ -96,57 +193,57 @@ braid_options_of_statement(List *list, ContinuousOptions *options)
 			continue;
 		if (strcmp(d->defname, "continuous") == 0)
 			continuous = d->arg == NULL || defGetBoolean(d);
-		else if (strcmp(d->defname, "schedule") == 0)
-			set_schedule(options, defGetString(d));
-		else if (strcmp(d->defname, "read") == 0)
-			set_read(options, defGetString(d));
 		else
-			refuse_unknown(d->defname);
+			*value_of(options, find_name(d->defname)) = defGetString(d);
 	}
-	check_together(options);
+	if (continuous)
+		check(options);
 	return continuous;
 }
 
 void
-braid_options_of_json(Jsonb *json, ContinuousOptions *options)
+braid_options_change(ContinuousOptions *options, List *list, bool reset)
 {
-	JsonbIterator *it;
+	ListCell *lc;
+
+	foreach (lc, list)
+	{
+		DefElem *d = lfirst(lc);
+
+		*value_of(options, find_name(d->defname)) = reset ? NULL : defGetString(d);
+	}
+	check(options);
+}
+
+void
+braid_options_of_stored(Jsonb *json, ContinuousOptions *options)
+{
+	JsonbIterator *it = JsonbIteratorInit(&json->root);
 	JsonbValue value;
 	JsonbIteratorToken token;
 	char *name = NULL;
-	char *text;
 
-	if (!JB_ROOT_IS_OBJECT(json))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("options of a continuous view must be a JSON object")));
-	it = JsonbIteratorInit(&json->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
 			name = pnstrdup(value.val.string.val, value.val.string.len);
 		if (token != WJB_VALUE)
 			continue;
-		if (strcmp(name, "schedule") != 0 && strcmp(name, "read") != 0)
-			refuse_unknown(name);
 		if (value.type != jbvString)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("option \"%s\" of a continuous view must be a string", name)));
-		text = pnstrdup(value.val.string.val, value.val.string.len);
-		if (strcmp(name, "read") == 0)
-			set_read(options, text);
-		else
-			set_schedule(options, text);
+		*value_of(options, find_name(name)) = pnstrdup(value.val.string.val, value.val.string.len);
 	}
-	check_together(options);
 }
 
-static void
-append_option(StringInfo s, const char *name, const char *value)
+void
+braid_options_of_json(Jsonb *json, ContinuousOptions *options)
 {
-	if (value == NULL)
-		return;
-	appendStringInfo(s, "%s\"%s\": ", s->len > 1 ? ", " : "", name);
-	escape_json(s, value);
+	if (!JB_ROOT_IS_OBJECT(json))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("options of a continuous view must be a JSON object")));
+	braid_options_of_stored(json, options);
+	check(options);
 }
 
 char *
@@ -155,11 +252,54 @@ braid_options_text(const ContinuousOptions *options)
 	StringInfoData s;
 
 	initStringInfo(&s);
-	appendStringInfoChar(&s, '{');
-	append_option(&s, "schedule", options->schedule);
-	append_option(&s, "read", options->read);
-	appendStringInfoChar(&s, '}');
-	return s.data;
+	for (int i = 0; i < lengthof(option_names); i++)
+	{
+		char *value = *value_of((ContinuousOptions *) options, &option_names[i]);
+
+		if (value == NULL)
+			continue;
+		appendStringInfo(&s, "%s\"%s\": ", s.len > 0 ? ", " : "", option_names[i].name);
+		escape_json(&s, value);
+	}
+	return psprintf("{%s}", s.data);
+}
+
+/* ---------------------------------------------------------------- what they mean */
+
+static bool
+is_set_to(const char *value, const char *choice)
+{
+	return value && strcmp(value, choice) == 0;
+}
+
+bool
+braid_options_emits_on_close(const TimeOptions *time)
+{
+	return is_set_to(time->emit, "close");
+}
+
+/* Who shows a group only when it is closed means it to stay as it is. */
+LatePolicy
+braid_options_late(const TimeOptions *time)
+{
+	if (is_set_to(time->late, "divert"))
+		return LATE_DIVERT;
+	if (is_set_to(time->late, "drop") || (!time->late && braid_options_emits_on_close(time)))
+		return LATE_DROP;
+	return LATE_UPDATE;
+}
+
+bool
+braid_options_keeps_deleted(const TimeOptions *time)
+{
+	return is_set_to(time->base_deletes, "keep");
+}
+
+bool
+braid_options_freezes(const TimeOptions *time)
+{
+	return time->watermark &&
+		   (braid_options_late(time) != LATE_UPDATE || braid_options_keeps_deleted(time));
 }
 
 void

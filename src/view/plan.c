@@ -37,6 +37,7 @@
 #include "view/plan.h"
 #include "view/refusal.h"
 #include "view/take.h"
+#include "view/watermark.h"
 
 /* ---------------------------------------------------------------- normal form */
 
@@ -124,6 +125,7 @@ is_readable(ViewNode *node)
 		case NODE_GROUP:
 		case NODE_PARTITION:
 		case NODE_ROWS:
+		case NODE_CLOSE:
 			return true;
 		case NODE_BLOCK:
 			return reads_one(node->inputs);
@@ -416,7 +418,7 @@ static bool
 reads_delta_once(ViewNode *reader)
 {
 	return reader->kind == NODE_GROUP || reader->kind == NODE_ROWS ||
-		   reader->kind == NODE_PARTITION ||
+		   reader->kind == NODE_PARTITION || reader->kind == NODE_WATERMARK ||
 		   (reader->kind == NODE_BLOCK && list_length(reader->inputs) == 1);
 }
 
@@ -597,12 +599,16 @@ braid_plan_same_visible(const char *a, const char *b)
 }
 
 ViewPlan *
-braid_plan_make(Query *query, int id, ParseState *pstate)
+braid_plan_make(Query *query, int id, const PlanTime *time, ParseState *pstate)
 {
-	Planner p = {palloc0(sizeof(ViewPlan)), id, pstate};
+	Planner p = {palloc0(sizeof(ViewPlan)), id, pstate, .time = time};
 
 	braid_refuse_functions(pstate, query);
+	if (time)
+		braid_watermark_take(&p);
 	take_top(&p, query);
+	if (time)
+		braid_late_check(&p);
 	if (p.plan->tables == NIL && p.plan->views == NIL)
 		braid_refuse(pstate, exprLocation((Node *) query->targetList), "a query without a table");
 	finish_graph(p.plan);

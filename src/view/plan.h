@@ -8,19 +8,28 @@
 #include "nodes/parsenodes.h"
 #include "parser/parse_node.h"
 #include "view/node.h"
+#include "view/options.h"
+
+/* The watermark that a view is to have. */
+typedef struct PlanTime
+{
+	const TimeOptions *options;
+	Query *sources; /* SELECT of its expressions, one for each table */
+} PlanTime;
 
 typedef struct ViewPlan
 {
 	List *nodes; /* ViewNode, inputs before their readers */
 	ViewNode *top;
-	List *tables;		/* oids of captured tables, each once */
-	List *views;		/* ids of the continuous views that it reads, each once */
-	List *watched;		/* oids of ordinary views in between */
-	bool is_recomputed; /* as a whole, on a schedule */
-	bool is_ageing;		/* of a recomputed one: the result can change while its tables do not */
-	bool is_limited;	/* visible has a LIMIT: the top's delta is not that of the view */
-	char *visible;		/* SELECT of what the user sees, from the state tables */
-	char *fingerprint;	/* of the states, and of visible; changes when these do */
+	ViewNode *watermark; /* NULL if the view has none */
+	List *tables;		 /* oids of captured tables, each once */
+	List *views;		 /* ids of the continuous views that it reads, each once */
+	List *watched;		 /* oids of ordinary views in between */
+	bool is_recomputed;	 /* as a whole, on a schedule */
+	bool is_ageing;		 /* of a recomputed one: the result can change while its tables do not */
+	bool is_limited;	 /* visible has a LIMIT: the top's delta is not that of the view */
+	char *visible;		 /* SELECT of what the user sees, from the state tables */
+	char *fingerprint;	 /* of the states, and of visible; changes when these do */
 } ViewPlan;
 
 /*
@@ -29,8 +38,9 @@ typedef struct ViewPlan
  * a query that was accepted before.  The query is scribbled on.  Names in the
  * texts are right for search_path = pg_catalog, pg_temp, which must be set.
  * id is that of the view; state tables are braid_internal.state_<id>_<number>.
+ * time is NULL for a view without a watermark.
  */
-extern ViewPlan *braid_plan_make(Query *query, int id, ParseState *pstate);
+extern ViewPlan *braid_plan_make(Query *query, int id, const PlanTime *time, ParseState *pstate);
 
 /*
  * The same for a view that is recomputed as a whole: any query that reads at

@@ -53,6 +53,7 @@ typedef struct KeptPlan
 typedef struct NamedRows
 {
 	char *name;
+	TupleDesc desc;
 	Tuplestorestate *rows;
 	int size_class;
 	bool is_ours; /* to be freed at the end */
@@ -200,6 +201,7 @@ name_rows(const char *name, Tuplestorestate *rows, TupleDesc desc, bool is_ours)
 
 	Assert(find_rows(name) == NULL);
 	r->name = pstrdup(name);
+	r->desc = desc;
 	r->rows = rows;
 	r->size_class = size_class(tuplestore_tuple_count(rows));
 	r->is_ours = is_ours;
@@ -225,6 +227,24 @@ braid_run_count(const char *name)
 	NamedRows *r = find_rows(name);
 
 	return r ? tuplestore_tuple_count(r->rows) : -1;
+}
+
+/* Of types that are passed by value. */
+Datum
+braid_run_value(const char *name, int column, bool *isnull)
+{
+	NamedRows *r = find_rows(name);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(r->desc, &TTSOpsMinimalTuple);
+	Datum value;
+
+	tuplestore_select_read_pointer(r->rows, 0);
+	tuplestore_rescan(r->rows);
+	if (!tuplestore_gettupleslot(r->rows, true, false, slot))
+		elog(ERROR, "\"%s\" has no rows", name);
+	value = slot_getattr(slot, column, isnull);
+	Assert(TupleDescAttr(r->desc, column - 1)->attbyval);
+	ExecDropSingleTupleTableSlot(slot);
+	return value;
 }
 
 int64

@@ -51,6 +51,9 @@ extern TupleDesc braid_run_append(Tuplestorestate *rows, const char *sql, int64 
 /* Rows that can be read by this name; -1 if there is no such relation. */
 extern int64 braid_run_count(const char *name);
 
+/* A value of the first of these rows, which are not none; its type is passed by value. */
+extern Datum braid_run_value(const char *name, int column, bool *isnull);
+
 /* Rows that statements have written or made since begin. */
 extern int64 braid_run_processed(void);
 

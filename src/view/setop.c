@@ -20,6 +20,7 @@
 #include "view/operators.h"
 #include "view/refusal.h"
 #include "view/take.h"
+#include "view/window.h"
 
 static ViewNode *take_side(Planner *p, Query *query, Node *side);
 
@@ -124,6 +125,7 @@ take_union(Planner *p, Query *query, SetOperationStmt *op)
 	ViewNode *node = union_node(p, union_inputs(p, query, (Node *) op, op));
 
 	set_columns(node, op);
+	braid_window_unite(node);
 	if (op->all)
 		return node;
 	check_columns(p, op);

@@ -20,6 +20,7 @@
 #include "view/definition.h"
 #include "view/operators.h"
 #include "view/state.h"
+#include "view/watermark.h"
 
 static char *
 columns_of(ViewNode *node)
@@ -30,6 +31,10 @@ columns_of(ViewNode *node)
 			return braid_group_state_columns(node);
 		case NODE_PARTITION:
 			return braid_partition_state_columns(node);
+		case NODE_WATERMARK:
+			return braid_watermark_state_columns(node);
+		case NODE_DIVERT:
+			return braid_divert_state_columns(node);
 		default:
 			Assert(node->kind == NODE_ROWS);
 			return braid_rows_state_columns(node);
@@ -45,6 +50,10 @@ index_of(ViewNode *node, const char *name)
 			return braid_group_state_index(node, name);
 		case NODE_PARTITION:
 			return braid_partition_state_index(node, name);
+		case NODE_WATERMARK:
+			return braid_watermark_state_index(node, name);
+		case NODE_DIVERT:
+			return braid_divert_state_index(node, name);
 		default:
 			Assert(node->kind == NODE_ROWS);
 			return braid_rows_state_index(node, name);
@@ -55,7 +64,7 @@ index_of(ViewNode *node, const char *name)
 static int
 fillfactor_of(ViewNode *node)
 {
-	return node->kind == NODE_ROWS ? 100 : 50;
+	return node->kind == NODE_ROWS || node->kind == NODE_DIVERT ? 100 : 50;
 }
 
 void

@@ -27,6 +27,9 @@ extern void braid_take_from(Draft *draft, Query *query);
 extern Draft *
 braid_take_left_join(Draft *left, ViewNode *right, List *right_originals, List *quals);
 
+/* The same of one relation; vars are the columns of it that are used, in order. */
+extern void braid_take_relation(Draft *draft, RangeTblEntry *rte, List *vars);
+
 /* Whether a query or expression reads a table, a view or a WITH query. */
 extern bool braid_take_reads_table(Node *node);
 
