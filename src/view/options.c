@@ -221,6 +221,7 @@ braid_options_of_stored(Jsonb *json, ContinuousOptions *options)
 	JsonbIterator *it = JsonbIteratorInit(&json->root);
 	JsonbValue value;
 	JsonbIteratorToken token;
+	const OptionName *option;
 	char *name = NULL;
 
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
@@ -229,10 +230,11 @@ braid_options_of_stored(Jsonb *json, ContinuousOptions *options)
 			name = pnstrdup(value.val.string.val, value.val.string.len);
 		if (token != WJB_VALUE)
 			continue;
+		option = find_name(name);
 		if (value.type != jbvString)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("option \"%s\" of a continuous view must be a string", name)));
-		*value_of(options, find_name(name)) = pnstrdup(value.val.string.val, value.val.string.len);
+		*value_of(options, option) = pnstrdup(value.val.string.val, value.val.string.len);
 	}
 }
 
