@@ -12,12 +12,19 @@
  *	  reads moves within its table, and is no reason to compute anything anew.  So
  *	  of the rows that differ those are paired that are equal but for floats, in
  *	  their order, and are not reported if the floats of both are close.
+ *
+ *	  A sample is chosen by a hash of what the row says, with a seed, so that both
+ *	  sides choose the same rows: what differs within the sample differs as a
+ *	  whole.  The hash is that of the types, by which equal values are equal; floats
+ *	  have no part in it.  Of a view with keys it is that of the keys: the planner
+ *	  puts such a condition below the aggregation, where it saves most.
  */
 #include "postgres.h"
 
 #include "capture/capture.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "parser/parse_clause.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -34,6 +41,9 @@ typedef struct RowTexts
 	StringInfoData inexact; /* "c2" */
 	StringInfoData close;	/* " AND ...": floats of x and y */
 	StringInfoData visible; /* "x.c1 AS name" */
+	Bitmapset *keys;		/* numbers of the columns that choose a sample; NULL: all */
+	StringInfoData hashed;	/* "c1, c2::text": those of them that can */
+	char *chosen;			/* " WHERE ..." */
 } RowTexts;
 
 static bool
@@ -42,6 +52,15 @@ is_comparable(Oid type)
 	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR);
 
 	return OidIsValid(entry->eq_opr) && OidIsValid(entry->lt_opr);
+}
+
+static bool
+is_hashable(Oid type)
+{
+	TypeCacheEntry *entry =
+		lookup_type_cache(type, TYPECACHE_HASH_PROC | TYPECACHE_HASH_EXTENDED_PROC);
+
+	return OidIsValid(entry->hash_proc) && OidIsValid(entry->hash_extended_proc);
 }
 
 static const char *
@@ -71,9 +90,56 @@ append_column(RowTexts *t, int i, Form_pg_attribute column)
 	appendStringInfo(&t->visible, "%sx.c%d AS %s", comma(&t->visible), i,
 					 quote_identifier(NameStr(column->attname)));
 	if (type == FLOAT4OID || type == FLOAT8OID)
+	{
 		append_float(t, i, type);
-	else
-		appendStringInfo(&t->exact, ", c%d", i);
+		return;
+	}
+	appendStringInfo(&t->exact, ", c%d", i);
+	if (t->keys == NULL || bms_is_member(i, t->keys))
+		appendStringInfo(&t->hashed, "%sc%d%s", comma(&t->hashed), i,
+						 is_hashable(type) ? "" : "::text");
+}
+
+/* What the rows of a query are told apart by, as SortGroupClause; NIL: all that they say. */
+static List *
+keys_of(Query *query)
+{
+	if (query->groupingSets || query->setOperations)
+		return NIL;
+	if (query->windowClause)
+		return linitial_node(WindowClause, query->windowClause)->partitionClause;
+	if (query->distinctClause)
+		return query->hasDistinctOn ? query->distinctClause : NIL;
+	return query->groupClause;
+}
+
+/* The columns of the view that are such keys. */
+static Bitmapset *
+key_columns(ViewDefinition *def)
+{
+	Query *query = braid_definition_query(def->query);
+	List *keys = keys_of(query);
+	Bitmapset *columns = NULL;
+	ListCell *lc;
+
+	foreach (lc, query->targetList)
+	{
+		TargetEntry *target = lfirst(lc);
+
+		if (!target->resjunk && targetIsInSortList(target, InvalidOid, keys))
+			columns = bms_add_member(columns, target->resno);
+	}
+	return columns;
+}
+
+static char *
+choice(RowTexts *t, double sample, int64 seed)
+{
+	if (sample >= 1 || t->hashed.len == 0)
+		return "";
+	return psprintf(" WHERE (hash_record_extended(ROW(%s), " INT64_FORMAT
+					") & 9007199254740991) < %.0f",
+					t->hashed.data, seed, sample * 9007199254740992.0);
 }
 
 static void
@@ -87,6 +153,7 @@ make_texts(RowTexts *t, Oid view)
 	initStringInfo(&t->inexact);
 	initStringInfo(&t->close);
 	initStringInfo(&t->visible);
+	initStringInfo(&t->hashed);
 	appendStringInfoString(&t->exact, "true");
 	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
 		append_column(t, i + 1, TupleDescAttr(RelationGetDescr(rel), i));
@@ -94,9 +161,10 @@ make_texts(RowTexts *t, Oid view)
 }
 
 static char *
-all_rows(RowTexts *t, const char *relation)
+chosen_rows(RowTexts *t, const char *relation)
 {
-	return psprintf("SELECT %s FROM %s t(%s)", t->values.data, relation, t->names.data);
+	return psprintf("SELECT %s FROM %s t(%s)%s", t->values.data, relation, t->names.data,
+					t->chosen);
 }
 
 /* Rows of one that the other has not; nth tells those that are equal but for floats. */
@@ -107,7 +175,7 @@ rows_apart(RowTexts *t, const char *one, const char *other)
 		"SELECT d.*, ROW(%s) AS exact, row_number() OVER (PARTITION BY ROW(%s)%s%s) AS nth "
 		"FROM (%s EXCEPT ALL %s) d(%s)",
 		t->exact.data, t->exact.data, t->inexact.len > 0 ? " ORDER BY " : "", t->inexact.data,
-		all_rows(t, one), all_rows(t, other), t->names.data);
+		chosen_rows(t, one), chosen_rows(t, other), t->names.data);
 }
 
 /* Those of one that have no partner in the other. */
@@ -120,14 +188,15 @@ without_partner(RowTexts *t, const char *one, const char *other)
 }
 
 char *
-braid_difference_query(ViewDefinition *def)
+braid_difference_query(ViewDefinition *def, double sample, int64 seed)
 {
-	RowTexts t;
+	RowTexts t = {.keys = key_columns(def)};
 	char *query = braid_reference(def);
 	char *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(def->view)),
 											get_rel_name(def->view));
 
 	make_texts(&t, def->view);
+	t.chosen = choice(&t, sample, seed);
 	return psprintf("WITH missing AS MATERIALIZED (%s), surplus AS MATERIALIZED (%s) "
 					"SELECT true, %s UNION ALL SELECT false, %s",
 					rows_apart(&t, query, view), rows_apart(&t, view, query),

@@ -7,7 +7,10 @@
 
 #include "view/definition.h"
 
-/* SELECT of whether it is missing (or surplus), and the row as jsonb. */
-extern char *braid_difference_query(ViewDefinition *def);
+/*
+ * SELECT of whether it is missing (or surplus), and the row as jsonb; of about
+ * this share (0 to 1) of the rows only, which the seed chooses.
+ */
+extern char *braid_difference_query(ViewDefinition *def, double sample, int64 seed);
 
 #endif /* BRAID_DIFFERENCE_H */

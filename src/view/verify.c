@@ -42,8 +42,9 @@ typedef struct VerifyRequest
 {
 	Oid dbid;	  /* InvalidOid: the slot is free */
 	int view;	  /* id */
-	int64 number; /* random; names the answer */
-	bool taken;	  /* the worker has begun to answer */
+	int64 number; /* random; names the answer, and chooses the sample */
+	double sample;
+	bool taken; /* the worker has begun to answer */
 } VerifyRequest;
 
 typedef struct VerifyRequests
@@ -143,6 +144,7 @@ store_answer(int64 number, const char *difference, Datum row, const char *error)
 
 typedef struct Differences
 {
+	VerifyRequest *request;
 	MemoryContext context;
 	uint64 n;
 	bool *missing;
@@ -156,7 +158,7 @@ compare(KeptView *v, void *arg)
 	Differences *d = arg;
 	MemoryContext old;
 
-	SPI_execute(braid_difference_query(&v->def), false, 0);
+	SPI_execute(braid_difference_query(&v->def, d->request->sample, d->request->number), false, 0);
 	old = MemoryContextSwitchTo(d->context);
 	d->n = SPI_processed;
 	d->missing = palloc(sizeof(bool) * (d->n + 1));
@@ -177,7 +179,7 @@ static void
 answer(VerifyRequest *request)
 {
 	KeptView *v = braid_keeper_find(request->view);
-	Differences d = {CurrentMemoryContext};
+	Differences d = {request, CurrentMemoryContext};
 	char *error;
 
 	/* Asked again; a table that is not locked may not be at S. */
@@ -340,7 +342,7 @@ braid_sql_wait(PG_FUNCTION_ARGS)
 
 /* Returns the slot's index. */
 static int
-put_request(int view, int64 number)
+put_request(int view, int64 number, double sample)
 {
 	int found = -1;
 
@@ -349,7 +351,7 @@ put_request(int view, int64 number)
 		if (!OidIsValid(shared->requests[i].dbid))
 			found = i;
 	if (found >= 0)
-		shared->requests[found] = (VerifyRequest){MyDatabaseId, view, number, false};
+		shared->requests[found] = (VerifyRequest){MyDatabaseId, view, number, sample, false};
 	LWLockRelease(&shared->lock);
 	if (found < 0)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -415,12 +417,13 @@ return_rows(ReturnSetInfo *result)
 
 PG_FUNCTION_INFO_V1(braid_sql_verify);
 
-/* braid.verify(view regclass, timeout interval) */
+/* braid.verify(view regclass, sample float8, timeout interval) */
 Datum
 braid_sql_verify(PG_FUNCTION_ARGS)
 {
 	ViewDefinition def;
-	TimestampTz deadline = deadline_after(PG_GETARG_INTERVAL_P(1));
+	double sample = PG_GETARG_FLOAT8(1);
+	TimestampTz deadline = deadline_after(PG_GETARG_INTERVAL_P(2));
 	uint64 random;
 	int64 number;
 	int slot;
@@ -433,12 +436,15 @@ braid_sql_verify(PG_FUNCTION_ARGS)
 						errmsg("continuous view \"%s\" is recomputed on a schedule",
 							   get_rel_name(def.view)),
 						errhint("REFRESH MATERIALIZED VIEW computes it now.")));
+	if (!(sample > 0 && sample <= 1))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("sample must be greater than 0 and at most 1")));
 	if (!pg_strong_random(&random, sizeof(random)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
 	number = (int64) (random >> 1);
 	SPI_connect();
-	slot = put_request(def.id, number);
+	slot = put_request(def.id, number, sample);
 	PG_ENSURE_ERROR_CLEANUP(remove_request, Int32GetDatum(slot));
 	{
 		ask(&def, slot, number, deadline);

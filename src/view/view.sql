@@ -126,11 +126,12 @@ AS 'MODULE_PATHNAME', 'braid_sql_wait' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid.wait(regclass, interval) IS
 'Waits until the view contains all that was committed before the call, or, if it has a schedule, until it has been computed once; true then, false if that took longer than the timeout. Below REPEATABLE READ the next statement sees it. Errors: 42809 not a continuous view, 42501 no SELECT privilege, 55000 the view is broken.';
 
-CREATE FUNCTION braid.verify(view regclass, timeout interval DEFAULT '10 min', OUT difference text, OUT "row" jsonb)
+CREATE FUNCTION braid.verify(view regclass, sample double precision DEFAULT 1, timeout interval DEFAULT '10 min',
+	OUT difference text, OUT "row" jsonb)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'braid_sql_verify' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION braid.verify(regclass, interval) IS
-'Runs the view''s query and returns the rows that the view lacks (missing) or should not have (surplus), both as of one snapshot: no rows if the view is right. Errors: 42809 not a continuous view, 42501 no SELECT privilege, 55000 the view is broken, 57014 no answer within the timeout.';
+COMMENT ON FUNCTION braid.verify(regclass, double precision, interval) IS
+'Runs the view''s query and returns the rows that the view lacks (missing) or should not have (surplus), both as of one snapshot: no rows if the view is right. sample: which share of the rows is compared, above 0 and at most 1; chosen anew by each call, by a hash of the keys of GROUP BY, DISTINCT ON or PARTITION BY, else of the whole row. The capture worker runs it: all views of the database follow when it has ended, so that a sample blocks them for a shorter time. Errors: 22023 not a share, 42809 not a continuous view, 42501 no SELECT privilege, 55000 the view is broken, 57014 no answer within the timeout.';
 
 CREATE FUNCTION braid_internal.view_inputs(view regclass, OUT tables regclass[], OUT views int[]) RETURNS record
 AS 'MODULE_PATHNAME', 'braid_sql_view_inputs' LANGUAGE C STABLE STRICT;

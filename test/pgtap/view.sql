@@ -10,7 +10,7 @@ SELECT plan(53);
 SELECT has_function('braid', 'create_view', ARRAY['text', 'text', 'jsonb']);
 SELECT has_function('braid', 'drop_view', ARRAY['regclass']);
 SELECT has_function('braid', 'wait', ARRAY['regclass', 'interval']);
-SELECT has_function('braid', 'verify', ARRAY['regclass', 'interval']);
+SELECT has_function('braid', 'verify', ARRAY['regclass', 'double precision', 'interval']);
 SELECT function_returns('braid', 'create_view', ARRAY['text', 'text', 'jsonb'], 'regclass');
 SELECT function_returns('braid', 'wait', ARRAY['regclass', 'interval'], 'boolean');
 SELECT has_function('braid', 'explain', ARRAY['regclass']);

@@ -241,7 +241,7 @@ for my $round (1 .. $rounds)
 			AND (SELECT count(*) FROM by_key) = (SELECT coalesce(sum(n), 0) FROM z2_between)');
 		$torn++ if defined $rc && $rc == 0 && $same ne 't';
 	}
-	my ($rc, $rows, $err) = $node->psql('postgres', "SELECT * FROM braid.verify('" . any(sort keys %views) . "', '60 s')");
+	my ($rc, $rows, $err) = $node->psql('postgres', "SELECT * FROM braid.verify('" . any(sort keys %views) . "', timeout => '60 s')");
 	is($rows, '', "round $round: verify finds nothing while clients write") if defined $rc && $rc == 0;
 	finish($_) for @running;
 	$cluster->wait_alive('db');

@@ -188,7 +188,7 @@ sub complaint
 sub verified
 {
 	my ($self, $view) = @_;
-	my $answer = $self->run("SELECT * FROM braid.verify('$view->{name}', '20 s')");
+	my $answer = $self->run("SELECT * FROM braid.verify('$view->{name}', timeout => '20 s')");
 	my $fault = fault($answer);
 	return { kind => $answer->{lost} ? 'lost' : 'verify', text => $fault } if defined $fault;
 	return undef if !@{ $answer->{rows} };

@@ -46,7 +46,7 @@ CREATE FUNCTION compared.verified(view text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	answer text;
 BEGIN
-	SELECT string_agg(difference || ' ' || "row", '; ') INTO answer FROM braid.verify(view::regclass, '30 s');
+	SELECT string_agg(difference || ' ' || "row", '; ') INTO answer FROM braid.verify(view::regclass, timeout => '30 s');
 	RETURN answer;
 EXCEPTION WHEN OTHERS THEN
 	RETURN sqlerrm;
