@@ -29,6 +29,7 @@ SQL_PARTS = src/common/common.sql \
 	src/capture/capture.sql \
 	src/capture/statistics.sql \
 	src/event/event.sql \
+	src/event/reach.sql \
 	src/view/view.sql \
 	src/view/statistics.sql \
 	src/view/doctor.sql

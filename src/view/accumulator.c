@@ -284,12 +284,30 @@ merged_value(Accumulator *a)
 	}
 }
 
+/* How many values have the sum's scale. */
+static char *
+merged_count(Accumulator *a)
+{
+	return psprintf("CASE WHEN s.a%d + excluded.a%d = 0 THEN 0 ELSE %s END", a->count->number,
+					a->count->number, merged_scale_count(a, "excluded"));
+}
+
 void
 braid_accumulator_merge(StringInfo s, Accumulator *a)
 {
 	appendStringInfo(s, ", a%d = %s", a->number, merged_value(a));
 	if (keeps_scale(a))
-		appendStringInfo(s, ", m%d = CASE WHEN s.a%d + excluded.a%d = 0 THEN 0 ELSE %s END",
-						 a->number, a->count->number, a->count->number,
-						 merged_scale_count(a, "excluded"));
+		appendStringInfo(s, ", m%d = %s", a->number, merged_count(a));
+}
+
+void
+braid_accumulator_combine(StringInfo s, Accumulator *a)
+{
+	int i = a->number;
+
+	appendStringInfo(s, ", CASE WHEN excluded.n IS NULL THEN s.a%d ELSE %s END AS a%d", i,
+					 merged_value(a), i);
+	if (keeps_scale(a))
+		appendStringInfo(s, ", CASE WHEN excluded.n IS NULL THEN s.m%d ELSE %s END AS m%d", i,
+						 merged_count(a), i);
 }

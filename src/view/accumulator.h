@@ -58,6 +58,12 @@ extern void braid_accumulator_begin(StringInfo s, Accumulator *a);
 /* "a1 = ..." of a group that is there: s is the state, excluded what begin made of the change */
 extern void braid_accumulator_merge(StringInfo s, Accumulator *a);
 
+/*
+ * expressions for the columns of the state, of two parts of a group: s and excluded;
+ * the latter may be missing, when its n is null
+ */
+extern void braid_accumulator_combine(StringInfo s, Accumulator *a);
+
 /* "a1 = excluded.a1" */
 extern void braid_accumulator_replace(StringInfo s, Accumulator *a);
 

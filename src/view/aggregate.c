@@ -654,8 +654,8 @@ refuse_mutable(ParseState *pstate, Aggref *aggregate, Form_pg_aggregate form)
 }
 
 /* A column of the group; the same one if it is there already. */
-static int
-add_output(ViewNode *group, char *text, NodeColumn column)
+int
+braid_aggregate_add_output(ViewNode *group, char *text, NodeColumn column)
 {
 	int i = 0;
 	ListCell *lc;
@@ -697,7 +697,7 @@ braid_aggregate_add(ViewNode *group, Aggref *aggregate, ParseState *pstate)
 	if (result == NULL)
 		result = add_any(&add, form, pstate);
 	ReleaseSysCache(tup);
-	return add_output(group, result, result_column(aggregate));
+	return braid_aggregate_add_output(group, result, result_column(aggregate));
 }
 
 int
@@ -705,5 +705,5 @@ braid_aggregate_add_key(ViewNode *group, int key)
 {
 	ViewNode *input = linitial(group->inputs);
 
-	return add_output(group, psprintf("k%d", key), input->columns[key - 1]);
+	return braid_aggregate_add_output(group, psprintf("k%d", key), input->columns[key - 1]);
 }

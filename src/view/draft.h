@@ -22,6 +22,7 @@ typedef struct Planner
 	List *ctes;			  /* CteNode */
 	const PlanTime *time; /* NULL: the view has no watermark */
 	bool has_window;	  /* some group is by a window */
+	List *sessions;		  /* SessionWindow */
 } Planner;
 
 /* An expression of the query, and what it is over the draft's inputs. */

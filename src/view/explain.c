@@ -173,6 +173,9 @@ operator_name(ViewNode *node)
 		case NODE_GROUP:
 			return psprintf("group by %s, %s", counted(node->nkeys, "key"),
 							counted(list_length(node->accumulators), "accumulator"));
+		case NODE_SESSION:
+			return psprintf("sessions by %s, %s", counted(node->nkeys, "key"),
+							counted(list_length(node->accumulators), "accumulator"));
 		case NODE_PARTITION:
 			return psprintf("compute by %s", counted(node->nkeys, "key"));
 		case NODE_QUERY:

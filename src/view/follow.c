@@ -321,6 +321,9 @@ populate_node(ViewNode *node)
 		case NODE_GROUP:
 			braid_group_populate(node);
 			break;
+		case NODE_SESSION:
+			braid_session_populate(node);
+			break;
 		case NODE_PARTITION:
 			braid_partition_populate(node);
 			break;
@@ -511,6 +514,8 @@ follow_node(ViewNode *node)
 		make_delta(node);
 	else if (node->kind == NODE_GROUP)
 		braid_group_follow(node);
+	else if (node->kind == NODE_SESSION)
+		braid_session_follow(node);
 	else if (node->kind == NODE_PARTITION)
 		braid_partition_follow(node);
 	else if (node->kind == NODE_ROWS)

@@ -26,6 +26,7 @@
 #include "utils/typcache.h"
 #include "view/operators.h"
 #include "view/refusal.h"
+#include "view/session_window.h"
 #include "view/take.h"
 #include "view/watermark.h"
 
@@ -79,11 +80,12 @@ typedef struct Grouping
 {
 	Draft *draft; /* what is grouped */
 	Query *query;
-	List *keys;		  /* Node of the query */
-	List *aggregates; /* Aggref of the query */
-	List *functions;  /* GroupingFunc of the query */
-	List *sets;		  /* of lists of sort group references; NIL if there are none */
-	List *columns;	  /* Node over the draft: of the GROUP's input */
+	List *keys;				 /* Node of the query */
+	List *aggregates;		 /* Aggref of the query */
+	List *functions;		 /* GroupingFunc of the query */
+	List *sets;				 /* of lists of sort group references; NIL if there are none */
+	List *columns;			 /* Node over the draft: of the GROUP's input */
+	SessionGroups *sessions; /* the groups are sessions; or NULL */
 } Grouping;
 
 static bool
@@ -240,7 +242,9 @@ add_keys(Grouping *g)
 
 	foreach (lc, g->keys)
 		braid_take_check_key(g->draft->planner, lfirst(lc));
-	if (g->sets)
+	if (g->sessions)
+		g->columns = braid_session_groups_columns(g->sessions);
+	else if (g->sets)
 		add_keys_of_sets(g);
 	else if (g->keys == NIL)
 		g->columns = list_make1(makeBoolConst(true, false));
@@ -388,7 +392,8 @@ above(Grouping *g, ViewNode *group, List *inputs)
 	int n = 0;
 
 	for (int i = 1; i <= list_length(g->keys) + shift; i++)
-		columns = lappend_int(columns, braid_aggregate_add_key(group, i));
+		columns = lappend_int(columns, g->sessions ? braid_session_groups_add(g->sessions, group, i)
+												   : braid_aggregate_add_key(group, i));
 	foreach (lc, inputs)
 		columns =
 			lappend_int(columns, braid_aggregate_add(group, lfirst(lc), draft->planner->pstate));
@@ -422,11 +427,17 @@ braid_take_groups(Draft *draft, Query *query)
 	ListCell *lc;
 
 	find_all(&g);
+	if (g.sets == NIL)
+		g.sessions = braid_session_groups_find(draft, g.keys, g.aggregates);
+	if (g.sessions)
+		g.draft = g.sessions->rows;
 	add_keys(&g);
 	nkeys = list_length(g.columns);
 	foreach (lc, g.aggregates)
 		inputs = lappend(inputs, over_input(&g, lfirst(lc), nkeys));
-	rows = braid_draft_close(draft, g.columns);
+	rows = braid_draft_close(g.draft, g.columns);
+	if (g.sessions)
+		return above(&g, braid_session_groups_node(g.sessions, rows), inputs);
 	input = braid_take_distinct_arguments(draft->planner, rows, nkeys, &inputs);
 	group = braid_take_group_node(draft->planner, input, nkeys);
 	group->permanent_key = permanent_key(&g);

@@ -72,6 +72,51 @@ braid_match_equal(ViewNode *node, const char *a, char column, const char *b, boo
 	return s.data;
 }
 
+/* So that an index can be used, wherever that says the same. */
+static const char *
+null_test(NodeColumn *column)
+{
+	return get_typtype(getBaseType(column->type)) == TYPTYPE_COMPOSITE ? IS_NULL : " IS NULL";
+}
+
+char *
+braid_match_pattern(ViewNode *node, const char *a, char column, const char *b, int64 nulls)
+{
+	ViewNode *input = linitial(node->inputs);
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < node->nkeys; i++)
+	{
+		char *left = psprintf("%s.%c%d", a, column, i + 1);
+		char *right = psprintf("%s.k%d", b, i + 1);
+
+		if (i > 0)
+			appendStringInfoString(&s, " AND ");
+		if (nulls & INT64CONST(1) << i)
+		{
+			const char *test = null_test(&input->columns[i]);
+
+			appendStringInfo(&s, "%s%s AND %s%s", left, test, right, test);
+		}
+		else
+			appendStringInfo(&s, "%s %s %s", left, equality(node, i), right);
+	}
+	return s.data;
+}
+
+char *
+braid_match_null_pattern(ViewNode *node, const char *alias)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < node->nkeys; i++)
+		appendStringInfo(&s, "%s((%s.k%d" IS_NULL ")::int::int8 << %d)", i > 0 ? " | " : "", alias,
+						 i + 1, i);
+	return s.data;
+}
+
 char *
 braid_match_any_null(ViewNode *node, const char *alias, char column)
 {

@@ -51,6 +51,7 @@ braid_node_is_stateful(ViewNode *node)
 	switch (node->kind)
 	{
 		case NODE_GROUP:
+		case NODE_SESSION:
 		case NODE_PARTITION:
 		case NODE_ROWS:
 		case NODE_WATERMARK:
@@ -154,6 +155,8 @@ braid_node_new(ViewNode *node)
 			return query_new(node);
 		case NODE_GROUP:
 			return braid_group_new(node);
+		case NODE_SESSION:
+			return braid_session_new(node);
 		case NODE_PARTITION:
 			return braid_partition_new(node);
 		case NODE_ROWS:
@@ -192,6 +195,7 @@ braid_node_delta(ViewNode *node)
 			elog(ERROR, "a query that is run as a whole has no delta");
 			pg_unreachable();
 		case NODE_GROUP:
+		case NODE_SESSION:
 		case NODE_PARTITION:
 		case NODE_ROWS:
 			return braid_state_delta(node);

@@ -36,7 +36,8 @@ typedef enum NodeKind
 	NODE_ROWS,		/* rows as they are, with duplicates: stateful, on top */
 	NODE_WATERMARK, /* how far event time has come: stateful, see watermark.h */
 	NODE_DIVERT,	/* rows that came too late for a group: stateful */
-	NODE_CLOSE		/* groups whose window is closed */
+	NODE_CLOSE,		/* groups whose window is closed */
+	NODE_SESSION	/* a group for each session of a key: stateful */
 } NodeKind;
 
 /* How a node follows, from cheap to dear. */
@@ -112,17 +113,21 @@ typedef struct ViewNode
 	MarkMode mark;
 	char lookup[2]; /* of i1, i2: see lookup.c */
 
-	/* GROUP, PARTITION: the keys are the first columns of the input. */
+	/*
+	 * GROUP, SESSION, PARTITION: the keys are the first columns of the input.  A
+	 * SESSION's next one is the event time.
+	 */
 	int nkeys;
 	char *state; /* stateful: qualified name of the table */
 
 	/*
-	 * GROUP: state columns k1..., n (rows of the group), a1...; its columns are
-	 * outputs, expressions over these names.
+	 * GROUP, SESSION: state columns k1..., n (rows of the group), a1..., and of a
+	 * SESSION first and last; its columns are outputs, expressions over these names.
 	 */
 	List *accumulators;	 /* Accumulator, see accumulator.h */
 	List *outputs;		 /* char * */
 	char *permanent_key; /* "true", or "1, NULL": a group that always exists; or NULL */
+	char *gap;			 /* SESSION: SQL of a constant */
 
 	/* GROUP with a window, DIVERT, CLOSE, WATERMARK, in a view with one; else NULL */
 	struct EventTime *time;

@@ -41,12 +41,26 @@ extern bool braid_aggregate_is_of_floats(Aggref *aggregate);
 /* Adds a key as a column of the group; returns its number. */
 extern int braid_aggregate_add_key(ViewNode *group, int key);
 
+/* Adds an expression over the state, if it is not there yet; returns its number. */
+extern int braid_aggregate_add_output(ViewNode *group, char *text, NodeColumn column);
+
 /* group.c */
 extern void braid_group_follow(ViewNode *node);
 extern void braid_group_populate(ViewNode *node);
 extern char *braid_group_new(ViewNode *node);
 extern char *braid_group_state_columns(ViewNode *node);
 extern char *braid_group_state_index(ViewNode *node, const char *index);
+
+/* session.c */
+extern void braid_session_follow(ViewNode *node);
+extern void braid_session_populate(ViewNode *node);
+extern char *braid_session_new(ViewNode *node);
+extern char *braid_session_state_columns(ViewNode *node);
+extern char *braid_session_state_index(ViewNode *node, const char *index);
+
+/* Adds the start of the session, or its end, as a column; returns its number. */
+extern int braid_session_add_start(ViewNode *node);
+extern int braid_session_add_end(ViewNode *node);
 
 /* partition.c */
 extern void braid_partition_follow(ViewNode *node);
@@ -74,6 +88,16 @@ braid_match_keys(ViewNode *node, const char *alias, char column, const char *rel
 /* "a.<column>1 = b.k1 AND ..." */
 extern char *
 braid_match_equal(ViewNode *node, const char *a, char column, const char *b, bool nulls);
+
+/*
+ * "a.<column>1 = b.k1 AND a.<column>2 IS NULL AND b.k2 IS NULL": of the rows of b
+ * whose keys are null where there is a bit in nulls, from the lowest.
+ */
+extern char *
+braid_match_pattern(ViewNode *node, const char *a, char column, const char *b, int64 nulls);
+
+/* A number that has a bit for each key of alias that is null. */
+extern char *braid_match_null_pattern(ViewNode *node, const char *alias);
 
 /* "alias.<column>1 IS NULL OR ..." */
 extern char *braid_match_any_null(ViewNode *node, const char *alias, char column);

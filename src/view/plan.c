@@ -123,6 +123,7 @@ is_readable(ViewNode *node)
 	switch (node->kind)
 	{
 		case NODE_GROUP:
+		case NODE_SESSION:
 		case NODE_PARTITION:
 		case NODE_ROWS:
 		case NODE_CLOSE:
@@ -417,8 +418,9 @@ take_top(Planner *p, Query *query)
 static bool
 reads_delta_once(ViewNode *reader)
 {
-	return reader->kind == NODE_GROUP || reader->kind == NODE_ROWS ||
-		   reader->kind == NODE_PARTITION || reader->kind == NODE_WATERMARK ||
+	return reader->kind == NODE_GROUP || reader->kind == NODE_SESSION ||
+		   reader->kind == NODE_ROWS || reader->kind == NODE_PARTITION ||
+		   reader->kind == NODE_WATERMARK ||
 		   (reader->kind == NODE_BLOCK && list_length(reader->inputs) == 1);
 }
 
@@ -432,13 +434,31 @@ strategy_of(ViewNode *node)
 		case NODE_PARTITION:
 			return STRATEGY_AFFECTED_KEYS;
 		case NODE_GROUP:
+		case NODE_SESSION:
 			return node->strategy;
 		default:
 			return STRATEGY_ALGEBRAIC;
 	}
 }
 
-/* Nodes that nobody reads, of parts that were made and not used, are dropped. */
+/* Nodes that nobody reads: of parts that were made, and for which there was something better. */
+static void
+drop_unread(ViewPlan *plan)
+{
+	for (int i = list_length(plan->nodes) - 1; i >= 0; i--)
+	{
+		ViewNode *node = list_nth(plan->nodes, i);
+		ListCell *lc;
+
+		if (node == plan->top || node->nreaders > 0 ||
+			(node->kind != NODE_PARTITION && node->kind != NODE_BLOCK))
+			continue;
+		foreach (lc, node->inputs)
+			((ViewNode *) lfirst(lc))->nreaders--;
+		plan->nodes = list_delete_nth_cell(plan->nodes, i);
+	}
+}
+
 static void
 finish_graph(ViewPlan *plan)
 {
@@ -453,6 +473,7 @@ finish_graph(ViewPlan *plan)
 		foreach (input, reader->inputs)
 			((ViewNode *) lfirst(input))->nreaders++;
 	}
+	drop_unread(plan);
 	foreach (lc, plan->nodes)
 	{
 		ViewNode *reader = lfirst(lc);
@@ -491,6 +512,12 @@ describe_columns(StringInfo s, ViewNode *node)
 						 node->columns[i].collation);
 }
 
+static bool
+has_outputs(ViewNode *node)
+{
+	return node->kind == NODE_GROUP || node->kind == NODE_SESSION;
+}
+
 /* What a node makes of its inputs; of a group, what it keeps. */
 static void
 describe(StringInfo s, ViewNode *node)
@@ -502,9 +529,11 @@ describe(StringInfo s, ViewNode *node)
 	put_text(s, node->definition ? node->definition : node->select);
 	put_text(s, node->condition);
 	put_text(s, node->permanent_key);
+	if (node->gap)
+		put_text(s, node->gap);
 	for (int i = 0; node->attnums && i < node->ncolumns; i++)
 		appendStringInfo(s, " %d", node->attnums[i]);
-	if (node->kind != NODE_GROUP)
+	if (!has_outputs(node))
 		describe_columns(s, node);
 	foreach (lc, node->inputs)
 		appendStringInfo(s, " <" UINT64_FORMAT, ((ViewNode *) lfirst(lc))->rows_hash);
@@ -525,7 +554,7 @@ describe_outputs(StringInfo s, ViewNode *node)
 {
 	ListCell *lc;
 
-	if (node->kind != NODE_GROUP)
+	if (!has_outputs(node))
 		return;
 	describe_columns(s, node);
 	foreach (lc, node->outputs)

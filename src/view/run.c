@@ -286,6 +286,24 @@ braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows)
 	return CreateTupleDescCopy(source->resultDesc);
 }
 
+int64 *
+braid_run_values(const char *sql, int64 nrows, int *n)
+{
+	int result = SPI_execute_plan(plan_for(sql, nrows), NULL, NULL, true, 0);
+	int64 *values;
+	bool isnull;
+
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
+	*n = (int) SPI_processed;
+	values = palloc(sizeof(int64) * (*n + 1));
+	for (int i = 0; i < *n; i++)
+		values[i] =
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return values;
+}
+
 int64
 braid_run_into(const char *name, const char *sql, int64 nrows)
 {

@@ -23,6 +23,9 @@ extern void braid_run(const char *sql, int64 nrows);
 /* The same for a SELECT; its rows can be read as name.  Returns their number. */
 extern int64 braid_run_into(const char *name, const char *sql, int64 nrows);
 
+/* The same for a SELECT of one column of type int8, without nulls; how many there are in *n. */
+extern int64 *braid_run_values(const char *sql, int64 nrows, int *n);
+
 /* How many rows are in the delta of a node, at most, if it can be told; else a guess. */
 extern int64 braid_run_delta_rows(ViewNode *node);
 

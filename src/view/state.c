@@ -29,6 +29,8 @@ columns_of(ViewNode *node)
 	{
 		case NODE_GROUP:
 			return braid_group_state_columns(node);
+		case NODE_SESSION:
+			return braid_session_state_columns(node);
 		case NODE_PARTITION:
 			return braid_partition_state_columns(node);
 		case NODE_WATERMARK:
@@ -48,6 +50,8 @@ index_of(ViewNode *node, const char *name)
 	{
 		case NODE_GROUP:
 			return braid_group_state_index(node, name);
+		case NODE_SESSION:
+			return braid_session_state_index(node, name);
 		case NODE_PARTITION:
 			return braid_partition_state_index(node, name);
 		case NODE_WATERMARK:

@@ -42,6 +42,17 @@ braid_text_columns(const char *alias, int ncolumns)
 }
 
 char *
+braid_text_keys(const char *alias, int nkeys)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= nkeys; i++)
+		appendStringInfo(&s, ", %s.k%d", alias, i);
+	return s.data;
+}
+
+char *
 braid_text_some_columns(const char *alias, Bitmapset *columns)
 {
 	StringInfoData s;

@@ -13,6 +13,9 @@
 /* ", alias.c1, alias.c2, ...". */
 extern char *braid_text_columns(const char *alias, int ncolumns);
 
+/* ", alias.k1, alias.k2, ...": of keys. */
+extern char *braid_text_keys(const char *alias, int nkeys);
+
 /* Of some columns only: ", alias.c2, alias.c5". */
 extern char *braid_text_some_columns(const char *alias, Bitmapset *columns);
 

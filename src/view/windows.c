@@ -16,6 +16,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
 #include "view/refusal.h"
+#include "view/session_window.h"
 #include "view/take.h"
 
 /* A draft over one input: keys first, then the things given. */
@@ -151,10 +152,12 @@ braid_take_windows(Draft *draft, Query *query)
 		w->startOffset = braid_draft_map(over, w->startOffset);
 		w->endOffset = braid_draft_map(over, w->endOffset);
 	}
-	return partition(over, list_length(keys), query->targetList,
-					 braid_draft_text(over,
-									  partition_targets(over, list_length(keys), query->targetList),
-									  like));
+	draft =
+		partition(over, list_length(keys), query->targetList,
+				  braid_draft_text(
+					  over, partition_targets(over, list_length(keys), query->targetList), like));
+	braid_session_window_note(linitial(draft->nodes), over, query, keys);
+	return draft;
 }
 
 /* ---------------------------------------------------------------- DISTINCT ON */

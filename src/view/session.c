@@ -1,0 +1,587 @@
+/*
+ * session.c
+ *	  A group for each session of a key follows the delta of its input.
+ *
+ * NOTES
+ *	  Two rows of a key whose event times are less than the gap apart are in one
+ *	  session, and so are their neighbours.  State table: keys k1, k2, ...; first
+ *	  and last, the event times of the session's first and last row; n; and the
+ *	  columns of the accumulators.  Rows without an event time are in no session,
+ *	  and are a group of their own for each key, with first and last null.
+ *
+ *	  Sessions of a key are at least the gap apart.  In the order in which they
+ *	  run, with <i> for the node's number:
+ *
+ *		pieces_<i>	sessions of the delta's rows, whether they came or went
+ *		touched_<i>	sessions of the state that are less than the gap from a piece
+ *		links_<i>	both, chained where they are less than the gap apart
+ *		folded_<i>	of chains to which rows only came: all their links combined
+ *		spans_<i>	the other chains: from when to when
+ *		fresh_<i>	the sessions of the rows that the input has in a span now
+ *
+ *	  Then folded and fresh take the place of touched.  One with the same first is
+ *	  updated, which touches no index; when a session goes on, its first stays.
+ *
+ *	  Why the rows in its span are all that a chain needs.  A session of before
+ *	  that was not touched is at least the gap away from all rows of the delta and
+ *	  from all other rows of before.  So it is a session now, and not within a
+ *	  span: in a hole between two links, which is smaller than the gap, it would be
+ *	  too near to both.  Hence the rows in a span now are those of the chain's
+ *	  touched sessions and of the delta, and they are at least the gap away from
+ *	  all other rows of the key: from untouched sessions as was said, from other
+ *	  chains because they were not chained.  So is what a chain of mere insertions
+ *	  becomes: it is a session, as each of its links holds together and is less
+ *	  than the gap from the one before it.
+ *
+ *	  Rows that came and went within the delta make a chain longer than it had to
+ *	  be, which does no harm: only more is computed again.
+ *
+ *	  Matching of keys: null keys are found by an index as all others are, by a
+ *	  statement for each pattern of nulls that there is, be it of keys or the
+ *	  event time.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "view/accumulator.h"
+#include "view/operators.h"
+#include "view/refusal.h"
+#include "view/run.h"
+#include "view/text.h"
+
+#define MAX_KEYS 31 /* columns of an index, less one */
+
+static ViewNode *
+input_of(ViewNode *node)
+{
+	return linitial(node->inputs);
+}
+
+static bool
+is_opaque(ViewNode *node)
+{
+	return node->strategy == STRATEGY_AFFECTED_KEYS;
+}
+
+/* ---------------------------------------------------------------- pieces of text */
+
+/* ", k1, k2, ..." */
+static char *
+key_names(ViewNode *node)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= node->nkeys; i++)
+		appendStringInfo(&s, ", k%d", i);
+	return s.data;
+}
+
+/* ", i1.c1 AS k1, i1.c2 AS k2" */
+static char *
+key_targets(ViewNode *node)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= node->nkeys; i++)
+		appendStringInfo(&s, ", i1.c%d AS k%d", i, i);
+	return s.data;
+}
+
+static char *
+accumulator_texts(ViewNode *node, void (*append)(StringInfo s, Accumulator *a))
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, node->accumulators)
+		append(&s, lfirst(lc));
+	return s.data;
+}
+
+/* The columns of the state, but for keys: "first, last, n, a1, ..." */
+static char *
+value_names(ViewNode *node)
+{
+	return psprintf("first, last, n%s", accumulator_texts(node, braid_accumulator_name));
+}
+
+static char *
+event_time(ViewNode *node)
+{
+	return psprintf("i1.c%d", node->nkeys + 1);
+}
+
+/* The latest event time at which a session goes on whose last row so far is at this one. */
+static char *
+reach(ViewNode *node, const char *last)
+{
+	return psprintf("braid_internal.session_reach(%s, %s)", last, node->gap);
+}
+
+/* Rows with the start of their session, as i1; by is a list that begins with a comma. */
+static char *
+with_sessions(ViewNode *node, const char *rows, const char *by)
+{
+	return psprintf("(SELECT i1.*, braid.session(%s, %s) OVER (PARTITION BY %s ORDER BY %s) AS "
+					"session FROM %s i1) i1",
+					event_time(node), node->gap, braid_text_list(by), event_time(node), rows);
+}
+
+static char *
+relation(ViewNode *node, const char *name)
+{
+	return psprintf("%s_%d", name, node->number);
+}
+
+/* ---------------------------------------------------------------- the state */
+
+char *
+braid_session_state_columns(ViewNode *node)
+{
+	NodeColumn *columns = input_of(node)->columns;
+	char *type = strchr(braid_column_definition(&columns[node->nkeys], 'k', 1), ' ');
+
+	return psprintf("%s, first%s, last%s, n int8%s",
+					braid_column_definitions(columns, node->nkeys, 'k'), type, type,
+					accumulator_texts(node, braid_accumulator_define));
+}
+
+char *
+braid_session_state_index(ViewNode *node, const char *index)
+{
+	if (node->nkeys > MAX_KEYS)
+		braid_refuse(NULL, -1, "sessions by more than 31 keys");
+	return psprintf("UNIQUE INDEX %s ON %s (%s, first) NULLS NOT DISTINCT", index, node->state,
+					braid_text_list(key_names(node)));
+}
+
+/* "c1, c2, ..." of things that have the columns of the state */
+static char *
+output_select(ViewNode *node, const char *from)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, node->outputs)
+		appendStringInfo(&s, ", %s AS c%d", (char *) lfirst(lc), foreach_current_index(lc) + 1);
+	return psprintf("SELECT %s FROM %s s", braid_text_list(s.data), from);
+}
+
+char *
+braid_session_new(ViewNode *node)
+{
+	return psprintf("(%s)", output_select(node, node->state));
+}
+
+static NodeColumn
+time_column(ViewNode *node)
+{
+	return input_of(node)->columns[node->nkeys];
+}
+
+int
+braid_session_add_start(ViewNode *node)
+{
+	return braid_aggregate_add_output(node, "first", time_column(node));
+}
+
+int
+braid_session_add_end(ViewNode *node)
+{
+	return braid_aggregate_add_output(
+		node, psprintf("braid_internal.session_end_after(last, %s)", node->gap), time_column(node));
+}
+
+void
+braid_session_populate(ViewNode *node)
+{
+	char *rows = braid_node_new(input_of(node));
+	char *by = braid_text_columns("i1", node->nkeys);
+
+	braid_run(psprintf("DELETE FROM %s", node->state), PG_INT64_MAX);
+	braid_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, i1.session, max(%s), count(*)%s FROM %s "
+					   "GROUP BY %s, i1.session",
+					   node->state, braid_text_list(key_names(node)), value_names(node),
+					   braid_text_list(key_targets(node)), event_time(node),
+					   accumulator_texts(node, braid_accumulator_state),
+					   with_sessions(node, rows, by), braid_text_list(by)),
+			  PG_INT64_MAX);
+}
+
+/* ---------------------------------------------------------------- pieces */
+
+/* What a cycle does to a node. */
+typedef struct Following
+{
+	ViewNode *node;
+	bool retracts;
+	int64 npieces;
+	int64 *patterns; /* of nulls in pieces */
+	int npatterns;
+	char *pieces; /* names of ephemeral relations */
+	char *touched;
+	char *links;
+	char *spans;  /* or NULL: there are none */
+	char *result; /* what takes the place of touched: chain and columns of the state */
+} Following;
+
+static char *
+pieces_statement(Following *f)
+{
+	ViewNode *node = f->node;
+	char *by = braid_text_columns("i1", node->nkeys);
+	char *columns = "";
+
+	if (!is_opaque(node))
+		columns = accumulator_texts(node, f->retracts ? braid_accumulator_change
+													  : braid_accumulator_insertion);
+	return psprintf("SELECT %s, i1.session AS first, max(%s) AS last, %s AS n, %s AS redo%s "
+					"FROM %s GROUP BY %s, i1.session",
+					braid_text_list(key_targets(node)), event_time(node),
+					f->retracts ? "sum(i1.w)::int8" : "count(*)",
+					is_opaque(node) ? "true"
+					: f->retracts	? "bool_or(i1.w < 0)"
+									: "false",
+					columns, with_sessions(node, braid_node_delta(input_of(node)), by),
+					braid_text_list(by));
+}
+
+/* The bit of the event time in a pattern of nulls. */
+static int64
+time_bit(ViewNode *node)
+{
+	return INT64CONST(1) << node->nkeys;
+}
+
+static void
+find_patterns(Following *f)
+{
+	ViewNode *node = f->node;
+
+	f->patterns = braid_run_values(
+		psprintf("SELECT DISTINCT %s | ((g.first IS NULL)::int::int8 << %d) FROM %s g",
+				 braid_match_null_pattern(node, "g"), node->nkeys, f->pieces),
+		f->npieces, &f->npatterns);
+}
+
+/* What a function makes of each pattern of nulls, put together. */
+static char *
+for_patterns(Following *f, char *(*statement)(Following *f, int64 nulls))
+{
+	char *all = NULL;
+
+	for (int i = 0; i < f->npatterns; i++)
+	{
+		char *one = statement(f, f->patterns[i]);
+
+		all = all ? psprintf("%s UNION ALL %s", all, one) : one;
+	}
+	return all;
+}
+
+/* ---------------------------------------------------------------- touched */
+
+/* "x.k1 DESC, x.k2 DESC, x.first DESC": the index backwards */
+static char *
+backwards(ViewNode *node)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= node->nkeys; i++)
+		appendStringInfo(&s, "x.k%d DESC, ", i);
+	return psprintf("%sx.first DESC", s.data);
+}
+
+/*
+ * Where sessions are that a piece touches: the last one that does not begin after
+ * it, and those that begin later, but in its reach.  LIMIT and OFFSET make each
+ * be looked up by the index.
+ */
+static char *
+touched_places(Following *f, int64 nulls)
+{
+	ViewNode *node = f->node;
+	char *match = braid_match_pattern(node, "x", 'k', "g", nulls);
+
+	if (nulls & time_bit(node))
+		return psprintf("SELECT y.place FROM %s g, LATERAL (SELECT x.ctid AS place FROM %s x WHERE "
+						"%s AND x.first IS NULL OFFSET 0) y WHERE g.first IS NULL",
+						f->pieces, node->state, match);
+	return psprintf("SELECT y.place FROM %s g, LATERAL (SELECT x.ctid AS place, x.last FROM %s x "
+					"WHERE %s AND x.first <= g.first ORDER BY %s LIMIT 1) y "
+					"WHERE g.first <= %s UNION ALL "
+					"SELECT y.place FROM %s g, LATERAL (SELECT x.ctid AS place FROM %s x "
+					"WHERE %s AND x.first > g.first AND x.first <= %s OFFSET 0) y",
+					f->pieces, node->state, match, backwards(node), reach(node, "y.last"),
+					f->pieces, node->state, match, reach(node, "g.last"));
+}
+
+static int64
+find_touched(Following *f)
+{
+	ViewNode *node = f->node;
+
+	return braid_run_into(f->touched,
+						  psprintf("SELECT s.ctid AS place%s, %s FROM %s s "
+								   "WHERE s.ctid = ANY (ARRAY(%s))",
+								   braid_text_keys("s", node->nkeys), value_names(node),
+								   node->state, for_patterns(f, touched_places)),
+						  f->npieces);
+}
+
+/* ---------------------------------------------------------------- chains */
+
+/* What becomes a link: pieces, and the sessions that they touch. */
+static char *
+link_candidates(Following *f)
+{
+	ViewNode *node = f->node;
+	char *begun = is_opaque(node) ? "" : accumulator_texts(node, braid_accumulator_begin);
+	char *kept = is_opaque(node) ? "" : accumulator_texts(node, braid_accumulator_name);
+
+	return psprintf("SELECT NULL::tid AS place, g.redo%s, g.first, g.last, g.n%s FROM %s g "
+					"UNION ALL SELECT s.place, false%s, s.first, s.last, s.n%s FROM %s s",
+					braid_text_keys("g", node->nkeys), begun, f->pieces,
+					braid_text_keys("s", node->nkeys), kept, f->touched);
+}
+
+/*
+ * A chain has the number of its first link; links count from 0.  A link begins a
+ * chain if it is not in the reach of any before it.  At the same time a session
+ * comes before a piece, so that the first link, if it can be, is one that exists.
+ */
+static char *
+links_statement(Following *f)
+{
+	ViewNode *node = f->node;
+	const char *keys = braid_text_list(braid_text_keys("x", node->nkeys));
+	char *order = psprintf("x.first, x.place IS NULL");
+	char *texts = is_opaque(node) ? "" : accumulator_texts(node, braid_accumulator_name);
+
+	return psprintf(
+		"SELECT x.chain, x.number - x.chain AS link, x.place, x.redo, %s, x.first, x.last, x.n%s "
+		"FROM (SELECT x.*, max(x.number) FILTER (WHERE x.begins) OVER "
+		"(ORDER BY %s, %s ROWS UNBOUNDED PRECEDING) AS chain "
+		"FROM (SELECT x.*, row_number() OVER (ORDER BY %s, %s) AS number, "
+		"NOT coalesce(x.first <= %s, x.first IS NULL AND lag(x.first IS NULL) OVER "
+		"(PARTITION BY %s ORDER BY %s), false) AS begins FROM (%s) x) x) x",
+		keys, texts, keys, order, keys, order,
+		reach(node, psprintf("max(x.last) OVER (PARTITION BY %s ORDER BY %s "
+							 "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)",
+							 keys, order)),
+		keys, order, link_candidates(f));
+}
+
+/* Spans of the chains that something went from, or that cannot be combined. */
+static int64
+find_spans(Following *f)
+{
+	ViewNode *node = f->node;
+
+	return braid_run_into(
+		relation(node, "spans"),
+		psprintf("SELECT m.chain%s, m.first, x.last FROM %s m JOIN (SELECT m.chain, "
+				 "max(m.last) AS last FROM %s m GROUP BY m.chain HAVING bool_or(m.redo)) x "
+				 "ON x.chain = m.chain WHERE m.link = 0",
+				 braid_text_keys("m", node->nkeys), f->links, f->links),
+		f->npieces);
+}
+
+/* ---------------------------------------------------------------- folding */
+
+/* Each even link, combined with the one behind it. */
+static char *
+fold_statement(Following *f, const char *links)
+{
+	ViewNode *node = f->node;
+
+	return psprintf("SELECT s.chain, s.link / 2 AS link%s, s.first, "
+					"greatest(s.last, excluded.last) AS last, s.n + coalesce(excluded.n, 0) AS n%s "
+					"FROM %s s LEFT JOIN %s excluded "
+					"ON excluded.chain = s.chain AND excluded.link = s.link + 1 "
+					"WHERE s.link %% 2 = 0",
+					braid_text_keys("s", node->nkeys),
+					accumulator_texts(node, braid_accumulator_combine), links, links);
+}
+
+static int64
+highest_link(Following *f, const char *links)
+{
+	int n;
+	int64 *values = braid_run_values(psprintf("SELECT coalesce(max(x.link), -1) FROM %s x", links),
+									 f->npieces, &n);
+
+	return values[0];
+}
+
+/* The chains that can be combined, as one link each; NULL if there are none. */
+static char *
+fold(Following *f)
+{
+	char *links = f->links;
+	int64 highest;
+
+	if (f->spans)
+		links = psprintf("(SELECT m.* FROM %s m WHERE m.chain NOT IN (SELECT r.chain FROM %s r))",
+						 f->links, f->spans);
+	highest = highest_link(f, links);
+	for (int round = 0; highest > 0; round++, highest /= 2)
+	{
+		char *name = psprintf("folded_%d_%d", f->node->number, round);
+
+		braid_run_into(name, fold_statement(f, links), f->npieces);
+		links = name;
+	}
+	return highest < 0 ? NULL : links;
+}
+
+/* ---------------------------------------------------------------- computing again */
+
+/* Rows of the input that are in a span. */
+static char *
+rows_in_spans(Following *f, int64 nulls)
+{
+	ViewNode *node = f->node;
+	char *time = event_time(node);
+	char *within;
+
+	if (nulls & time_bit(node))
+		within = psprintf("%s IS NULL AND r.first IS NULL", time);
+	else
+		within = psprintf("%s >= r.first AND %s <= r.last", time, time);
+	return psprintf("SELECT r.chain, i1.* FROM %s i1, %s r WHERE %s AND %s",
+					braid_node_new(input_of(node)), f->spans,
+					braid_match_pattern(node, "i1", 'c', "r", nulls), within);
+}
+
+static char *
+fresh_statement(Following *f)
+{
+	ViewNode *node = f->node;
+	char *rows = psprintf("(%s)", for_patterns(f, rows_in_spans));
+
+	return psprintf("SELECT i1.chain, 0::int8 AS link, %s, i1.session AS first, max(%s) AS last, "
+					"count(*) AS n%s FROM %s GROUP BY i1.chain%s, i1.session",
+					braid_text_list(key_targets(node)), event_time(node),
+					accumulator_texts(node, braid_accumulator_state),
+					with_sessions(node, rows, ", i1.chain"), braid_text_columns("i1", node->nkeys));
+}
+
+/* ---------------------------------------------------------------- the result */
+
+/* Columns of the result by name, the same in folded and fresh. */
+static char *
+result_select(Following *f, const char *name)
+{
+	return psprintf("SELECT x.chain%s, %s FROM %s x", braid_text_keys("x", f->node->nkeys),
+					value_names(f->node), name);
+}
+
+/* Combines chains, or computes them from their rows. */
+static char *
+chained_result(Following *f)
+{
+	char *fresh = relation(f->node, "fresh");
+	char *folded = NULL;
+
+	braid_run_into(f->links, links_statement(f), f->npieces);
+	if ((f->retracts || is_opaque(f->node)) && find_spans(f) > 0)
+	{
+		f->spans = relation(f->node, "spans");
+		braid_run_into(fresh, fresh_statement(f), f->npieces);
+	}
+	if (!is_opaque(f->node))
+		folded = fold(f);
+	if (f->spans == NULL)
+		return psprintf("(%s)", result_select(f, folded));
+	if (folded == NULL)
+		return psprintf("(%s)", result_select(f, fresh));
+	return psprintf("(%s UNION ALL %s)", result_select(f, folded), result_select(f, fresh));
+}
+
+/* The pieces, when there is nothing to combine them with. */
+static char *
+plain_result(Following *f)
+{
+	return psprintf("(SELECT NULL::int8 AS chain%s, g.first, g.last, g.n%s FROM %s g)",
+					braid_text_keys("g", f->node->nkeys),
+					accumulator_texts(f->node, braid_accumulator_begin), f->pieces);
+}
+
+static void
+delete_touched(Following *f)
+{
+	braid_run(psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT m.place FROM %s m WHERE "
+					   "m.place IS NOT NULL AND NOT EXISTS (SELECT FROM %s r WHERE "
+					   "r.chain = m.chain AND r.first IS NOT DISTINCT FROM m.first)))",
+					   f->node->state, f->links, f->result),
+			  f->npieces);
+}
+
+static void
+insert_result(Following *f, bool can_be_there)
+{
+	ViewNode *node = f->node;
+	const char *keys = braid_text_list(key_names(node));
+	char *overwrite = "";
+
+	if (can_be_there)
+		overwrite = psprintf(" ON CONFLICT (%s, first) DO UPDATE SET last = excluded.last, "
+							 "n = excluded.n%s",
+							 keys, accumulator_texts(node, braid_accumulator_replace));
+	braid_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, %s FROM %s r%s", node->state, keys,
+					   value_names(node), keys, value_names(node), f->result, overwrite),
+			  f->npieces);
+}
+
+static void
+change_sessions(Following *f, bool is_read)
+{
+	ViewNode *node = f->node;
+	bool is_chained;
+
+	find_patterns(f);
+	is_chained = find_touched(f) > 0 || f->retracts || is_opaque(node);
+	f->result = is_chained ? chained_result(f) : plain_result(f);
+	if (is_chained)
+		delete_touched(f);
+	insert_result(f, is_chained);
+	if (is_read)
+	{
+		braid_run_into(relation(node, "before"), output_select(node, f->touched), f->npieces);
+		braid_run_into(relation(node, "after"), output_select(node, f->result), f->npieces);
+	}
+}
+
+/* The delta is read, and there is none. */
+static void
+leave_nothing(ViewNode *node)
+{
+	char *nothing = psprintf("%s WHERE false", output_select(node, node->state));
+
+	braid_run_into(relation(node, "before"), nothing, 0);
+	braid_run_into(relation(node, "after"), nothing, 0);
+}
+
+void
+braid_session_follow(ViewNode *node)
+{
+	bool is_read = braid_run_delta_is_read(node);
+	Following f = {.node = node, .retracts = braid_run_retracts(input_of(node))};
+
+	f.pieces = relation(node, "pieces");
+	f.touched = relation(node, "touched");
+	f.links = relation(node, "links");
+	f.npieces =
+		braid_run_into(f.pieces, pieces_statement(&f), braid_run_delta_rows(input_of(node)));
+	if (f.npieces > 0)
+		change_sessions(&f, is_read);
+	else if (is_read)
+		leave_nothing(node);
+}

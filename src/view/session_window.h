@@ -1,0 +1,41 @@
+/*
+ * session_window.h
+ *	  GROUP BY the sessions of braid.session(), as one node.
+ */
+#ifndef BRAID_SESSION_WINDOW_H
+#define BRAID_SESSION_WINDOW_H
+
+#include "view/draft.h"
+
+typedef struct SessionWindow SessionWindow;
+
+/* Groups that are the sessions of a window. */
+typedef struct SessionGroups
+{
+	SessionWindow *window;
+	List *keys;	 /* Node for each key of the groups: what it is in the window's query */
+	Draft *rows; /* the rows of the window; provides what the groups aggregate */
+} SessionGroups;
+
+/*
+ * Remembers that a PARTITION, whose columns are the query's target list, computes
+ * nothing but the sessions of rows, if that is so.  The first columns of rows are
+ * the keys, expressions of the query.
+ */
+extern void braid_session_window_note(ViewNode *partition, Draft *rows, Query *query, List *keys);
+
+/*
+ * Whether a draft that is to be grouped by these keys, with these aggregates, is
+ * grouped by the sessions of such a window; NULL if not.
+ */
+extern SessionGroups *braid_session_groups_find(Draft *draft, List *keys, List *aggregates);
+
+/* Over the draft rows, what the columns of the node's input begin with. */
+extern List *braid_session_groups_columns(SessionGroups *groups);
+
+extern ViewNode *braid_session_groups_node(SessionGroups *groups, ViewNode *input);
+
+/* Adds a key of the groups, counted from 1, as a column; returns its number. */
+extern int braid_session_groups_add(SessionGroups *groups, ViewNode *node, int key);
+
+#endif /* BRAID_SESSION_WINDOW_H */
