@@ -43,7 +43,9 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "utils/guc.h"
 #include "view/accumulator.h"
 #include "view/operators.h"
 #include "view/refusal.h"
@@ -256,6 +258,32 @@ static int64
 time_bit(ViewNode *node)
 {
 	return INT64CONST(1) << node->nkeys;
+}
+
+static void
+set_locally(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+}
+
+/*
+ * Rows of a key are sorted by their times already, so that grouping them by their
+ * sessions needs no hash table; and what is made in the order of keys and times
+ * goes into the index of the state in this order.  Sorting may take as much memory
+ * as for an index.
+ */
+static int64
+run_sorted(const char *name, const char *sql, int64 nrows)
+{
+	int level = NewGUCNestLevel();
+	int64 n;
+
+	set_locally("enable_hashagg", "off");
+	set_locally("work_mem", psprintf("%d", Max(work_mem, maintenance_work_mem)));
+	n = braid_run_into(name, sql, nrows);
+	AtEOXact_GUC(false, level);
+	return n;
 }
 
 static void
@@ -578,8 +606,7 @@ braid_session_follow(ViewNode *node)
 	f.pieces = relation(node, "pieces");
 	f.touched = relation(node, "touched");
 	f.links = relation(node, "links");
-	f.npieces =
-		braid_run_into(f.pieces, pieces_statement(&f), braid_run_delta_rows(input_of(node)));
+	f.npieces = run_sorted(f.pieces, pieces_statement(&f), braid_run_delta_rows(input_of(node)));
 	if (f.npieces > 0)
 		change_sessions(&f, is_read);
 	else if (is_read)
