@@ -183,7 +183,10 @@ braid_session_new(ViewNode *node)
 static NodeColumn
 time_column(ViewNode *node)
 {
-	return input_of(node)->columns[node->nkeys];
+	NodeColumn column = input_of(node)->columns[node->nkeys];
+
+	column.window = NULL;
+	return column;
 }
 
 int
