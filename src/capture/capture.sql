@@ -11,6 +11,7 @@ CREATE TABLE braid_internal.sources (
 COMMENT ON TABLE braid_internal.sources IS
 'Tables on which braid has set REPLICA IDENTITY FULL, and the replica identity that they had before.';
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.sources', '');
+GRANT SELECT ON braid_internal.sources TO PUBLIC; -- so that whoever owns a database can dump it
 
 -- Not dumped: a frontier means something only together with its slot.
 CREATE TABLE braid_internal.frontiers (

@@ -56,13 +56,20 @@ settings_array(void)
 	return psprintf("ARRAY[%s]", s.data);
 }
 
+/* A restored dump may have parts of views, and not where the sequence was. */
 int
 braid_create_next_id(void)
 {
+	int id;
 	bool isnull;
 
-	braid_superuser_execute("SELECT nextval('braid_internal.view_ids')::int");
-	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	do
+	{
+		braid_superuser_execute("SELECT nextval('braid_internal.view_ids')::int");
+		id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	} while (OidIsValid(braid_definition_part(braid_definition_query_name(id))) ||
+			 braid_definition_states(id) != NIL);
+	return id;
 }
 
 /* Column names given by the user go into the query, as for ordinary views. */
@@ -134,8 +141,6 @@ braid_create_query(int id, const char *query_text)
 
 	braid_superuser_execute(psprintf("CREATE VIEW %s AS %s", query, query_text));
 	braid_superuser_execute(psprintf("ALTER VIEW %s OWNER TO %s", query, owner));
-	braid_superuser_execute(
-		psprintf("COMMENT ON VIEW %s IS 'braid: query of a continuous view'", query));
 }
 
 /* Of the query as it is stored, since that is what the worker will find. */

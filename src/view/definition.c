@@ -32,6 +32,7 @@
 #include "access/xact.h"
 #include "capture/capture.h"
 #include "catalog/dependency.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
@@ -199,6 +200,56 @@ bool
 braid_definition_find(Oid view, ViewDefinition *def)
 {
 	return find_row(ATTNUM_VIEW, view, def);
+}
+
+/* What a relation depends on internally, if that is a relation. */
+static Oid
+bound_to(Oid part)
+{
+	ScanKeyData keys[2];
+	Relation rel = table_open(DependRelationId, AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple tup;
+	Oid view = InvalidOid;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(part));
+	scan = systable_beginscan(rel, DependDependerIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tup);
+
+		if (d->refclassid == RelationRelationId && d->deptype == DEPENDENCY_INTERNAL)
+			view = d->refobjid;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return view;
+}
+
+bool
+braid_definition_find_by_part(Oid part, ViewDefinition *def)
+{
+	Oid namespace = get_rel_namespace(part);
+	Oid view;
+
+	if (!OidIsValid(namespace) || namespace != get_namespace_oid(SCHEMA_NAME, true))
+		return false;
+	view = bound_to(part);
+	return OidIsValid(view) && braid_definition_find(view, def);
+}
+
+Oid
+braid_definition_table_of_key(Oid index)
+{
+	char *name = get_rel_name(index);
+	size_t length = strlen(name);
+
+	if (strncmp(name, "state_", 6) != 0 || length < 4 || strcmp(name + length - 4, "_key") != 0)
+		return InvalidOid;
+	return IndexGetRelation(index, true);
 }
 
 bool
@@ -376,32 +427,6 @@ braid_sql_view_inputs(PG_FUNCTION_ARGS)
 
 /* ---------------------------------------------------------------- parts */
 
-static bool
-is_bound(Oid part, Oid view)
-{
-	ScanKeyData keys[2];
-	Relation rel = table_open(DependRelationId, AccessShareLock);
-	SysScanDesc scan;
-	HeapTuple tup;
-	bool bound = false;
-
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(part));
-	scan = systable_beginscan(rel, DependDependerIndexId, true, NULL, 2, keys);
-	while (HeapTupleIsValid(tup = systable_getnext(scan)))
-	{
-		Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tup);
-
-		bound |= d->refclassid == RelationRelationId && d->refobjid == view &&
-				 d->deptype == DEPENDENCY_INTERNAL;
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return bound;
-}
-
 void
 braid_definition_bind_part(Oid part, Oid view)
 {
@@ -410,7 +435,7 @@ braid_definition_bind_part(Oid part, Oid view)
 
 	ObjectAddressSet(depender, RelationRelationId, part);
 	ObjectAddressSet(referenced, RelationRelationId, view);
-	if (!is_bound(part, view))
+	if (bound_to(part) != view)
 		recordDependencyOn(&depender, &referenced, DEPENDENCY_INTERNAL);
 }
 
@@ -431,6 +456,43 @@ braid_definition_bind(const ViewDefinition *def)
 		parts = lcons_oid(def->time, parts);
 	foreach (lc, parts)
 		braid_definition_bind_part(lfirst_oid(lc), def->view);
+	CommandCounterIncrement();
+}
+
+/* Relations that depend on the view internally. */
+static List *
+bound_parts(Oid view)
+{
+	List *parts = NIL;
+	ScanKeyData keys[2];
+	Relation rel = table_open(DependRelationId, AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple tup;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(view));
+	scan = systable_beginscan(rel, DependReferenceIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tup);
+
+		if (d->classid == RelationRelationId && d->deptype == DEPENDENCY_INTERNAL)
+			parts = lappend_oid(parts, d->objid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return parts;
+}
+
+void
+braid_definition_unbind(const ViewDefinition *def)
+{
+	ListCell *lc;
+
+	foreach (lc, bound_parts(def->view))
+		braid_definition_unbind_part(lfirst_oid(lc), def->view);
 	CommandCounterIncrement();
 }
 

@@ -22,7 +22,16 @@ typedef struct ViewDefinition
 /* False if the relation is not a continuous view. */
 extern bool braid_definition_find(Oid view, ViewDefinition *def);
 
-/* The same, or error 42809. */
+/*
+ * The view that a state or a query is bound to.  False if the relation is none:
+ * at the price of one look-up for relations outside of braid_internal.
+ */
+extern bool braid_definition_find_by_part(Oid part, ViewDefinition *def);
+
+/* The table of an index by which a state is kept; InvalidOid for other indexes. */
+extern Oid braid_definition_table_of_key(Oid index);
+
+/* As braid_definition_find(), or error 42809. */
 extern void braid_definition_get(Oid view, ViewDefinition *def);
 
 /*
@@ -68,6 +77,9 @@ extern bool braid_definition_is_shown(const ViewDefinition *def);
 
 /* Makes states and query parts of the view, so that none goes without the others. */
 extern void braid_definition_bind(const ViewDefinition *def);
+
+/* The contrary, for all that is part of the view. */
+extern void braid_definition_unbind(const ViewDefinition *def);
 
 /* The same for one part, and the contrary. */
 extern void braid_definition_bind_part(Oid part, Oid view);

@@ -47,6 +47,7 @@
 #include "view/exchange.h"
 #include "view/follow.h"
 #include "view/populate.h"
+#include "view/restore.h"
 #include "view/rights.h"
 #include "view/run.h"
 #include "view/state.h"
@@ -132,11 +133,8 @@ catch_message(MemoryContext context)
 	return error->message;
 }
 
-typedef void (*Attempt)(void *arg);
-
-/* Calls in a subtransaction; returns NULL or the message of an error. */
-static char *
-attempt(Attempt f, void *arg)
+char *
+braid_keeper_attempt(void (*f)(void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -180,7 +178,7 @@ braid_keeper_try(KeptView *view, KeeperAction action, void *arg)
 {
 	OwnerAttempt a = {view, action, arg};
 
-	return attempt(attempt_as_owner, &a);
+	return braid_keeper_attempt(attempt_as_owner, &a);
 }
 
 /* ---------------------------------------------------------------- states */
@@ -267,11 +265,18 @@ mark_broken(KeptView *v, const char *error)
 	store_state(v, VIEW_BROKEN, error);
 }
 
-/* From the frontiers of its tables: S of the last cycle in which one of them was changed. */
+/*
+ * Its frontier is that of its tables: S of the last cycle in which one of them was
+ * changed.  That of a view that was dumped while it was paused is not known.
+ */
 static void
 halt(KeptView *v)
 {
+	bool was_live = v->state == VIEW_LIVE;
+
 	store_state(v, VIEW_PAUSED, NULL);
+	if (!was_live)
+		return;
 	SPI_execute(psprintf("UPDATE braid_internal.view_states SET frontier = "
 						 "(SELECT f.frontier FROM braid_internal.frontiers f, "
 						 "braid_internal.view_inputs(%u) i WHERE f.relation = ANY (i.tables) "
@@ -398,7 +403,7 @@ prepare_view(void *arg)
 	braid_rights_apply(plan, v->owner);
 
 	/* In the middle of a restore, which makes indexes after loading all data. */
-	if (braid_state_fits(plan) && !braid_state_is_indexed(plan))
+	if (braid_state_fits(plan) && !braid_state_are_indexed(v->states))
 		return;
 	v->plan = plan;
 	v->is_outdated = !take_plan(v);
@@ -518,8 +523,13 @@ load_view(KeptView *v)
 	if (v->def.paused && !stands_still(v))
 		halt(v);
 	if (stands_still(v))
+	{
+		/* After a restore, too, its parts go with it. */
+		if (OidIsValid(v->def.query) && braid_state_are_indexed(v->states))
+			braid_definition_bind(&v->def);
 		return;
-	problem = attempt(prepare_view, v);
+	}
+	problem = braid_keeper_attempt(prepare_view, v);
 	if (!problem && v->is_outdated)
 		problem = replace_view(v);
 	if (problem || v->is_outdated)
@@ -658,6 +668,7 @@ load(void)
 	braid_populate_start();
 	unload();
 	braid_exchange_all();
+	braid_restore_define_all();
 	braid_capture_watch(braid_definition_catalog());
 	SPI_execute(VIEWS_QUERY "ORDER BY v.id", false, 0);
 	rows = SPI_tuptable;
@@ -984,7 +995,7 @@ apply(void)
 	braid_populate_tidy();
 	if (braid_capture_any_news() || has_work())
 		todo = views_to_bring_up();
-	if (todo != NIL && attempt(bring_up_all, todo) != NULL)
+	if (todo != NIL && braid_keeper_attempt(bring_up_all, todo) != NULL)
 	{
 		forget_deltas(todo);
 		bring_up_each(todo);

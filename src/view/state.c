@@ -154,19 +154,15 @@ braid_state_fits(ViewPlan *plan)
 }
 
 bool
-braid_state_is_indexed(ViewPlan *plan)
+braid_state_are_indexed(List *tables)
 {
 	bool indexed = true;
 	ListCell *lc;
 
-	foreach (lc, plan->nodes)
+	foreach (lc, tables)
 	{
-		ViewNode *node = lfirst(lc);
-		HeapTuple tup;
+		HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(lc)));
 
-		if (!braid_node_is_stateful(node))
-			continue;
-		tup = SearchSysCache1(RELOID, ObjectIdGetDatum(braid_definition_part(node->state)));
 		indexed &= HeapTupleIsValid(tup) && ((Form_pg_class) GETSTRUCT(tup))->relhasindex;
 		if (HeapTupleIsValid(tup))
 			ReleaseSysCache(tup);

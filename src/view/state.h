@@ -13,7 +13,7 @@ extern void braid_state_make(ViewPlan *plan);
 /* Whether there are tables with the columns that the plan wants. */
 extern bool braid_state_fits(ViewPlan *plan);
 
-/* Whether they have their indexes, which a restore makes last. */
-extern bool braid_state_is_indexed(ViewPlan *plan);
+/* Whether all of the tables have an index, which a restore makes last. */
+extern bool braid_state_are_indexed(List *tables);
 
 #endif /* BRAID_STATE_H */

@@ -31,7 +31,9 @@
 #include "view/create.h"
 #include "view/definition.h"
 #include "view/options.h"
+#include "view/guard.h"
 #include "view/index.h"
+#include "view/restore.h"
 #include "view/statement.h"
 
 static ProcessUtility_hook_type previous_hook = NULL;
@@ -185,7 +187,9 @@ is_of_interest(Node *stmt)
 		case T_AlterTableStmt:
 			return is_for_relation(((AlterTableStmt *) stmt)->objtype);
 		case T_ViewStmt:
-			return ((ViewStmt *) stmt)->replace;
+			return true;
+		case T_CopyStmt:
+			return braid_guard_is_copy(stmt);
 		case T_CommentStmt:
 			return ((CommentStmt *) stmt)->objtype == OBJECT_MATVIEW;
 		default:
@@ -212,7 +216,9 @@ refuse(Node *stmt)
 	ListCell *lc;
 	ListCell *lc2;
 
-	if (IsA(stmt, ViewStmt) && is_continuous(((ViewStmt *) stmt)->view))
+	if (IsA(stmt, ViewStmt) && ((ViewStmt *) stmt)->replace &&
+		!braid_restore_is_placeholder((ViewStmt *) stmt) &&
+		is_continuous(((ViewStmt *) stmt)->view))
 		refuse_replacing(((ViewStmt *) stmt)->view);
 	if (!IsA(stmt, AlterTableStmt) || !is_continuous(((AlterTableStmt *) stmt)->relation))
 		return;
@@ -278,6 +284,36 @@ call_previous(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
 		standard_ProcessUtility(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
 }
 
+/* CREATE VIEW, if it may be part of a restore. */
+static void
+run_create_view(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+				DestReceiver *dest, QueryCompletion *qc)
+{
+	ViewStmt *stmt = (ViewStmt *) pstmt->utilityStmt;
+	ViewDefinition def;
+	bool take_apart = braid_restore_is_placeholder(stmt) && is_continuous(stmt->view);
+
+	braid_restore_require_states(stmt);
+	if (take_apart)
+		braid_definition_get(RangeVarGetRelid(stmt->view, NoLock, false), &def);
+	call_previous(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
+	if (take_apart)
+		braid_restore_take_apart(&def);
+}
+
+/* COPY into a state that is kept: reads the rows of a dump, and takes none. */
+static void
+run_copy(PlannedStmt *pstmt, const char *source_text, ProcessUtilityContext context,
+		 ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	RawStmt *none = linitial_node(RawStmt, raw_parser("SELECT WHERE false", RAW_PARSE_DEFAULT));
+
+	pstmt = copyObject(pstmt);
+	((CopyStmt *) pstmt->utilityStmt)->whereClause = castNode(SelectStmt, none->stmt)->whereClause;
+	call_previous(pstmt, source_text, false, context, params, env, dest, qc);
+}
+
 /* CREATE INDEX: as superuser, since the state is where users may make nothing. */
 static void
 run_create_index(PlannedStmt *pstmt, const char *source_text, ProcessUtilityContext context,
@@ -304,6 +340,7 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 {
 	Node *stmt = pstmt->utilityStmt;
 	DropStmt *views;
+	bool is_about_parts;
 
 	if (is_create(stmt))
 	{
@@ -313,11 +350,16 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 	if (IsA(stmt, TransactionStmt) &&
 		((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED)
 		braid_capture_wake_at_commit();
+	if (!IsAbortedTransactionBlockState())
+		braid_guard_check(stmt);
 	if (!is_of_interest(stmt) || IsAbortedTransactionBlockState())
 	{
 		call_previous(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
 		return;
 	}
+
+	/* Running a statement may change its tree. */
+	is_about_parts = braid_restore_is_about_parts(stmt);
 	if (IsA(stmt, RefreshMatViewStmt) && is_continuous(((RefreshMatViewStmt *) stmt)->relation))
 	{
 		braid_create_again(
@@ -337,6 +379,23 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 			run_create_index(pstmt, source_text, context, params, env, dest, qc);
 		else
 			call_previous(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
+		if (is_about_parts)
+			braid_restore_follow();
+		return;
+	}
+
+	if (IsA(stmt, CopyStmt))
+	{
+		run_copy(pstmt, source_text, context, params, env, dest, qc);
+		return;
+	}
+
+	if (IsA(stmt, ViewStmt))
+	{
+		refuse(stmt);
+		run_create_view(pstmt, source_text, read_only_tree, context, params, env, dest, qc);
+		if (is_about_parts)
+			braid_restore_follow();
 		return;
 	}
 

@@ -6,6 +6,7 @@
 
 #include "view/explain.h"
 #include "view/follow.h"
+#include "view/guard.h"
 #include "view/keeper.h"
 #include "view/options.h"
 #include "view/populate.h"
@@ -18,6 +19,7 @@ void
 braid_view_init(void)
 {
 	braid_statement_init();
+	braid_guard_init();
 	braid_keeper_init();
 	braid_options_init();
 	braid_populate_init();

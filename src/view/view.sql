@@ -81,8 +81,29 @@ AS 'MODULE_PATHNAME', 'braid_sql_views_changed' LANGUAGE C;
 COMMENT ON FUNCTION braid_internal.views_changed() IS 'Starts the capture worker when definitions change, be it by a restore.';
 REVOKE ALL ON FUNCTION braid_internal.views_changed() FROM PUBLIC;
 
+-- So that whoever owns a database can dump it.
+GRANT SELECT ON braid_internal.view_ids, braid_internal.views TO PUBLIC;
+
 CREATE TRIGGER views_changed AFTER INSERT OR UPDATE OR DELETE ON braid_internal.views
 	FOR EACH STATEMENT EXECUTE FUNCTION braid_internal.views_changed();
+
+CREATE FUNCTION braid_internal.view_described() RETURNS trigger
+AS 'MODULE_PATHNAME', 'braid_sql_view_described' LANGUAGE C;
+COMMENT ON FUNCTION braid_internal.view_described() IS
+'Writes what the row says into the comment on the view''s query: in a dump without rows that is what defines the view.';
+REVOKE ALL ON FUNCTION braid_internal.view_described() FROM PUBLIC;
+
+CREATE TRIGGER view_described AFTER INSERT OR UPDATE ON braid_internal.views
+	FOR EACH ROW EXECUTE FUNCTION braid_internal.view_described();
+
+CREATE FUNCTION braid_internal.view_is_new() RETURNS trigger
+AS 'MODULE_PATHNAME', 'braid_sql_view_is_new' LANGUAGE C;
+COMMENT ON FUNCTION braid_internal.view_is_new() IS
+'Skips a row that is there already: a restore brings it when the worker has made it from the comment.';
+REVOKE ALL ON FUNCTION braid_internal.view_is_new() FROM PUBLIC;
+
+CREATE TRIGGER view_is_new BEFORE INSERT ON braid_internal.views
+	FOR EACH ROW EXECUTE FUNCTION braid_internal.view_is_new();
 
 CREATE FUNCTION braid_internal.single_step(state internal, value anyelement) RETURNS internal
 AS 'MODULE_PATHNAME', 'braid_sql_single_step' LANGUAGE C IMMUTABLE;

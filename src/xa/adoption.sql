@@ -13,6 +13,7 @@ REVOKE ALL ON braid_internal.adoptions FROM PUBLIC;
 COMMENT ON TABLE braid_internal.adoptions IS
 'Coordinators: wrappers that braid.adopt() has given braid''s handler, with the handler to give back, and the servers that got parallel_commit from it';
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.adoptions', '');
+GRANT SELECT ON braid_internal.adoptions TO PUBLIC; -- so that whoever owns a database can dump it
 
 CREATE FUNCTION braid_internal.xa_doubt_on_server(server oid) RETURNS bool
 AS 'MODULE_PATHNAME', 'braid_sql_xa_doubt_on_server' LANGUAGE C VOLATILE STRICT;
