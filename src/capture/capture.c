@@ -578,10 +578,10 @@ cycle(uint64 request)
 /* ---------------------------------------------------------------- the worker */
 
 static void
-wait_for(long ms)
+wait_for(long ms, BraidWait wait)
 {
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
-					 braid_wait_begin(BRAID_WAIT_CAPTURE_MAIN));
+					 braid_wait_begin(wait));
 	braid_wait_end();
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
@@ -599,7 +599,7 @@ batch(TimestampTz last_cycle)
 
 		if (left <= 0 || left > braid_capture_batch_delay)
 			return;
-		wait_for(left);
+		wait_for(left, BRAID_WAIT_CAPTURE_BATCH);
 	}
 }
 
@@ -754,7 +754,7 @@ capture_main(void)
 			/* No view can be kept: all are broken, or a restore is under way. */
 			braid_doorbell_answer(braid_doorbell_requested(), reached, true, GetCurrentTimestamp(),
 								  NIL);
-			wait_for(braid_capture_idle_interval);
+			wait_for(braid_capture_idle_interval, BRAID_WAIT_CAPTURE_MAIN);
 			definitions_changed = true;
 			continue;
 		}
@@ -767,9 +767,11 @@ capture_main(void)
 			if (!cycle(request))
 				continue;
 		}
+		else
+			braid_capture_stat_idle();
 		confirm(false);
 		nap = nap_time(nap);
-		wait_for(nap);
+		wait_for(nap, BRAID_WAIT_CAPTURE_MAIN);
 		definitions_changed |= restore_pending || load_pending;
 	}
 	give_up_slot(dropped);

@@ -292,6 +292,12 @@ braid_capture_stat_committed(bool advanced, int held_back)
 	log_if_slow(end, held_back);
 }
 
+void
+braid_capture_stat_idle(void)
+{
+	pg_atomic_write_u64(&mine->when, GetCurrentTimestamp());
+}
+
 /* ---------------------------------------------------------------- SQL */
 
 PG_FUNCTION_INFO_V1(braid_sql_capture_statistics);

@@ -23,6 +23,9 @@ extern void braid_capture_stat_applied(void);
 /* it has committed.  advanced: it has brought something.  Logs it if it was slow. */
 extern void braid_capture_stat_committed(bool advanced, int held_back);
 
+/* There is nothing to do: all that is committed has been taken in. */
+extern void braid_capture_stat_idle(void);
+
 extern void braid_capture_stat_init(void);
 
 #endif /* BRAID_CAPTURE_STATISTICS_H */

@@ -35,7 +35,7 @@ COMMENT ON VIEW braid.stat_capture IS
 'What the capture workers have done, one row for each database that has or had one since the server''s start: from write-ahead log to what continuous views merge. Counted since stats_reset; the server''s start, if there was none. Times in milliseconds.';
 COMMENT ON COLUMN braid.stat_capture.pid IS 'The worker; null: none runs';
 COMMENT ON COLUMN braid.stat_capture."position" IS 'WAL was decoded up to here';
-COMMENT ON COLUMN braid.stat_capture.snapshot_time IS 'Begin of the last cycle';
+COMMENT ON COLUMN braid.stat_capture.snapshot_time IS 'All that was visible then has been taken in: begin of the last cycle, or when the worker last found nothing to do';
 COMMENT ON COLUMN braid.stat_capture.wal_kept IS 'Bytes of WAL that the replication slot keeps from being removed; safe_wal_size, as in pg_replication_slots, is how much more may be written before it is lost';
 COMMENT ON COLUMN braid.stat_capture.starts IS 'How often the worker has begun to follow tables';
 COMMENT ON COLUMN braid.stat_capture.cycles IS 'Cycles; changing_cycles of them have brought changes of tables that are captured';

@@ -68,6 +68,7 @@ typedef struct ViewStats
 } ViewStats;
 
 static int max_stats = 1000;
+static int lag_alarm = 60000; /* read by braid.doctor() in SQL */
 static ViewStats *shared = NULL;
 
 /* ---------------------------------------------------------------- memory */
@@ -340,5 +341,10 @@ braid_view_stat_init(void)
 							"Sets how many continuous views of all databases have statistics.",
 							"Each takes 4.5 kB of shared memory; 0 keeps none.", &max_stats, 1000,
 							0, 100000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("braid.view_lag_alarm",
+							"Sets how far continuous views may lag before braid.doctor() warns.",
+							"It also warns of those that are populated for ten times as long.",
+							&lag_alarm, 60000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL,
+							NULL);
 	braid_shmem_register(&shared_area);
 }

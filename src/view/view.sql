@@ -237,7 +237,7 @@ FROM braid_internal.views v
 		SELECT CASE WHEN s.state IS DISTINCT FROM 'live' OR pg_is_in_recovery() THEN NULL
 			WHEN i.tables::oid[] && w.held_back AND k.held_since IS NOT NULL THEN clock_timestamp() - k.held_since
 			WHEN braid_internal.wal_end() <= w."position" THEN interval '0'
-			ELSE clock_timestamp() - w.snapshot_time END AS lag) l
+			ELSE clock_timestamp() - greatest(w.snapshot_time, k.snapshot_time) END AS lag) l
 	LEFT JOIN LATERAL (
 		SELECT coalesce(ns.state, 'populating') AS state, ns.error
 		FROM braid_internal.views nv LEFT JOIN braid_internal.view_states ns ON ns.id = nv.id
