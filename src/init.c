@@ -15,6 +15,7 @@
 #include "common/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "read/read.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "view/view.h"
@@ -54,6 +55,7 @@ _PG_init(void)
 	braid_xa_init();
 	braid_capture_init();
 	braid_view_init();
+	braid_read_init();
 
 	MarkGUCPrefixReserved("braid");
 }

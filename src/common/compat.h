@@ -24,6 +24,16 @@
 #define BRAID_NORETURN pg_attribute_noreturn()
 #endif
 
+/* Parameters of ExecutorRun() and its hook, and the same as arguments. */
+#if PG_VERSION_NUM >= 180000
+#define BRAID_EXECUTOR_RUN_PARAMS QueryDesc *query, ScanDirection direction, uint64 count
+#define BRAID_EXECUTOR_RUN_ARGS query, direction, count
+#else
+#define BRAID_EXECUTOR_RUN_PARAMS                                                                  \
+	QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once
+#define BRAID_EXECUTOR_RUN_ARGS query, direction, count, execute_once
+#endif
+
 /* User id on whose behalf a foreign scan runs. */
 extern Oid braid_compat_scan_user(ForeignScanState *node);
 

@@ -85,7 +85,8 @@ read_definition(HeapTuple tup, TupleDesc desc, Reading *reading)
 	if (DatumGetBool(heap_getattr(tup, ATTNUM_PAUSED, desc, &isnull)))
 		s->state = VIEW_PAUSED;
 	replaces = heap_getattr(tup, ATTNUM_REPLACES, desc, &isnull);
-	if (!isnull)
+	s->is_replacement = !isnull;
+	if (s->is_replacement)
 		reading->replaced = lappend_int(reading->replaced, DatumGetInt32(replaces));
 	reading->standings = lappend(reading->standings, s);
 	reading->rebuilds = lappend_int(
@@ -168,4 +169,10 @@ braid_view_inputs(Oid view, List **tables, List **ids, List **looked_into)
 	*tables = inputs.tables;
 	*ids = lappend_int(inputs.continuous, def.id);
 	*looked_into = inputs.views;
+}
+
+List *
+braid_view_parts(int id)
+{
+	return braid_definition_states(id);
 }

@@ -22,12 +22,13 @@ typedef struct ViewStanding
 	int id;
 	Oid view;
 	ViewState state;
-	bool was_populated; /* it shows its query as of some time */
-	bool is_new;		/* it was made in the current transaction */
-	bool has_schedule;	/* recomputed as a whole now and then */
-	bool is_replaced;	/* another one is being made that takes its place */
-	const char *error;	/* why it is broken */
-	const char *read;	/* option braid.read, NULL if it is not set */
+	bool was_populated;	 /* it shows its query as of some time */
+	bool is_new;		 /* it was made in the current transaction */
+	bool has_schedule;	 /* recomputed as a whole now and then */
+	bool is_replaced;	 /* another one is being made that takes its place */
+	bool is_replacement; /* it is one of these */
+	const char *error;	 /* why it is broken */
+	const char *read;	 /* option braid.read, NULL if it is not set */
 } ViewStanding;
 
 /*
@@ -47,6 +48,9 @@ extern void braid_view_catalogs(Oid *definitions, Oid *states);
  * included, and oids of the views that were looked into.  Takes no locks.
  */
 extern void braid_view_inputs(Oid view, List **tables, List **ids, List **looked_into);
+
+/* Oids of the tables in which the capture worker keeps the view with this id. */
+extern List *braid_view_parts(int id);
 
 extern void braid_view_init(void);
 
