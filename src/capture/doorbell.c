@@ -137,6 +137,10 @@ make_bell(Oid dbid)
 			 errmsg("too many databases with continuous views"),
 			 errhint("Raise \"max_worker_processes\" in postgresql.conf and restart the server.")));
 	}
+	SpinLockAcquire(&b->mutex);
+	b->position = InvalidXLogRecPtr; /* what it was in another database says nothing here */
+	b->when = 0;
+	SpinLockRelease(&b->mutex);
 	b->dbid = dbid;
 	pg_atomic_fetch_add_u32(&doorbells->generation, 1);
 	return b;
