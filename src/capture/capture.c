@@ -64,10 +64,6 @@
 #define HELD_NAP_MS 2 /* first nap while transactions are held; doubles */
 #define HELD_NAP_MAX_MS 100
 
-int braid_capture_batch_delay = 10;
-int braid_capture_work_mem = 262144;
-int braid_capture_idle_interval = 1000;
-
 static int worker_kind;
 static const BraidConsumer *consumer = NULL;
 
@@ -603,52 +599,12 @@ batch(TimestampTz last_cycle)
 	}
 }
 
-void
-braid_capture_use_settings(void)
-{
-	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("jit", "off", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION);
-
-	/*
-	 * A DROP locks a table before what depends on it, loading a view's query
-	 * goes the other way.  Who looks for a deadlock first is its victim: that
-	 * must be us, who begin anew, and not the user's command.
-	 */
-	SetConfigOption("deadlock_timeout", "10ms", PGC_SUSET, PGC_S_SESSION);
-	SetConfigOption("row_security", "on", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
-
-	/* The same order of rows whenever a table is read, for sums of floats. */
-	SetConfigOption("synchronize_seqscans", "off", PGC_USERSET, PGC_S_SESSION);
-}
-
-static void
-set_own_settings(void)
-{
-	char kb[32];
-
-	braid_capture_use_settings();
-
-	/* A decoded transaction that spills to disk is ten times as slow. */
-	snprintf(kb, sizeof(kb), "%d", braid_capture_work_mem);
-	SetConfigOption("logical_decoding_work_mem", kb, PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("max_parallel_workers_per_gather", "0", PGC_USERSET, PGC_S_SESSION);
-
-	/* Recent minor releases load only the output plugins that are named. */
-	if (GetConfigOption("output_plugin_libraries", true, false) != NULL)
-		SetConfigOption("output_plugin_libraries", "braid", PGC_SUSET, PGC_S_SESSION);
-}
-
 static void
 setup(void)
 {
 	pgstat_report_appname("braid capture");
 	pgstat_report_activity(STATE_IDLE, NULL);
-	set_own_settings();
+	braid_settings_apply();
 	replorigin_session_origin = DoNotReplicateId;
 	watched_context =
 		AllocSetContextCreate(TopMemoryContext, "braid watched relations", ALLOCSET_SMALL_SIZES);
@@ -704,7 +660,7 @@ reload_settings(void)
 		return;
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
-	set_own_settings();
+	braid_settings_apply();
 }
 
 /* How long to sleep without being woken. */
@@ -856,24 +812,7 @@ static const BraidWorkerKind capture_kind = {"braid capture", capture_main, 0};
 void
 braid_capture_init(void)
 {
-	DefineCustomIntVariable(
-		"braid.capture_batch_delay",
-		"Sets how long commits gather before continuous views take them in.",
-		"0 takes them in at once, which costs writers more; the higher, the longer views lag. "
-		"Whoever waits for a view is served at once.",
-		&braid_capture_batch_delay, 10, 0, 10000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable(
-		"braid.capture_work_mem",
-		"Sets the memory for decoded transactions, and that for the rows of one table, "
-		"in each capture worker.",
-		"What does not fit goes to disk, and is then read much more slowly.",
-		&braid_capture_work_mem, 262144, 1024, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL,
-		NULL);
-	DefineCustomIntVariable(
-		"braid.capture_idle_interval",
-		"Sets how often a capture worker looks for changes when nobody wakes it.",
-		"Commits wake it at once; this is for what else writes WAL.", &braid_capture_idle_interval,
-		1000, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	braid_settings_init();
 	worker_kind = braid_worker_register_kind(&capture_kind);
 	braid_doorbell_init();
 	braid_capture_stat_init();

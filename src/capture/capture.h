@@ -116,6 +116,13 @@ extern BraidDelta *braid_capture_tap_delta(BraidTap *tap, Oid relid, const Braid
  */
 extern uint64 braid_capture_add_latencies(List *relids, TimestampTz visible, BraidHistogram *h);
 
+/*
+ * What a tuplestore may keep in memory, in kB, as part of the worker's budget
+ * (memory.c), and its return when the tuplestore has been freed.
+ */
+extern int braid_capture_take_memory(int at_most);
+extern void braid_capture_return_memory(int kb);
+
 /* The settings under which views are evaluated, in this process. */
 extern void braid_capture_use_settings(void);
 

@@ -15,6 +15,7 @@ typedef struct BraidDelta
 {
 	Tuplestorestate *rows; /* NULL while there are none */
 	int64 nrows;
+	int memory;		 /* kB that the rows may take, of the worker's */
 	bool retracts;	 /* a weight is negative */
 	bool recompute;	 /* rows do not tell: read the table under S */
 	bool incomplete; /* a change came without its old row */

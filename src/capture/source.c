@@ -21,8 +21,10 @@
  *	  piece, so all of them are decoded again, and F tells what to skip.
  *
  *	  The wait for a lock can be long, and other tables that are tied to the one
- *	  that is locked are written on.  So pieces whose transactions are visible
- *	  become one for each table at the end of a cycle.
+ *	  that is locked are written on; and one cycle can bring what was written in
+ *	  an hour.  So of what is visible there is one piece for each table, to which
+ *	  rows come as they are decoded, and at the end of a cycle from pieces whose
+ *	  transactions have become visible.
  *
  *	  A table without a frontier is going to be read under S as a whole when it
  *	  is first locked: what is in S then needs no delta, and while it cannot be
@@ -31,7 +33,8 @@
  *	  Memory: a set of sources lives in its own context until the next set.
  *	  Pieces live in held_context, with a resource owner that outlives
  *	  transactions, because their rows may be in temporary files.  Deltas of a
- *	  cycle belong to its transaction.
+ *	  cycle belong to its transaction.  How much of the rows is kept in memory
+ *	  says memory.c.
  */
 #include "postgres.h"
 
@@ -39,7 +42,6 @@
 #include "access/xact.h"
 #include "capture/capture.h"
 #include "capture/latency.h"
-#include "capture/settings.h"
 #include "capture/source.h"
 #include "capture/tap.h"
 #include "catalog/pg_type.h"
@@ -49,7 +51,7 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 
-#define PIECE_MEM_KB 256
+#define PIECE_MEM_KB 256 /* of one transaction: there can be many */
 
 typedef struct SourceSet
 {
@@ -71,6 +73,7 @@ typedef struct Piece
 	TupleDesc desc;		   /* of many */
 	TimestampTz committed; /* of many: the first */
 	int ntransactions;
+	TransactionId latest; /* of many: whose rows came last */
 	BraidDelta delta;
 } Piece;
 
@@ -92,6 +95,7 @@ static TimestampTz txn_committed;
 static bool txn_in_s;
 static BraidSource *target_source;
 static BraidDelta *target;
+static TupleDesc target_desc; /* of a piece of many, else NULL */
 
 void
 braid_source_setup(void)
@@ -312,6 +316,7 @@ free_delta(BraidDelta *delta)
 {
 	if (delta->rows)
 		tuplestore_end(delta->rows);
+	braid_capture_return_memory(delta->memory);
 	memset(delta, 0, sizeof(*delta));
 }
 
@@ -359,37 +364,59 @@ braid_source_member(Oid relid)
 /* ---------------------------------------------------------------- rows */
 
 /* The owner of what is held must survive the transaction. */
-static Tuplestorestate *
-make_rows(bool held, int kbytes)
+static void
+begin_rows(BraidDelta *delta, bool held, int at_most)
 {
 	MemoryContext old = MemoryContextSwitchTo(held ? held_context : TopTransactionContext);
 	ResourceOwner owner = CurrentResourceOwner;
-	Tuplestorestate *rows;
 
 	CurrentResourceOwner = held ? held_owner : TopTransactionResourceOwner;
-	rows = tuplestore_begin_heap(false, held, kbytes);
+	delta->memory = braid_capture_take_memory(at_most);
+	delta->rows = tuplestore_begin_heap(false, held, delta->memory);
 	CurrentResourceOwner = owner;
 	MemoryContextSwitchTo(old);
-	return rows;
+}
+
+/* A row of a piece of many, from the running transaction. */
+static void
+put_with_transaction(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
+{
+	int n = desc->natts - MANY_LEAD;
+	Datum row[MaxTupleAttributeNumber];
+	bool row_nulls[MaxTupleAttributeNumber];
+
+	if (!delta->rows)
+		begin_rows(delta, true, INT_MAX);
+	row[0] = TransactionIdGetDatum(txn_xid);
+	row[1] = TimestampTzGetDatum(txn_committed);
+	row_nulls[0] = row_nulls[1] = false;
+	memcpy(row + MANY_LEAD, values, sizeof(Datum) * n);
+	memcpy(row_nulls + MANY_LEAD, nulls, sizeof(bool) * n);
+	tuplestore_putvalues(delta->rows, desc, row, row_nulls);
+	delta->nrows++;
 }
 
 /* Appends a row to a delta of a cycle or to a piece. */
 void
 braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 {
+	bool held = delta != &target_source->delta;
+
 	if (delta->recompute)
 		return;
-	if (!delta->rows)
+	if (target_desc)
 	{
-		bool held = !target_source->locked || !txn_in_s;
-
-		delta->rows = make_rows(held, held ? PIECE_MEM_KB : braid_capture_work_mem);
+		put_with_transaction(delta, target_desc, values, nulls);
+		return;
 	}
+	if (!delta->rows)
+		begin_rows(delta, held, held ? PIECE_MEM_KB : INT_MAX);
 	tuplestore_putvalues(delta->rows, desc, values, nulls);
 	delta->nrows++;
-	if (delta == &target_source->delta)
-		braid_latency_note(target_source, txn_xid, txn_committed);
-	if (target_source->taps != NIL && delta == &target_source->delta)
+	if (held)
+		return;
+	braid_latency_note(target_source, txn_xid, txn_committed);
+	if (target_source->taps != NIL)
 		braid_tap_put(target_source, txn_xid, values, nulls);
 }
 
@@ -416,6 +443,71 @@ hold(BraidSource *source)
 	return p;
 }
 
+/* The source's columns behind the transaction and its time. */
+static TupleDesc
+describe_many(BraidSource *source)
+{
+	TupleDesc desc = CreateTemplateTupleDesc(source->desc->natts + MANY_LEAD);
+
+	TupleDescInitEntry(desc, 1, "transaction", XIDOID, -1, 0);
+	TupleDescInitEntry(desc, 2, "committed", TIMESTAMPTZOID, -1, 0);
+	for (int i = 1; i <= source->desc->natts; i++)
+		TupleDescCopyEntry(desc, i + MANY_LEAD, source->desc, i);
+	return desc;
+}
+
+static Piece *
+make_piece_of_many(BraidSource *source, XLogRecPtr commit, TimestampTz committed)
+{
+	MemoryContext old = MemoryContextSwitchTo(held_context);
+	Piece *p = palloc0(sizeof(Piece));
+
+	p->xid = InvalidTransactionId;
+	p->commit = commit;
+	p->committed = committed;
+	p->relid = source->relid;
+	p->desc = describe_many(source);
+	MemoryContextSwitchTo(old);
+	return p;
+}
+
+static Piece *
+find_piece_of_many(List *list, Oid relid)
+{
+	ListCell *lc;
+
+	foreach (lc, list)
+	{
+		Piece *p = lfirst(lc);
+
+		if (p->desc == NULL)
+			break;
+		if (p->relid == relid)
+			return p;
+	}
+	return NULL;
+}
+
+/* Where rows of the table go that are visible while it cannot be locked. */
+static BraidDelta *
+hold_with_others(BraidSource *source)
+{
+	Piece *p = find_piece_of_many(pieces, source->relid);
+
+	if (p == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(held_context);
+
+		p = make_piece_of_many(source, txn_commit, txn_committed);
+		pieces = lcons(p, pieces);
+		MemoryContextSwitchTo(old);
+	}
+	p->ntransactions += p->latest != txn_xid;
+	p->latest = txn_xid;
+	target_desc = p->desc;
+	return &p->delta;
+}
+
 static BraidDelta *
 choose_target(BraidSource *source)
 {
@@ -423,8 +515,8 @@ choose_target(BraidSource *source)
 		return NULL;
 	if (!source->has_frontier && (txn_in_s || !source->locked))
 		return NULL;
-	if (txn_in_s && source->locked)
-		return &source->delta;
+	if (txn_in_s)
+		return source->locked ? &source->delta : hold_with_others(source);
 	return &hold(source)->delta;
 }
 
@@ -445,6 +537,7 @@ braid_source_target(BraidSource *source)
 	if (target_source != source)
 	{
 		target = NULL;
+		target_desc = NULL;
 		/* Changes of two tables may alternate: one piece for each, the last ones made. */
 		for (int i = list_length(pieces) - 1; i >= 0 && !target; i--)
 		{
@@ -486,9 +579,9 @@ release_piece(Piece *p, BraidSource *source)
 			MakeSingleTupleTableSlot(p->desc ? p->desc : source->desc, &TTSOpsMinimalTuple);
 
 		target_source = source;
+		target_desc = NULL;
 		txn_xid = p->xid;
 		txn_committed = p->committed;
-		txn_in_s = true;
 		while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
 		{
 			slot_getallattrs(slot);
@@ -536,57 +629,19 @@ release_pieces(void)
 	pieces = left;
 }
 
-/* The source's columns behind the transaction and its time. */
-static TupleDesc
-describe_many(BraidSource *source)
-{
-	TupleDesc desc = CreateTemplateTupleDesc(source->desc->natts + MANY_LEAD);
-
-	TupleDescInitEntry(desc, 1, "transaction", XIDOID, -1, 0);
-	TupleDescInitEntry(desc, 2, "committed", TIMESTAMPTZOID, -1, 0);
-	for (int i = 1; i <= source->desc->natts; i++)
-		TupleDescCopyEntry(desc, i + MANY_LEAD, source->desc, i);
-	return desc;
-}
-
-static Piece *
-make_piece_of_many(BraidSource *source, Piece *first)
-{
-	MemoryContext old = MemoryContextSwitchTo(held_context);
-	Piece *p = palloc0(sizeof(Piece));
-
-	p->xid = InvalidTransactionId;
-	p->commit = first->commit;
-	p->committed = first->committed;
-	p->relid = source->relid;
-	p->desc = describe_many(source);
-	MemoryContextSwitchTo(old);
-	return p;
-}
-
 static void
 join_rows(Piece *many, Piece *p, TupleDesc desc)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	Datum *values = palloc(sizeof(Datum) * many->desc->natts);
-	bool *nulls = palloc(sizeof(bool) * many->desc->natts);
 
-	if (many->delta.rows == NULL)
-		many->delta.rows = make_rows(true, braid_capture_work_mem);
-	values[0] = TransactionIdGetDatum(p->xid);
-	values[1] = TimestampTzGetDatum(p->committed);
-	nulls[0] = nulls[1] = false;
+	txn_xid = p->xid;
+	txn_committed = p->committed;
 	while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
 	{
 		slot_getallattrs(slot);
-		memcpy(values + MANY_LEAD, slot->tts_values, sizeof(Datum) * desc->natts);
-		memcpy(nulls + MANY_LEAD, slot->tts_isnull, sizeof(bool) * desc->natts);
-		tuplestore_putvalues(many->delta.rows, many->desc, values, nulls);
-		many->delta.nrows++;
+		put_with_transaction(&many->delta, many->desc, slot->tts_values, slot->tts_isnull);
 	}
 	ExecDropSingleTupleTableSlot(slot);
-	pfree(values);
-	pfree(nulls);
 }
 
 static void
@@ -599,23 +654,6 @@ join_piece(Piece *many, Piece *p, BraidSource *source)
 	if (p->delta.rows && !many->delta.recompute)
 		join_rows(many, p, source->desc);
 	free_piece(p);
-}
-
-static Piece *
-find_piece_of_many(List *list, Oid relid)
-{
-	ListCell *lc;
-
-	foreach (lc, list)
-	{
-		Piece *p = lfirst(lc);
-
-		if (p->desc == NULL)
-			break;
-		if (p->relid == relid)
-			return p;
-	}
-	return NULL;
 }
 
 /* Of each table that is not locked, makes one piece of those that are visible. */
@@ -641,7 +679,7 @@ join_pieces(void)
 			other = find_piece_of_many(many, p->relid);
 			if (other == NULL)
 			{
-				other = make_piece_of_many(source, p);
+				other = make_piece_of_many(source, p->commit, p->committed);
 				keep_piece(&many, other);
 			}
 			join_piece(other, p, source);

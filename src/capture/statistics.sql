@@ -43,7 +43,7 @@ COMMENT ON COLUMN braid.stat_capture.transactions IS 'Transactions that have cha
 COMMENT ON COLUMN braid.stat_capture.wal_decoded IS 'Bytes of WAL that were read, whatever is in them';
 COMMENT ON COLUMN braid.stat_capture.cycle_time IS 'Time of all cycles; decode_time is spent in reading WAL, apply_time in merging into views';
 COMMENT ON COLUMN braid.stat_capture.held_transactions IS 'Transactions that are decoded and wait, since held_since, to become visible or for their tables'' locks; held_back_tables could not be locked in the last cycle';
-COMMENT ON COLUMN braid.stat_capture.spill_transactions IS 'Transactions that did not fit into braid.capture_work_mem when they were decoded, and went to disk in spill_count pieces of spill_bytes together; since pg_stat_reset_replication_slot()';
+COMMENT ON COLUMN braid.stat_capture.spill_transactions IS 'Transactions that did not fit into their part of braid.capture_memory when they were decoded, and went to disk in spill_count pieces of spill_bytes together; since pg_stat_reset_replication_slot()';
 COMMENT ON COLUMN braid.stat_capture.memory IS 'Bytes allocated by the worker at the end of its last cycle but those of the last tenth of a second; max_memory is the most';
 
 CREATE FUNCTION braid.stat_capture_reset() RETURNS void

@@ -26,8 +26,8 @@
  *	  columns that the reader wants, by number, which stay the same when other
  *	  definitions on the table come and go.
  *
- *	  A tap lives in the worker's memory, and what is more than TAP_MEM_KB of a
- *	  table in temporary files.  It breaks when rows do not tell all: the table was
+ *	  A tap lives in the worker's memory, and what is too much for that in
+ *	  temporary files.  It breaks when rows do not tell all: the table was
  *	  truncated, its partitions or its form have changed.  Who needs it then
  *	  begins anew, as after a crash.
  */
@@ -35,7 +35,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "capture/settings.h"
 #include "capture/source.h"
 #include "capture/tap.h"
 #include "catalog/pg_type.h"
@@ -55,6 +54,7 @@ typedef struct TappedTable
 	int *columns;		 /* where they are in the rows of the source */
 	TupleDesc desc;
 	Tuplestorestate *rows;
+	int memory; /* of rows, kB */
 	int64 nrows;
 	bool is_asked; /* in this cycle: delta is made */
 	BraidDelta delta;
@@ -153,7 +153,8 @@ braid_capture_tap_add(BraidTap *tap, Oid relid, Bitmapset *attnums)
 	t->relid = relid;
 	describe(t, source, attnums);
 	CurrentResourceOwner = tap->owner;
-	t->rows = tuplestore_begin_heap(false, true, Min(braid_capture_work_mem, TAP_MEM_KB));
+	t->memory = braid_capture_take_memory(TAP_MEM_KB);
+	t->rows = tuplestore_begin_heap(false, true, t->memory);
 	CurrentResourceOwner = owner;
 	tap->tables = lappend(tap->tables, t);
 	MemoryContextSwitchTo(GetMemoryChunkContext(source));
@@ -166,6 +167,7 @@ free_delta(TappedTable *t)
 {
 	if (t->delta.rows)
 		tuplestore_end(t->delta.rows);
+	braid_capture_return_memory(t->delta.memory);
 	memset(&t->delta, 0, sizeof(t->delta));
 	t->is_asked = false;
 }
@@ -187,6 +189,8 @@ free_rows(BraidTap *tap)
 		if (t->rows)
 			tuplestore_end(t->rows);
 		t->rows = NULL;
+		braid_capture_return_memory(t->memory);
+		t->memory = 0;
 	}
 }
 
@@ -266,7 +270,8 @@ begin_delta(TappedTable *t)
 	ResourceOwner owner = CurrentResourceOwner;
 
 	CurrentResourceOwner = TopTransactionResourceOwner;
-	t->delta.rows = tuplestore_begin_heap(false, false, braid_capture_work_mem);
+	t->delta.memory = braid_capture_take_memory(INT_MAX);
+	t->delta.rows = tuplestore_begin_heap(false, false, t->delta.memory);
 	CurrentResourceOwner = owner;
 	MemoryContextSwitchTo(old);
 }

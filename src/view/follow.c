@@ -535,6 +535,15 @@ follow_node(ViewNode *node)
 		net_delta(node);
 }
 
+static void
+free_delta(ViewDelta *delta)
+{
+	if (delta->rows)
+		tuplestore_end(delta->rows);
+	braid_capture_return_memory(delta->memory);
+	memset(delta, 0, sizeof(ViewDelta));
+}
+
 /* Keeps the delta of the top until the end of the cycle, for those who read it. */
 static void
 leave_delta(KeptView *view)
@@ -546,7 +555,8 @@ leave_delta(KeptView *view)
 	Tuplestorestate *rows;
 
 	CurrentResourceOwner = TopTransactionResourceOwner;
-	rows = tuplestore_begin_heap(false, false, work_mem);
+	delta->memory = braid_capture_take_memory(work_mem);
+	rows = tuplestore_begin_heap(false, false, delta->memory);
 	CurrentResourceOwner = owner;
 	delta->rows = rows;
 	delta->retracts = braid_run_retracts(top);
@@ -554,10 +564,7 @@ leave_delta(KeptView *view)
 								   braid_run_delta_rows(top));
 	MemoryContextSwitchTo(old);
 	if (tuplestore_tuple_count(rows) == 0)
-	{
-		tuplestore_end(rows);
-		delta->rows = NULL;
-	}
+		free_delta(delta);
 }
 
 static void
@@ -670,9 +677,7 @@ braid_follow_populate(KeptView *view)
 void
 braid_follow_forget(KeptView *view)
 {
-	if (view->delta.rows)
-		tuplestore_end(view->delta.rows);
-	memset(&view->delta, 0, sizeof(ViewDelta));
+	free_delta(&view->delta);
 	view->repopulated = false;
 }
 

@@ -16,6 +16,7 @@
 typedef struct ViewDelta
 {
 	Tuplestorestate *rows; /* w, c1, ...; NULL if there are none */
+	int memory;			   /* that they may take, kB */
 	TupleDesc desc;
 	bool retracts;
 } ViewDelta;

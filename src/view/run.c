@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "capture/capture.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
@@ -62,6 +63,7 @@ typedef struct NamedRows
 static HTAB *plans = NULL;
 static List *relations = NIL; /* NamedRows, in the SPI connection's context */
 static int64 processed = 0;
+static int memory = 0; /* that ours may take, kB */
 
 /* ---------------------------------------------------------------- plans */
 
@@ -158,12 +160,20 @@ plan_for(const char *sql, int64 nrows)
 
 /* ---------------------------------------------------------------- relations */
 
+static void
+return_memory(void)
+{
+	braid_capture_return_memory(memory);
+	memory = 0;
+}
+
 void
 braid_run_begin(HTAB *table)
 {
 	plans = table;
 	relations = NIL;
 	processed = 0;
+	return_memory(); /* what an error has left */
 }
 
 void
@@ -180,6 +190,7 @@ braid_run_end(void)
 	}
 	relations = NIL;
 	plans = NULL;
+	return_memory();
 }
 
 static NamedRows *
@@ -307,9 +318,12 @@ braid_run_values(const char *sql, int64 nrows, int *n)
 int64
 braid_run_into(const char *name, const char *sql, int64 nrows)
 {
-	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
-	TupleDesc desc = braid_run_append(rows, sql, nrows);
+	int kb = braid_capture_take_memory(work_mem);
+	Tuplestorestate *rows = tuplestore_begin_heap(false, false, kb);
+	TupleDesc desc;
 
+	memory += kb;
+	desc = braid_run_append(rows, sql, nrows);
 	name_rows(name, rows, desc, true);
 	return tuplestore_tuple_count(rows);
 }
