@@ -3,15 +3,22 @@
  *	  How the line of event times is cut into windows, by arguments of SQL.
  *
  * NOTES
- *	  With a time zone the local clock decides: days have 23 to 25 hours, and six
- *	  hours may last five or seven.  But windows that divide an hour always last as
- *	  long as they should: when a clock is set back, what it shows for the second
- *	  time is not put to what it showed first.
+ *	  With a time zone the local clock decides, wherever windows fit into days or
+ *	  days into windows: a day has 23 to 25 hours, and six hours may last five or
+ *	  seven.  Others have a fixed length.  So have those of an hour and less: what a
+ *	  clock that is set back shows for the second time is apart from the first.
  */
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
 #include "event/cut.h"
+
+static bool
+follows_clock(Span span)
+{
+	return span.months > 0 || span.length % USECS_PER_DAY == 0 ||
+		   (span.length > USECS_PER_HOUR && USECS_PER_DAY % span.length == 0);
+}
 
 Cut
 braid_cut_read(FunctionCallInfo fcinfo, EventType type, Span span, int noptional, Clock *clock)
@@ -25,7 +32,7 @@ braid_cut_read(FunctionCallInfo fcinfo, EventType type, Span span, int noptional
 	if (clock == NULL)
 		return cut;
 	braid_clock_set(clock, PG_GETARG_DATUM(PG_NARGS() - 1));
-	if (span.months > 0 || USECS_PER_HOUR % span.length != 0)
+	if (follows_clock(span))
 	{
 		cut.clock = clock;
 		if (has_origin)

@@ -159,7 +159,7 @@ end_of_hop(WindowSet *w, int64 boundary)
 	if (w->cut.clock || !w->has_zone || !is_whole_days)
 		return braid_cut_instant(&w->cut, braid_grid_add(&w->cut.grid, boundary, w->size));
 
-	/* Starts that divide hours, but days and months of the local clock. */
+	/* Starts at fixed distances, but days and months of the local clock. */
 	local = braid_clock_at(&w->clock, boundary);
 	return braid_clock_first(&w->clock, braid_grid_add(&w->cut.grid, local, w->size));
 }

@@ -25,10 +25,11 @@ my $seeded = 'SELECT setseed(' . rand() . ') AS seeded \gset';
 $cluster->sql('db', slurp_file('test/tap/230_event_windows.sql'));
 
 # Around changes of clocks: Paris and Havana, St. John's at a minute past midnight, a
-# day left out in Apia, half an hour on Lord Howe; and anywhere else.
-my $changes = '{2023-10-28 20:00,2024-03-30 20:00,2023-11-04 20:00,2024-03-09 20:00,2006-10-28 10:00,2011-12-29 10:00,2024-04-06 03:00}';
+# day left out in Apia, half an hour on Lord Howe. In the hour after, some hours, a day.
+my $changes = '{2023-10-29 01:00,2024-03-31 01:00,2023-11-05 05:00,2024-03-10 05:00,2006-10-29 02:31,2011-12-30 10:00,2024-04-06 15:00}';
 my %times = (
-	'clocks change' => "unnest('$changes'::timestamptz[]) f, LATERAL (SELECT f + random() * interval '40 hours' AS t) r",
+	'clocks change' => "unnest('$changes'::timestamptz[]) f, unnest('{0,-5,-20}'::int[]) low, unnest('{1,5,20}'::int[]) high,
+		LATERAL (SELECT f + (low + random() * (high - low)) * interval '1 hour' AS t) r WHERE high = greatest(1, -low)",
 	'any time' => "generate_series(1, 6) i, LATERAL (SELECT i, timestamptz '1972-01-01' + random() * interval '60 years' AS t) r",
 	'long ago' => "generate_series(1, 40) i, LATERAL (SELECT i, timestamptz '1572-01-01' + random() * interval '800 years' AS t) r");
 
@@ -171,7 +172,7 @@ sub start_client
 {
 	my $file = $scripts . '/client' . $nscripts++ . '.sql';
 
-	append_to_file($file, join("\n", map { transaction() } 1 .. 250));
+	append_to_file($file, join("\n", map { transaction() } 1 .. 400));
 	return start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-f', $file ], '>', '/dev/null', '2>', '/dev/null');
 }
 
@@ -204,6 +205,7 @@ for my $round (1 .. $rounds)
 	my $pid = worker_pid();
 
 	$node->poll_query_until('postgres', "SELECT count(*) > 100 FROM e") or die 'nothing is written';
+	select undef, undef, undef, rand(0.4);
 	$cluster->kill_process('db', $pid) if $what eq 'kill' && $pid;
 	$node->psql('postgres', "SELECT pg_terminate_backend($pid)") if $what eq 'terminate' && $pid;
 	if ($what eq 'crash')

@@ -26,11 +26,13 @@ CREATE FUNCTION reference.instant(shown timestamp, zone text) RETURNS timestampt
 			shown AT TIME ZONE zone, ''1 min'') t
 		WHERE t AT TIME ZONE zone >= shown) END';
 
--- Windows that divide an hour are cut without the clock, from the origin on.
+-- Windows that do not fit into days, and those of an hour and less, are cut without the
+-- clock, from the origin on.
 CREATE FUNCTION reference.clock(INOUT zone text, span interval, INOUT origin timestamp) LANGUAGE sql IMMUTABLE AS
-	'SELECT CASE WHEN divides THEN ''UTC'' ELSE zone END,
-		CASE WHEN divides THEN reference.instant(origin, zone) AT TIME ZONE ''UTC'' ELSE origin END
-	FROM (SELECT span < ''1 month'' AND 3600 % extract(epoch FROM span) = 0 AS divides) d';
+	'SELECT CASE WHEN follows THEN zone ELSE ''UTC'' END,
+		CASE WHEN follows THEN origin ELSE reference.instant(origin, zone) AT TIME ZONE ''UTC'' END
+	FROM (SELECT span >= ''1 month'' OR extract(epoch FROM span) % 86400 = 0
+		OR span > ''1 hour'' AND 86400 % extract(epoch FROM span) = 0 AS follows) f';
 
 CREATE FUNCTION reference.tumble(ts timestamptz, size interval, origin timestamp, zone text, OUT window_start timestamptz, OUT window_end timestamptz)
 	LANGUAGE sql IMMUTABLE AS
@@ -80,7 +82,7 @@ CREATE FUNCTION reference.cumulate(ts numeric, step numeric, size numeric, origi
 CREATE TABLE reference.cases (kind text, size interval, slide interval, origin timestamp, zone text);
 INSERT INTO reference.cases
 SELECT 'tumble', size::interval, NULL::interval, origin::timestamp, zone
-FROM unnest('{1 s,7 min,15 min,1 hour,90 min,2 hours,6 hours,1 day,3 days,1 week,14 days,1 month,5 months,1 year}'::text[]) size,
+FROM unnest('{1 s,7 min,15 min,1 hour,90 min,2 hours,5 hours,6 hours,36 hours,1 day,3 days,1 week,14 days,1 month,5 months,1 year}'::text[]) size,
 	unnest('{NULL,1999-12-31 12:34}'::text[]) origin, unnest('{NULL,Europe/Paris,Asia/Kolkata,America/Havana,America/St_Johns,Australia/Lord_Howe,Pacific/Apia}'::text[]) zone
 WHERE zone IS NULL OR size <> '1 s';
 INSERT INTO reference.cases
@@ -88,7 +90,7 @@ SELECT 'tumble', '1 month', NULL, '1996-08-31 06:00', zone FROM unnest('{NULL,Eu
 INSERT INTO reference.cases
 SELECT kind, size::interval, slide::interval, NULL, zone
 FROM (VALUES ('hop', '10 min', '5 min'), ('hop', '1 hour', '25 min'), ('hop', '2 hours', '30 min'), ('hop', '1 day', '6 hours'), ('hop', '1 day', '1 hour'), ('hop', '3 days', '1 day'),
-	('hop', '1 month', '1 week'), ('hop', '1 month', '1 month'), ('hop', '1 year', '4 months'), ('hop', '2 weeks', '1 week'), ('hop', '1 day', '1 day'), ('hop', '1 hour', '7 min'),
+	('hop', '1 month', '1 week'), ('hop', '1 month', '1 month'), ('hop', '1 year', '4 months'), ('hop', '2 weeks', '1 week'), ('hop', '1 day', '1 day'), ('hop', '1 hour', '7 min'), ('hop', '36 hours', '7 hours'),
 	('cumulate', '1 hour', '15 min'), ('cumulate', '6 hours', '1 hour'), ('cumulate', '1 day', '3 hours'), ('cumulate', '1 day', '1 hour'), ('cumulate', '1 week', '1 day'),
 	('cumulate', '1 month', '1 day'), ('cumulate', '1 year', '3 months'), ('cumulate', '30 min', '10 min')) c(kind, size, slide),
 	unnest('{NULL,Europe/Paris,America/Havana,Pacific/Apia}'::text[]) zone;
