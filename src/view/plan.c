@@ -36,6 +36,7 @@
 #include "view/operators.h"
 #include "view/plan.h"
 #include "view/refusal.h"
+#include "view/session_window.h"
 #include "view/take.h"
 #include "view/watermark.h"
 
@@ -350,8 +351,10 @@ braid_take_node(Planner *p, Query *query, List *limit_keys)
 {
 	List *targets;
 	Draft *draft = braid_take_query(p, query, limit_keys, &targets);
+	ViewNode *node = braid_draft_close(draft, targets);
 
-	return braid_draft_close(draft, targets);
+	braid_session_window_pass_on(draft, targets, node);
+	return node;
 }
 
 /* ---------------------------------------------------------------- the top */

@@ -24,6 +24,7 @@
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
@@ -34,11 +35,11 @@
 
 struct SessionWindow
 {
-	ViewNode *partition;
-	Draft *rows;   /* keys first */
-	List *keys;	   /* expressions of the window's query, as are the following */
-	Node *time;	   /* of the event */
-	List *columns; /* of the partition */
+	ViewNode *partition; /* or a projection of it */
+	Draft *rows;		 /* keys first */
+	List *keys;			 /* expressions of the window's query, as are the following */
+	Node *time;			 /* of the event */
+	List *columns;		 /* of the partition */
 	Const *gap;
 };
 
@@ -158,6 +159,31 @@ column_of(SessionWindow *w, Var *var)
 {
 	Assert(var->varno == 1 && var->varlevelsup == 0);
 	return list_nth(w->columns, var->varattno - 1);
+}
+
+static Node *
+over_window(Node *node, SessionWindow *w)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+		return copyObject(column_of(w, (Var *) node));
+	return expression_tree_mutator(node, over_window, w);
+}
+
+void
+braid_session_window_pass_on(Draft *draft, List *targets, ViewNode *node)
+{
+	SessionWindow *w = window_of(draft);
+	SessionWindow *passed;
+
+	if (w == NULL || node == w->partition || checkExprHasSubLink((Node *) targets))
+		return;
+	passed = palloc(sizeof(SessionWindow));
+	*passed = *w;
+	passed->partition = node;
+	passed->columns = (List *) over_window((Node *) targets, w);
+	draft->planner->sessions = lappend(draft->planner->sessions, passed);
 }
 
 /* Whether groups by these expressions are sessions: all keys, the start or the end, no more. */

@@ -24,6 +24,9 @@ typedef struct SessionGroups
  */
 extern void braid_session_window_note(ViewNode *partition, Draft *rows, Query *query, List *keys);
 
+/* The same of a node whose columns are targets over a draft that reads such a PARTITION. */
+extern void braid_session_window_pass_on(Draft *draft, List *targets, ViewNode *node);
+
 /*
  * Whether a draft that is to be grouped by these keys, with these aggregates, is
  * grouped by the sessions of such a window; NULL if not.
