@@ -30,6 +30,7 @@ SQL_PARTS = src/common/common.sql \
 	src/capture/statistics.sql \
 	src/event/event.sql \
 	src/event/reach.sql \
+	src/view/watermark.sql \
 	src/view/view.sql \
 	src/view/statistics.sql \
 	src/view/doctor.sql

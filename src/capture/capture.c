@@ -100,6 +100,18 @@ braid_capture_want(Oid relid, Bitmapset *attnums)
 }
 
 void
+braid_capture_want_deletes(Oid relid)
+{
+	braid_source_want_deletes(relid);
+}
+
+bool
+braid_capture_tells_deletes(Oid relid)
+{
+	return braid_source_next_tells_deletes(relid);
+}
+
+void
 braid_capture_tie(Oid a, Oid b)
 {
 	braid_source_tie(a, b);

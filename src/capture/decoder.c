@@ -142,6 +142,7 @@ same_row(TupleDesc desc, Datum *a, bool *anull, Datum *b, bool *bnull)
 static void
 put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before, HeapTuple after)
 {
+	int64 went = after == NULL && m->source->tells_deletes ? BRAID_DELETED : -1;
 	TupleDesc want = m->source->desc;
 	Datum old[MaxTupleAttributeNumber];
 	Datum new[MaxTupleAttributeNumber];
@@ -151,7 +152,7 @@ put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before,
 
 	MemoryContextReset(row_context);
 	if (before)
-		extract(m, desc, before, -1, old, old_null);
+		extract(m, desc, before, went, old, old_null);
 	if (after)
 	{
 		extract(m, desc, after, 1, new, new_null);

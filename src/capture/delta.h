@@ -10,6 +10,9 @@
 #include "nodes/pg_list.h"
 #include "utils/tuplestore.h"
 
+/* The weight of a row that was deleted, and not updated, if the source tells that apart. */
+#define BRAID_DELETED (-3)
+
 /* Rows that came (weight +1) or went (weight -1). */
 typedef struct BraidDelta
 {
@@ -30,6 +33,7 @@ typedef struct BraidSource
 	List *members;			 /* oids, sorted: relid itself or its leaf partitions */
 	bool has_frontier;		 /* false: never read, or the slot was lost */
 	BraidFrontier frontier;	 /* what the consumer has of this table */
+	bool tells_deletes;		 /* rows deleted have a weight of their own */
 	struct BraidSource *tie; /* towards the representative of those it is tied to */
 
 	List *taps; /* see tap.c */

@@ -229,6 +229,18 @@ braid_source_want(Oid relid, Bitmapset *attnums)
 	return NameStr(TupleDescAttr(source->desc, 0)->attname);
 }
 
+void
+braid_source_want_deletes(Oid relid)
+{
+	find(next, relid)->tells_deletes = true;
+}
+
+bool
+braid_source_next_tells_deletes(Oid relid)
+{
+	return find(next, relid)->tells_deletes;
+}
+
 BraidSource *
 braid_source_representative(BraidSource *source)
 {
@@ -265,7 +277,8 @@ fits(BraidSource *old)
 {
 	BraidSource *s = find(next, old->relid);
 
-	return s == NULL || equalTupleDescs(s->desc, old->desc);
+	return s == NULL ||
+		   (equalTupleDescs(s->desc, old->desc) && s->tells_deletes == old->tells_deletes);
 }
 
 /* Whether the new set has a table that the old has not, or had as part of another. */

@@ -27,6 +27,10 @@ extern void braid_source_begin_set(void);
 /* Returns the name of the weight's column. */
 extern const char *braid_source_want(Oid relid, Bitmapset *attnums);
 
+/* Of the new set: see braid_capture_want_deletes(). */
+extern void braid_source_want_deletes(Oid relid);
+extern bool braid_source_next_tells_deletes(Oid relid);
+
 /* Ties two sources of the new set. */
 extern void braid_source_tie(Oid a, Oid b);
 /* The same for all sources that are tied to each other. */

@@ -53,6 +53,7 @@ typedef struct TappedTable
 	AttrNumber *attnums; /* of the columns */
 	int *columns;		 /* where they are in the rows of the source */
 	TupleDesc desc;
+	bool tells_deletes; /* as the source did when the tap was made */
 	Tuplestorestate *rows;
 	int memory; /* of rows, kB */
 	int64 nrows;
@@ -102,6 +103,8 @@ column_of(BraidSource *source, AttrNumber attnum)
 static bool
 bind(TappedTable *t, BraidSource *source)
 {
+	if (t->tells_deletes != source->tells_deletes)
+		return false;
 	for (int i = 0; i < t->desc->natts - LEAD; i++)
 	{
 		Form_pg_attribute was = TupleDescAttr(t->desc, LEAD + i);
@@ -151,6 +154,7 @@ braid_capture_tap_add(BraidTap *tap, Oid relid, Bitmapset *attnums)
 	Assert(source && source->locked);
 	t->tap = tap;
 	t->relid = relid;
+	t->tells_deletes = source->tells_deletes;
 	describe(t, source, attnums);
 	CurrentResourceOwner = tap->owner;
 	t->memory = braid_capture_take_memory(TAP_MEM_KB);

@@ -16,6 +16,7 @@
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
 #include "view/draft.h"
 #include "view/refusal.h"
@@ -500,6 +501,24 @@ inputs_of(Draft *draft)
 	return inputs;
 }
 
+/* What a user would call the expression; NULL if that is not known. */
+static const char *
+name_of(Draft *draft, Node *mapped)
+{
+	Var *var = (Var *) mapped;
+	ViewNode *node;
+
+	if (IsA(mapped, FuncExpr))
+		return get_func_name(((FuncExpr *) mapped)->funcid);
+	if (!IsA(mapped, Var) || var->varlevelsup > 0 || var->varattno <= 0)
+		return NULL;
+	node = list_nth(draft->nodes, var->varno - 1);
+	if (node == NULL)
+		return strVal(
+			list_nth(rt_fetch(var->varno, draft->rtable)->eref->colnames, var->varattno - 1));
+	return node->columns[var->varattno - 1].name;
+}
+
 ViewNode *
 braid_draft_close(Draft *draft, List *mapped)
 {
@@ -514,6 +533,7 @@ braid_draft_close(Draft *draft, List *mapped)
 	{
 		braid_draft_set_column(node, ++n, lfirst(lc));
 		node->columns[n - 1].window = braid_window_find(draft, lfirst(lc));
+		node->columns[n - 1].name = name_of(draft, lfirst(lc));
 	}
 	node->select = braid_draft_text(draft, weighted_targets(mapped), NULL);
 	node->select += strspn(node->select, " ");

@@ -256,6 +256,17 @@ schedule_is_needed(KeptView *view)
 }
 
 bool
+braid_follow_is_wanted(KeptView *view)
+{
+	ViewNode *watermark = view->plan ? view->plan->watermark : NULL;
+
+	if (watermark == NULL || view->state != VIEW_LIVE)
+		return false;
+	return view->merges != view->merged ||
+		   (watermark->time->idle_due != 0 && GetCurrentTimestamp() >= watermark->time->idle_due);
+}
+
+bool
 braid_follow_is_needed(KeptView *view)
 {
 	ListCell *lc;
@@ -263,7 +274,7 @@ braid_follow_is_needed(KeptView *view)
 	if (view->plan->is_recomputed)
 		return schedule_is_needed(view);
 
-	if (braid_follow_needs_populating(view) || view->catches_up)
+	if (braid_follow_needs_populating(view) || view->catches_up || braid_follow_is_wanted(view))
 		return true;
 	foreach (lc, view->plan->tables)
 	{
@@ -485,6 +496,15 @@ closes(ViewNode *node)
 		   braid_run_count(before_name(node->time->group)) >= 0;
 }
 
+/* Whether rows that were put aside go from this node to another one, or come to it. */
+static bool
+merges(ViewNode *node)
+{
+	if (node->kind == NODE_DIVERT)
+		return braid_late_merges(node->time->group);
+	return node->kind == NODE_GROUP && braid_late_merges(node);
+}
+
 /* Says of each node whether it changes, inputs before their readers. */
 static bool
 is_touched(ViewNode *node)
@@ -499,7 +519,7 @@ is_touched(ViewNode *node)
 	else if (node->kind == NODE_CLOSE)
 		node->changed = closes(node);
 	else
-		node->changed = has_changed_input(node);
+		node->changed = has_changed_input(node) || merges(node);
 	return node->changed;
 }
 
@@ -567,15 +587,36 @@ leave_delta(KeptView *view)
 		free_delta(delta);
 }
 
+/* Rows that were put aside are merged if that was asked for since it was last done. */
+static void
+begin_merge(KeptView *view)
+{
+	ListCell *lc;
+
+	foreach (lc, view->plan->nodes)
+	{
+		EventTime *time = ((ViewNode *) lfirst(lc))->time;
+
+		if (time && time->diverted)
+			time->merges = view->merges != view->merged && !view->catches_up;
+	}
+}
+
 static void
 follow(KeptView *view)
 {
 	ListCell *lc;
 
 	refuse_incomplete(view);
+	begin_merge(view);
 	foreach (lc, view->plan->nodes)
 		if (is_touched(lfirst(lc)))
 			take_figures(view, lfirst(lc), follow_node);
+	if (view->merges != view->merged && !view->catches_up)
+	{
+		braid_watermark_set_merged(view->plan->watermark, view->merges);
+		view->has_merged = true;
+	}
 	if (view->catches_up)
 		view->repopulated = true;
 	else if (view->is_read && view->plan->top->changed)

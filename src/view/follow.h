@@ -13,6 +13,9 @@ extern void braid_follow_prepare(KeptView *view);
 /* Whether the view cannot follow, even if those that it reads can. */
 extern bool braid_follow_needs_populating(KeptView *view);
 
+/* Whether it has to follow although nothing has changed: see watermark.h. */
+extern bool braid_follow_is_wanted(KeptView *view);
+
 /*
  * Whether there is anything to do for the view in this cycle.  The views that
  * it reads have been brought up.

@@ -121,6 +121,7 @@ relation_node(Planner *planner, NodeKind kind, Oid relid, List *vars)
 	{
 		node->attnums[n] = ((Var *) lfirst(lc))->varattno;
 		braid_draft_set_column(node, ++n, lfirst(lc));
+		node->columns[n - 1].name = get_attname(relid, node->attnums[n - 1], true);
 	}
 	return node;
 }

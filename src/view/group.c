@@ -509,11 +509,12 @@ delete_expired(ViewNode *node)
 void
 braid_group_follow(ViewNode *node)
 {
-	Following f = {.node = node, .retracts = braid_run_retracts(input_of(node))};
+	Following f = {.node = node};
 	bool all_are_read;
 
 	delete_expired(node);
-	f.is_read = braid_run_delta_is_read(node);
+	f.retracts = braid_run_retracts(input_of(node)) || braid_late_merges(node);
+	f.is_read = braid_run_delta_is_read(node) || braid_late_merges(node);
 	f.groups = psprintf("groups_%d", node->number);
 	f.ngroups = braid_run_into(f.groups, groups_statement(node, f.retracts),
 							   braid_run_delta_rows(input_of(node)));

@@ -347,6 +347,28 @@ want_columns(ViewPlan *plan)
 		braid_plan_set_weight(plan, relid,
 							  braid_capture_want(relid, braid_plan_columns(plan, relid)));
 	}
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+
+		if (node->kind == NODE_TABLE && node->tells_deletes)
+			braid_capture_want_deletes(node->relid);
+	}
+}
+
+/* Once all views have said what they want: what the weights mean that they get. */
+static void
+look_at_weights(ViewPlan *plan)
+{
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+
+		if (node->kind == NODE_TABLE)
+			node->are_told = braid_capture_tells_deletes(node->relid);
+	}
 }
 
 /*
@@ -393,6 +415,21 @@ take_plan(KeptView *v)
 	return true;
 }
 
+/* Which request to merge late rows was answered last. */
+static void
+read_merged(KeptView *v)
+{
+	bool isnull;
+
+	v->merged = v->merges;
+	if (v->plan->watermark == NULL)
+		return;
+	SPI_execute(psprintf("SELECT merged FROM %s", v->plan->watermark->state), true, 1);
+	if (SPI_processed > 0)
+		v->merged =
+			DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
 static void
 prepare_view(void *arg)
 {
@@ -409,6 +446,7 @@ prepare_view(void *arg)
 	v->is_outdated = !take_plan(v);
 	if (v->is_outdated)
 		return;
+	read_merged(v);
 	MemoryContextSwitchTo(views_context); /* SPI leaves its own behind */
 	want_columns(plan);
 	v->plans = braid_run_make_plans(views_context);
@@ -490,6 +528,7 @@ read_view(HeapTuple row, TupleDesc desc)
 	v->made_for = SPI_getvalue(row, desc, 11);
 	v->made_from = SPI_getvalue(row, desc, 12);
 	v->is_replacement = DatumGetBool(SPI_getbinval(row, desc, 13, &isnull));
+	v->merges = DatumGetInt32(SPI_getbinval(row, desc, 14, &isnull));
 	return v;
 }
 
@@ -644,7 +683,10 @@ relate_views(void)
 			find_tables(lfirst(lc));
 	foreach (lc, views)
 		if (((KeptView *) lfirst(lc))->plan)
+		{
+			look_at_weights(((KeptView *) lfirst(lc))->plan);
 			braid_follow_prepare(lfirst(lc));
+		}
 	foreach (lc, views)
 		if (((KeptView *) lfirst(lc))->tables)
 			put_into_group(lfirst(lc));
@@ -653,7 +695,7 @@ relate_views(void)
 #define VIEWS_QUERY                                                                                \
 	"SELECT v.id, v.view::oid, v.settings, v.rebuilds, s.state, s.rebuilds, c.relowner, "          \
 	"s.fingerprint, v.options, v.paused, v.made_for, v.made_from, "                                \
-	"v.replaces IS NOT NULL FROM braid_internal.views v "                                          \
+	"v.replaces IS NOT NULL, v.merges FROM braid_internal.views v "                                \
 	"LEFT JOIN braid_internal.view_states s ON s.id = v.id "                                       \
 	"LEFT JOIN pg_class c ON c.oid = v.view AND c.relkind = 'v' "
 
@@ -796,7 +838,7 @@ has_work(void)
 	{
 		KeptView *v = lfirst(lc);
 
-		if (v->plan && v->tables && (is_being_made(v) || is_due(v)))
+		if (v->plan && v->tables && (is_being_made(v) || is_due(v) || braid_follow_is_wanted(v)))
 			return true;
 	}
 	return braid_verify_wanted();
@@ -823,7 +865,7 @@ may_have_work(KeptView *v)
 
 	if (!takes_part(v))
 		return false;
-	if (v->state != VIEW_LIVE || is_due(v))
+	if (v->state != VIEW_LIVE || is_due(v) || braid_follow_is_wanted(v))
 		return true;
 	foreach (lc, v->tables)
 	{
@@ -887,7 +929,7 @@ views_to_bring_up(void)
 	{
 		KeptView *v = lfirst(lc);
 
-		v->waits = v->catches_up = false;
+		v->waits = v->catches_up = v->has_merged = false;
 		if (!takes_part(v))
 			continue;
 		look_at_inputs(v);
@@ -1006,6 +1048,8 @@ apply(void)
 
 		if (v->catches_up)
 			braid_populate_end(v);
+		if (v->has_merged)
+			v->merged = v->merges;
 		if (v->plan->is_recomputed && v->repopulated)
 			note_recomputation(v);
 		if (!is_being_made(v) || v->waits)

@@ -54,6 +54,8 @@ typedef struct KeptView
 	int64 schedule_ms;			 /* 0: kept up to date; else recomputed as a whole, this often */
 	bool stale;					 /* of one with a schedule: something may be new */
 	TimestampTz due;			 /* of one with a schedule: not before */
+	int merges;					 /* requests to merge rows that were put aside, */
+	int merged;					 /* and how many have been answered */
 	bool ordered;				 /* has found its place among the others */
 	struct NodeFigures *figures; /* of the plan's nodes, see explain.h */
 	BlockNumber *sizes;			 /* of what it reads, when plans were made; see growth.c */
@@ -63,6 +65,7 @@ typedef struct KeptView
 	/* Of the running cycle. */
 	bool waits;		  /* it is populated beside, or reads a view that is not live */
 	bool catches_up;  /* it was populated beside: its deltas are those set aside */
+	bool has_merged;  /* rows that were put aside */
 	bool repopulated; /* its readers have to be populated too */
 	ViewDelta delta;
 	ViewWork work;

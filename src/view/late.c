@@ -287,8 +287,9 @@ without_deletes(ViewNode *group, const char *delta)
 					braid_watermark_closes(group->time, "x", 'c', MOMENT_BEFORE));
 }
 
-char *
-braid_late_delta(ViewNode *group)
+/* The delta of the input, but for deletions that are ignored. */
+static char *
+input_delta(ViewNode *group)
 {
 	char *delta = braid_node_delta(input_of(group));
 
@@ -298,6 +299,60 @@ braid_late_delta(ViewNode *group)
 	return delta;
 }
 
+bool
+braid_late_merges(ViewNode *group)
+{
+	return group->time && group->time->merges;
+}
+
+/* Of rows that were put aside: those that were asked for and whose group is still there. */
+static char *
+is_merged(ViewNode *node, const char *alias)
+{
+	if (node->time->options->retain == NULL)
+		return psprintf("%s.merge", alias);
+	return psprintf("%s.merge AND (%s) IS DISTINCT FROM true", alias,
+					braid_watermark_closes(node->time, alias, 'c', MOMENT_EXPIRED_BEFORE));
+}
+
+/* Rows that were put aside, and of the delta what is not late. */
+static char *
+merged_delta(ViewNode *group)
+{
+	char *columns = braid_text_columns("x", input_of(group)->ncolumns);
+	char *rows = psprintf("SELECT x.w%s FROM %s x WHERE %s", columns, group->time->diverted->state,
+						  is_merged(group->time->diverted, "x"));
+
+	if (!input_of(group)->changed)
+		return psprintf("(%s)", rows);
+	return psprintf("(%s UNION ALL SELECT x.w%s FROM %s x WHERE (%s) IS DISTINCT FROM true)", rows,
+					columns, input_delta(group),
+					braid_watermark_closes(group->time, "x", 'c', MOMENT_BEFORE));
+}
+
+char *
+braid_late_delta(ViewNode *group)
+{
+	return braid_late_merges(group) ? merged_delta(group) : input_delta(group);
+}
+
+/* In a cycle that merges: late rows of the delta, which are not in groups_<i>. */
+static void
+count_beside(ViewNode *group)
+{
+	if (!input_of(group)->changed)
+		return;
+	if (braid_run_into(
+			psprintf("late_%d", group->number),
+			psprintf("SELECT 1::int8 AS nrows, true AS is_ignored FROM %s i1 "
+					 "WHERE %s%s",
+					 input_delta(group),
+					 braid_watermark_closes(group->time, "i1", 'c', MOMENT_BEFORE),
+					 group->time->counts ? psprintf(" AND %s", group->time->counts) : ""),
+			braid_run_delta_rows(input_of(group))) > 0)
+		braid_watermark_count(group);
+}
+
 char *
 braid_late_split(ViewNode *group, char *groups, int64 *ngroups)
 {
@@ -305,6 +360,11 @@ braid_late_split(ViewNode *group, char *groups, int64 *ngroups)
 	char *ignored;
 	char *open;
 
+	if (braid_late_merges(group))
+	{
+		count_beside(group);
+		return groups;
+	}
 	if (t == NULL || *ngroups == 0)
 		return groups;
 	ignored = is_ignored(group, "g");
@@ -407,6 +467,13 @@ braid_divert_follow(ViewNode *node)
 	char *reason = "'closed'";
 	int64 nlate = braid_run_count(psprintf("late_%d", group->number));
 
+	if (braid_late_merges(group))
+	{
+		braid_run(psprintf("DELETE FROM %s x WHERE %s", node->state, is_merged(node, "x")), 0);
+		braid_run(psprintf("UPDATE %s x SET merge = false, reason = 'expired' WHERE x.merge",
+						   node->state),
+				  0);
+	}
 	if (nlate <= 0)
 		return;
 	if (node->time->options->retain)
@@ -415,7 +482,7 @@ braid_divert_follow(ViewNode *node)
 	braid_run(psprintf("INSERT INTO %s SELECT i1.w, clock_timestamp(), (SELECT before FROM %s), "
 					   "%s, false%s FROM %s i1 WHERE %s",
 					   node->state, node->time->watermark->state, reason,
-					   braid_text_columns("i1", node->ncolumns), braid_late_delta(group),
+					   braid_text_columns("i1", node->ncolumns), input_delta(group),
 					   braid_watermark_closes(node->time, "i1", 'c', MOMENT_BEFORE)),
 			  nlate);
 }

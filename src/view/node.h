@@ -62,6 +62,7 @@ typedef struct NodeColumn
 	int32 typmod;
 	Oid collation;
 	const struct ColumnWindow *window; /* what tells the end of its window; NULL if it is none */
+	const char *name;				   /* to users, if it has one */
 } NodeColumn;
 
 typedef struct ViewNode
@@ -129,8 +130,7 @@ typedef struct ViewNode
 	char *permanent_key; /* "true", or "1, NULL": a group that always exists; or NULL */
 	char *gap;			 /* SESSION: SQL of a constant */
 
-	/* GROUP with a window, DIVERT, CLOSE, WATERMARK, in a view with one; else NULL */
-	struct EventTime *time;
+	struct EventTime *time; /* GROUP by a window, DIVERT, CLOSE, WATERMARK; or NULL */
 } ViewNode;
 
 /* The name of the nth input in a text of ViewNode.select, from 1. */

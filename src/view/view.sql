@@ -17,10 +17,12 @@ CREATE TABLE braid_internal.views (
 	paused boolean NOT NULL DEFAULT false,
 	replaces int,
 	made_for text NOT NULL,
-	made_from text
+	made_from text,
+	merges int NOT NULL DEFAULT 0,
+	valid_since jsonb
 );
 COMMENT ON TABLE braid_internal.views IS
-'Continuous views: settings are those under which expressions are evaluated, as name and value in turn; rebuilds counts the requests to populate anew; replaces is the id of the view that this one is to take the place of, once it is populated; made_for is the fingerprint of the plan that the view was made for; if made_from is set, the states are older, and were made for a plan of that fingerprint.';
+'Continuous views: settings are those under which expressions are evaluated, as name and value in turn; rebuilds counts the requests to populate anew; replaces is the id of the view that this one is to take the place of, once it is populated; made_for is the fingerprint of the plan that the view was made for; if made_from is set, the states are older, and were made for a plan of that fingerprint; merges counts the requests to merge rows that came late; valid_since has for each column that closed groups do not have the watermark since which they do.';
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.views', '');
 
 -- What the worker has made of it. Not dumped: after a restore each view is
@@ -213,12 +215,18 @@ SELECT c.oid::regclass AS name,
 		ELSE s.error END AS last_error,
 	n.state AS new_query,
 	v.options,
-	v.id
+	v.id,
+	e.watermark,
+	e.late,
+	e.dropped,
+	e.diverted,
+	v.valid_since
 FROM braid_internal.views v
 	JOIN pg_class c ON c.oid = v.view
 	CROSS JOIN braid_internal.capture_status() w
 	LEFT JOIN braid_internal.capture_statistics() k ON k.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
 	CROSS JOIN LATERAL braid_internal.view_inputs(v.view) i
+	CROSS JOIN LATERAL braid_internal.view_time(v.id) e
 	LEFT JOIN braid_internal.view_states s ON s.id = v.id
 	LEFT JOIN LATERAL (
 		SELECT min(format('continuous view "%s", which it reads, is %s', bc.relname, bs.state)) AS what
@@ -260,6 +268,11 @@ COMMENT ON COLUMN braid.views.lag_ms IS 'The same in milliseconds';
 COMMENT ON COLUMN braid.views.rows IS 'Estimated number of rows of its state tables';
 COMMENT ON COLUMN braid.views.bytes IS 'Size of its state tables with their indexes';
 COMMENT ON COLUMN braid.views.new_query IS 'State of what braid.alter_view() makes beside the view: populating, live (and about to take its place), rebuilding, broken (see last_error); null if there is nothing';
+COMMENT ON COLUMN braid.views.watermark IS 'How far event time has come, see braid.watermark in the reference; null without one';
+COMMENT ON COLUMN braid.views.late IS 'Rows, and changes of rows, that came when their group was closed, since the view was made';
+COMMENT ON COLUMN braid.views.dropped IS 'Of these, those that were ignored';
+COMMENT ON COLUMN braid.views.diverted IS 'And those that were put aside, see braid.diverted()';
+COMMENT ON COLUMN braid.views.valid_since IS 'For columns that braid.alter_view() has added and that are null in older groups: the watermark of then';
 COMMENT ON COLUMN braid.views.options IS 'Options as given to braid.create_view()';
 REVOKE ALL ON braid.views FROM PUBLIC;
 GRANT SELECT ON braid.views TO PUBLIC;

@@ -338,3 +338,9 @@ braid_watermark_count(ViewNode *group)
 					   t->watermark->state, counter, counter, group->number),
 			  1);
 }
+
+void
+braid_watermark_set_merged(ViewNode *node, int request)
+{
+	braid_run(psprintf("UPDATE %s SET merged = %d", node->state, request), 1);
+}

@@ -29,6 +29,7 @@ typedef struct EventTime
 	const char *counts;	  /* which rows of the input, i1, count; NULL: all */
 	ViewNode *group;	  /* DIVERT, CLOSE: whose rows */
 	ViewNode *diverted;	  /* of a group: its DIVERT, or NULL */
+	bool merges;		  /* of a group, in this cycle: rows that were diverted */
 	TimestampTz expired;  /* of a group: when groups were last deleted */
 	TimestampTz idle_due; /* WATERMARK: when a source that holds it back is idle; 0: never */
 } EventTime;
@@ -73,6 +74,9 @@ extern void braid_watermark_populate(ViewNode *node);
 extern char *braid_watermark_state_columns(ViewNode *node);
 extern char *braid_watermark_state_index(ViewNode *node, const char *index);
 
+/* Stores that requests to merge have been answered up to this one. */
+extern void braid_watermark_set_merged(ViewNode *node, int request);
+
 /* Adds to the counters of the watermark what the relation late_<i> says. */
 extern void braid_watermark_count(ViewNode *group);
 
@@ -84,6 +88,9 @@ extern char *braid_divert_state_columns(ViewNode *node);
 extern char *braid_divert_state_index(ViewNode *node, const char *index);
 
 /* ---- of a group; see late.c */
+
+/* Whether rows that were put aside come to the group in this cycle. */
+extern bool braid_late_merges(ViewNode *group);
 
 /* A column of groups_<i>: how many rows it has; begins with a comma.  Nothing without a policy. */
 extern char *braid_late_row_count(ViewNode *group);
