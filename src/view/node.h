@@ -141,15 +141,6 @@ extern char *braid_node_new(ViewNode *node);
 extern char *braid_node_delta(ViewNode *node);
 extern char *braid_node_old(ViewNode *node);
 
-/*
- * Names of the ephemeral relations that hold deltas: of a table, of a view
- * (columns w, c<attnum>), of a node; and the last with rows added up.
- */
-extern char *braid_node_table_delta_name(Oid relid);
-extern char *braid_node_view_delta_name(int view_id);
-extern char *braid_node_delta_name(ViewNode *node);
-extern char *braid_node_net_name(ViewNode *node);
-
 extern bool braid_node_is_stateful(ViewNode *node);
 
 #endif /* BRAID_NODE_H */

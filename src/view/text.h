@@ -10,6 +10,15 @@
 #include "lib/stringinfo.h"
 #include "view/node.h"
 
+/*
+ * Names of the ephemeral relations that hold deltas: of a table, of a view
+ * (columns w, c<attnum>), of a node; and the last with rows added up.
+ */
+extern char *braid_node_table_delta_name(Oid relid);
+extern char *braid_node_view_delta_name(int view_id);
+extern char *braid_node_delta_name(ViewNode *node);
+extern char *braid_node_net_name(ViewNode *node);
+
 /* ", alias.c1, alias.c2, ...". */
 extern char *braid_text_columns(const char *alias, int ncolumns);
 
