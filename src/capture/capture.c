@@ -27,6 +27,8 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "capture/alarm.h"
+#include "capture/brake.h"
 #include "capture/capture.h"
 #include "capture/decoder.h"
 #include "capture/doorbell.h"
@@ -628,6 +630,18 @@ setup(void)
 	braid_doorbell_attach();
 }
 
+static void
+tell_captured(void)
+{
+	List *relids = NIL;
+	ListCell *lc;
+
+	foreach (lc, braid_source_list())
+		relids = list_concat(relids, ((BraidSource *) lfirst(lc))->members);
+	braid_doorbell_set_captured(relids);
+	list_free(relids);
+}
+
 /* Brings sources and decoder to the definitions.  False if there are none. */
 static bool
 load(void)
@@ -659,6 +673,7 @@ load(void)
 		open_slot();
 	slot_given_up = false;
 	load_frontiers();
+	tell_captured();
 	braid_tap_rebind();
 	if (!braid_decoder_is_open())
 		braid_decoder_open();
@@ -736,7 +751,10 @@ capture_main(void)
 				continue;
 		}
 		else
+		{
+			braid_doorbell_all_done();
 			braid_capture_stat_idle();
+		}
 		confirm(false);
 		nap = nap_time(nap);
 		wait_for(nap, BRAID_WAIT_CAPTURE_MAIN);
@@ -827,5 +845,7 @@ braid_capture_init(void)
 	braid_settings_init();
 	worker_kind = braid_worker_register_kind(&capture_kind);
 	braid_doorbell_init();
+	braid_brake_init();
+	braid_alarm_init();
 	braid_capture_stat_init();
 }

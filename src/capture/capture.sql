@@ -29,3 +29,8 @@ CREATE FUNCTION braid_internal.capture_status(
 AS 'MODULE_PATHNAME', 'braid_sql_capture_status' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid_internal.capture_status() IS
 'The capture worker of this database: its process id (null: none runs), the WAL position that views have reached, the time of its last snapshot, and the tables that it could not lock then.';
+
+CREATE FUNCTION braid_internal.capture_lag(OUT lag interval, OUT lag_bytes bigint) RETURNS record
+AS 'MODULE_PATHNAME', 'braid_sql_capture_lag' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION braid_internal.capture_lag() IS
+'How far the capture worker of this database is behind, as braid.max_lag sees it: the time since the oldest commit that no cycle has brought into views, and the WAL that is not decoded; zero where nothing is known.';

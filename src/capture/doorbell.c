@@ -16,6 +16,11 @@
  *	  before the snapshot was taken.  During the worker's batching delay rung
  *	  stays set, so that writers pay one read then.
  *
+ *	  How long the worker lags is the time since the first commit that it has not
+ *	  merged: who rings writes down when.  When the worker clears the bell it
+ *	  carries that over to the cycle that it begins, until that has ended; if it
+ *	  dies before, to the next one.
+ *
  *	  A request is a number.  The worker reads the counter before it takes its
  *	  snapshot and publishes the number after the commit of the cycle.
  *
@@ -25,7 +30,10 @@
 #include "postgres.h"
 
 #include "capture/doorbell.h"
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "common/compat.h"
+#include "common/hashfn.h"
 #include "common/shmem.h"
 #include "common/wait.h"
 #include "common/xact.h"
@@ -40,6 +48,7 @@
 #include "utils/timestamp.h"
 
 #define MAX_HELD_BACK 32
+#define CAPTURED_WORDS 64
 #define ASK_AGAIN_MS 20 /* pause before a held-back table is asked for again */
 
 typedef struct Bell
@@ -47,6 +56,9 @@ typedef struct Bell
 	Oid dbid;	  /* Doorbells.lock */
 	Latch *latch; /* of the worker or NULL; see ring() */
 	pg_atomic_uint32 rung;
+	pg_atomic_uint64 rung_since;			   /* when, by the one who rang */
+	pg_atomic_uint64 behind_since;			   /* the same of the running cycle; 0: none runs */
+	pg_atomic_uint64 captured[CAPTURED_WORDS]; /* a bit for each relation, by its hash */
 	pg_atomic_uint64 requested;
 	ConditionVariable answered_cv;
 
@@ -112,6 +124,10 @@ free_bell(void)
 		b = &doorbells->bells[doorbells->nbells++];
 		SpinLockInit(&b->mutex);
 		pg_atomic_init_u32(&b->rung, 0);
+		pg_atomic_init_u64(&b->rung_since, 0);
+		pg_atomic_init_u64(&b->behind_since, 0);
+		for (int i = 0; i < CAPTURED_WORDS; i++)
+			pg_atomic_init_u64(&b->captured[i], 0);
 		pg_atomic_init_u64(&b->requested, 0);
 		ConditionVariableInit(&b->answered_cv);
 		return b;
@@ -137,6 +153,8 @@ make_bell(Oid dbid)
 			 errmsg("too many databases with continuous views"),
 			 errhint("Raise \"max_worker_processes\" in postgresql.conf and restart the server.")));
 	}
+	pg_atomic_write_u64(&b->rung_since, 0);
+	pg_atomic_write_u64(&b->behind_since, 0);
 	SpinLockAcquire(&b->mutex);
 	b->position = InvalidXLogRecPtr; /* what it was in another database says nothing here */
 	b->when = 0;
@@ -162,6 +180,20 @@ find_bell(Oid dbid, bool make)
 	return found;
 }
 
+/* This database's entry, NULL if it has none; seldom takes a lock. */
+static Bell *
+own_bell(void)
+{
+	uint32 generation = pg_atomic_read_u32(&doorbells->generation);
+
+	if (generation != my_generation)
+	{
+		my_generation = generation;
+		my_bell = find_bell(MyDatabaseId, false);
+	}
+	return my_bell;
+}
+
 /* ---------------------------------------------------------------- writers */
 
 /*
@@ -178,6 +210,7 @@ ring(Bell *b)
 		return;
 	if (pg_atomic_exchange_u32(&b->rung, 1) != 0)
 		return;
+	pg_atomic_write_u64(&b->rung_since, (uint64) GetCurrentTransactionStopTimestamp());
 	latch = *(Latch *volatile *) &b->latch;
 	if (latch)
 		SetLatch(latch);
@@ -191,7 +224,6 @@ static void
 end_of_transaction(XactEvent event)
 {
 	bool wanted = ring_at_commit;
-	uint32 generation;
 
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		ring_at_commit = false;
@@ -200,15 +232,7 @@ end_of_transaction(XactEvent event)
 	ring_at_commit = false;
 	if (!wanted && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return;
-	generation = pg_atomic_read_u32(&doorbells->generation);
-	if (generation == 0 || am_worker)
-		return;
-	if (generation != my_generation)
-	{
-		my_generation = generation;
-		my_bell = find_bell(MyDatabaseId, false);
-	}
-	if (my_bell)
+	if (!am_worker && own_bell())
 		ring(my_bell);
 }
 
@@ -216,6 +240,72 @@ void
 braid_doorbell_ring_at_commit(void)
 {
 	ring_at_commit = true;
+}
+
+double
+braid_doorbell_lag_ms(void)
+{
+	Bell *b = am_worker ? NULL : own_bell();
+	uint64 since = b ? pg_atomic_read_u64(&b->behind_since) : 0;
+
+	if (b && since == 0 && pg_atomic_read_u32(&b->rung) != 0)
+		since = pg_atomic_read_u64(&b->rung_since);
+	return since == 0 ? 0 : Max(GetCurrentTimestamp() - (TimestampTz) since, 0) / 1000.0;
+}
+
+uint64
+braid_doorbell_lag_bytes(void)
+{
+	Bell *b = am_worker ? NULL : own_bell();
+	XLogRecPtr position = InvalidXLogRecPtr;
+	XLogRecPtr end;
+
+	if (b)
+	{
+		SpinLockAcquire(&b->mutex);
+		position = b->position;
+		SpinLockRelease(&b->mutex);
+	}
+	if (XLogRecPtrIsInvalid(position))
+		return 0;
+	end = GetXLogInsertRecPtr();
+	return end > position ? end - position : 0;
+}
+
+static uint64
+captured_bit(Oid relid, int *word)
+{
+	uint32 hash = murmurhash32(relid);
+
+	*word = hash / 64 % CAPTURED_WORDS;
+	return UINT64CONST(1) << hash % 64;
+}
+
+bool
+braid_doorbell_may_capture(Oid relid)
+{
+	Bell *b = own_bell();
+	int word;
+	uint64 bit = captured_bit(relid, &word);
+
+	return b && (pg_atomic_read_u64(&b->captured[word]) & bit) != 0;
+}
+
+int
+braid_doorbell_worker_of(Oid dbid, TimestampTz *when)
+{
+	Bell *b = find_bell(dbid, false);
+	int pid = 0;
+
+	*when = 0;
+	if (b)
+	{
+		SpinLockAcquire(&b->mutex);
+		pid = b->pid;
+		*when = b->when;
+		SpinLockRelease(&b->mutex);
+	}
+	return pid;
 }
 
 /* ---------------------------------------------------------------- worker */
@@ -252,7 +342,35 @@ braid_doorbell_detach(void)
 void
 braid_doorbell_listen(void)
 {
-	pg_atomic_exchange_u32(&my_bell->rung, 0);
+	uint64 since = pg_atomic_exchange_u64(&my_bell->rung_since, 0);
+
+	if (pg_atomic_exchange_u32(&my_bell->rung, 0) != 0 &&
+		pg_atomic_read_u64(&my_bell->behind_since) == 0)
+		pg_atomic_write_u64(&my_bell->behind_since,
+							since != 0 ? since : (uint64) GetCurrentTimestamp());
+}
+
+void
+braid_doorbell_all_done(void)
+{
+	pg_atomic_write_u64(&my_bell->behind_since, 0);
+}
+
+void
+braid_doorbell_set_captured(List *relids)
+{
+	uint64 words[CAPTURED_WORDS] = {0};
+	ListCell *lc;
+
+	foreach (lc, relids)
+	{
+		int word;
+		uint64 bit = captured_bit(lfirst_oid(lc), &word);
+
+		words[word] |= bit;
+	}
+	for (int i = 0; i < CAPTURED_WORDS; i++)
+		pg_atomic_write_u64(&my_bell->captured[i], words[i]);
 }
 
 uint64
@@ -291,6 +409,7 @@ braid_doorbell_answer(uint64 request, XLogRecPtr position, bool holds, Timestamp
 		my_bell->nheld_back++;
 	}
 	SpinLockRelease(&my_bell->mutex);
+	braid_doorbell_all_done();
 	if (news)
 		ConditionVariableBroadcast(&my_bell->answered_cv);
 }
@@ -407,6 +526,25 @@ braid_doorbell_ask(List *relids, TimestampTz deadline)
 		CHECK_FOR_INTERRUPTS();
 	}
 	return false;
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_capture_lag);
+
+/* braid_internal.capture_lag(): time and WAL, as braid.max_lag sees them. */
+Datum
+braid_sql_capture_lag(PG_FUNCTION_ARGS)
+{
+	Interval *lag = palloc0(sizeof(Interval));
+	Datum values[2];
+	bool nulls[2] = {false};
+	TupleDesc desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	lag->time = (TimeOffset) (braid_doorbell_lag_ms() * 1000);
+	values[0] = IntervalPGetDatum(lag);
+	values[1] = Int64GetDatum((int64) braid_doorbell_lag_bytes());
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
 PG_FUNCTION_INFO_V1(braid_sql_capture_status);

@@ -26,6 +26,26 @@ extern bool braid_doorbell_urgent(void);
 extern void braid_doorbell_answer(uint64 request, XLogRecPtr position, bool holds, TimestampTz when,
 								  List *held_back);
 
+/* Worker: there is nothing to do.  Cycles say so by their answer. */
+extern void braid_doorbell_all_done(void);
+
+/* Worker: the relations (oids) whose changes it wants. */
+extern void braid_doorbell_set_captured(List *relids);
+
+/*
+ * Anybody: for how long the oldest commit has waited for a cycle to bring it into
+ * views, and how much WAL was not decoded yet; 0 where nothing is known.  May count
+ * commits that are of no concern to views.
+ */
+extern double braid_doorbell_lag_ms(void);
+extern uint64 braid_doorbell_lag_bytes(void);
+
+/* Anybody: false if the worker does not want the relation; true if it may. */
+extern bool braid_doorbell_may_capture(Oid relid);
+
+/* The worker of a database: its process id, 0 if none runs, and its last snapshot. */
+extern int braid_doorbell_worker_of(Oid dbid, TimestampTz *when);
+
 /* Anybody: makes a request and waits until it is answered with these tables. */
 extern bool braid_doorbell_ask(List *relids, TimestampTz deadline);
 

@@ -21,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#include "utils/pgstat_internal.h"
 #include "utils/wait_event.h"
 
 Oid
@@ -265,4 +266,23 @@ braid_compat_executor_run_once(QueryDesc *query)
 #else
 	ExecutorRun(query, ForwardScanDirection, 0, true);
 #endif
+}
+
+/* By what is counted for statistics: subtransactions have ended. */
+bool
+braid_compat_has_written(bool (*is_asked_for)(Oid relid))
+{
+	for (PgStat_TableXactStatus *t = pgstat_get_xact_stack_level(1)->first; t; t = t->next)
+	{
+#if PG_VERSION_NUM >= 160000
+		Oid relid = t->parent->id;
+#else
+		Oid relid = t->parent->t_id;
+#endif
+
+		if ((t->tuples_inserted || t->tuples_updated || t->tuples_deleted || t->truncdropped) &&
+			is_asked_for(relid))
+			return true;
+	}
+	return false;
 }

@@ -98,4 +98,7 @@ braid_compat_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, ES
 /* Runs a query that was started to its end; it is not run again. */
 extern void braid_compat_executor_run_once(QueryDesc *query);
 
+/* Whether the running transaction has changed rows of a table that is asked for. */
+extern bool braid_compat_has_written(bool (*is_asked_for)(Oid relid));
+
 #endif /* BRAID_COMPAT_H */

@@ -33,6 +33,7 @@ static const char *const names[BRAID_NWAITS] = {
 	[BRAID_WAIT_NONE] = NULL,
 	[BRAID_WAIT_CAPTURE_ANSWER] = "BraidCaptureAnswer",
 	[BRAID_WAIT_CAPTURE_BATCH] = "BraidCaptureBatch",
+	[BRAID_WAIT_CAPTURE_LAG] = "BraidCaptureLag",
 	[BRAID_WAIT_CAPTURE_MAIN] = "BraidCaptureMain",
 	[BRAID_WAIT_COMMIT_FINISH] = "BraidCommitFinish",
 	[BRAID_WAIT_FAILPOINT] = "BraidFailpoint",

@@ -57,6 +57,7 @@
 #include "utils/timestamp.h"
 
 #define MAX_KINDS 4
+#define MAX_WATCHES 4
 #define LAUNCHER_NAP_MS 3000 /* how long a new database may stay unnoticed */
 #define MIN_RESTART_MS 100
 #define MAX_RESTART_MS 30000
@@ -106,6 +107,9 @@ static int max_workers = 16;
 
 static const BraidWorkerKind *kinds[MAX_KINDS];
 static int nkinds = 0;
+
+static void (*watches[MAX_WATCHES])(void);
+static int nwatches = 0;
 
 /* Backend: kinds requested by the current transaction, as a bit mask. */
 static uint32 requested_kinds = 0;
@@ -611,6 +615,8 @@ braid_launcher_main(Datum arg)
 			if (wait >= 0)
 				nap = Min(nap, wait);
 		}
+		for (int i = 0; i < nwatches; i++)
+			watches[i]();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
 						 braid_wait_begin(BRAID_WAIT_LAUNCHER_MAIN));
 		braid_wait_end();
@@ -623,6 +629,13 @@ braid_worker_register_kind(const BraidWorkerKind *kind)
 	Assert(nkinds < MAX_KINDS);
 	kinds[nkinds] = kind;
 	return nkinds++;
+}
+
+void
+braid_worker_register_watch(void (*watch)(void))
+{
+	Assert(nwatches < MAX_WATCHES);
+	watches[nwatches++] = watch;
 }
 
 void

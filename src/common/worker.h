@@ -31,6 +31,12 @@ typedef struct BraidWorkerKind
 /* Returns the kind's number.  kind must be static. */
 extern int braid_worker_register_kind(const BraidWorkerKind *kind);
 
+/*
+ * Has the launcher call a function every few seconds, in no transaction and
+ * connected to no database.
+ */
+extern void braid_worker_register_watch(void (*watch)(void));
+
 /* Asks that a worker of the kind runs in the database. */
 extern void braid_worker_request(int kind, Oid dbid);
 
