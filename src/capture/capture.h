@@ -59,13 +59,6 @@ extern void braid_capture_set_consumer(const BraidConsumer *consumer);
 extern const char *braid_capture_want(Oid relid, Bitmapset *attnums);
 
 /*
- * From load: rows that were deleted shall have a weight of their own, BRAID_DELETED,
- * in deltas of the table; and whether they have, for somebody, once all is wanted.
- */
-extern void braid_capture_want_deletes(Oid relid);
-extern bool braid_capture_tells_deletes(Oid relid);
-
-/*
  * From load: something reads both tables, which were wanted before.  They, and
  * what else these are tied to, take part in a cycle all or none, since the state
  * of what reads them has them under the same S.

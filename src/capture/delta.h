@@ -43,4 +43,11 @@ typedef struct BraidSource
 	BraidDelta delta;
 } BraidSource;
 
+/*
+ * From load: rows that were deleted shall have a weight of their own, BRAID_DELETED,
+ * in deltas of the table, which is wanted; and whether they have, for somebody, once all is wanted.
+ */
+extern void braid_capture_want_deletes(Oid relid);
+extern bool braid_capture_tells_deletes(Oid relid);
+
 #endif /* BRAID_DELTA_H */

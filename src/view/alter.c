@@ -36,6 +36,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "view/alter.h"
+#include "view/carry.h"
 #include "view/create.h"
 #include "view/deparse.h"
 #include "view/event_time.h"
@@ -45,6 +46,15 @@
 #include "view/rights.h"
 #include "view/state.h"
 #include "view/statement.h"
+
+/* What is to become of a view. */
+typedef struct Change
+{
+	Query *query;					  /* NULL: the one that it has */
+	const ContinuousOptions *options; /* NULL: those that it has */
+	Query *sources;					  /* of the watermark; NULL: those that it has */
+	ParseState *pstate;
+} Change;
 
 /* ---------------------------------------------------------------- what is there */
 
@@ -266,7 +276,7 @@ make_states(const ViewDefinition *def, ViewPlan *plan)
 /* The view over the states, with the parts that belong to it. */
 static void
 make_next(const ViewDefinition *def, ViewPlan *plan, const char *query_text, int id,
-		  ViewDefinition *next)
+		  const ContinuousOptions *options, ViewDefinition *next)
 {
 	char *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
 
@@ -279,6 +289,7 @@ make_next(const ViewDefinition *def, ViewPlan *plan, const char *query_text, int
 	memset(next, 0, sizeof(*next));
 	next->id = id;
 	next->has_schedule = def->has_schedule;
+	next->options = (ContinuousOptions *) options;
 	next->view = braid_definition_part(psprintf("braid_internal.next_%d", id));
 	braid_definition_resolve(next);
 	braid_definition_bind(next);
@@ -297,16 +308,39 @@ rebuild_readers(int id)
 									 id));
 }
 
+static bool
+is_same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Whether groups that were frozen, or deleted, under the old options are wrong under the new. */
+static bool
+thaws(const ContinuousOptions *from, const ContinuousOptions *to)
+{
+	return !braid_options_freezes(&to->time) &&
+		   (braid_options_freezes(&from->time) ||
+			(from->time.retain && !is_same_text(from->time.retain, to->time.retain)));
+}
+
+static void
+store_options(const ViewDefinition *def, const ContinuousOptions *options, bool again)
+{
+	braid_superuser_execute(psprintf(
+		"UPDATE braid_internal.views SET options = %s, rebuilds = rebuilds + %d WHERE id = %d",
+		quote_literal_cstr(braid_options_text(options)), again, def->id));
+}
+
 static void
 exchange_now(const ViewDefinition *def, const ViewDefinition *next, StoredState *stored)
 {
 	bool broken = strcmp(stored->state, "broken") == 0;
 
 	braid_superuser_execute(psprintf("UPDATE braid_internal.views SET made_from = %s, "
-									 "made_for = %s, rebuilds = rebuilds + %d WHERE id = %d",
+									 "made_for = %s WHERE id = %d",
 									 quote_literal_cstr(stored->fingerprint),
-									 quote_literal_cstr(braid_create_fingerprint(next)),
-									 broken ? 1 : 0, def->id));
+									 quote_literal_cstr(braid_create_fingerprint(next)), def->id));
+	store_options(def, next->options, broken || thaws(def->options, next->options));
 	braid_exchange(def, next);
 	rebuild_readers(def->id);
 	ereport(
@@ -316,16 +350,35 @@ exchange_now(const ViewDefinition *def, const ViewDefinition *next, StoredState 
 						  : "All that the query needs was kept already: nothing is recomputed.")));
 }
 
+/* {"column": watermark} for those that the old view does not have, as SQL. */
+static char *
+new_columns(const ViewDefinition *def, const ViewDefinition *next, const char *watermark)
+{
+	int natts = braid_definition_natts(next->view);
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = braid_definition_natts(def->view) + 1; watermark && i <= natts; i++)
+		appendStringInfo(&s, "%s%s, %s", s.len > 0 ? ", " : "",
+						 quote_literal_cstr(get_attname(next->view, i, false)),
+						 quote_literal_cstr(watermark));
+	return s.len > 0 ? psprintf("coalesce(valid_since, '{}') || jsonb_build_object(%s)", s.data)
+					 : "valid_since";
+}
+
+/* since: the watermark up to which new columns are null, or NULL. */
 static void
-exchange_later(const ViewDefinition *def, const ViewDefinition *next)
+exchange_later(const ViewDefinition *def, const ViewDefinition *next, const char *since)
 {
 	braid_index_copy(def, next);
 	braid_superuser_execute(psprintf("INSERT INTO braid_internal.views (id, view, settings, "
-									 "options, replaces, made_for) "
-									 "SELECT %d, %u, settings, options, id, %s "
+									 "options, replaces, made_for, valid_since) "
+									 "SELECT %d, %u, settings, %s, id, %s, %s "
 									 "FROM braid_internal.views WHERE id = %d",
 									 next->id, next->view,
-									 quote_literal_cstr(braid_create_fingerprint(next)), def->id));
+									 quote_literal_cstr(braid_options_text(next->options)),
+									 quote_literal_cstr(braid_create_fingerprint(next)),
+									 new_columns(def, next, since), def->id));
 	ereport(NOTICE, (errmsg("the new query of continuous view \"%s\" is being populated once this "
 							"transaction commits",
 							get_rel_name(def->view)),
@@ -333,20 +386,53 @@ exchange_later(const ViewDefinition *def, const ViewDefinition *next)
 					 errhint("The column new_query of braid.views is null when it is done.")));
 }
 
+/* Only options that the plan does not show: late, retain and the like. */
+static bool
+change_options_only(const ViewDefinition *def, ViewDefinition *as, const char *old, const char *now)
+{
+	if (strcmp(old, now) != 0)
+		return false;
+	if (OidIsValid(as->time))
+		braid_superuser_execute(psprintf("DROP VIEW %s", braid_definition_time_name(as->id)));
+	store_options(def, as->options, thaws(def->options, as->options));
+	return true;
+}
+
+/* The definition under which the new plan is made. */
+static void
+make_definition(const ViewDefinition *def, const Change *change, ViewDefinition *as)
+{
+	Query *sources = change->sources ? change->sources : braid_event_time_sources(def);
+
+	*as = *def;
+	as->id = braid_create_next_id();
+	if (change->options)
+		as->options = (ContinuousOptions *) change->options;
+	if (sources && as->options->time.watermark)
+		braid_event_time_create(as->id, sources);
+	braid_definition_resolve(as);
+}
+
 /* As the view's owner, under its settings. */
 static bool
-alter(const ViewDefinition *def, Query *query, ParseState *pstate)
+alter(const ViewDefinition *def, Change *change)
 {
-	char *query_text = braid_deparse_query(query);
-	int id = braid_create_next_id();
-	ViewPlan *plan = make_plan(def, query, id, pstate);
+	char *query_text = braid_deparse_query(change->query);
+	ViewDefinition as;
+	ViewPlan *plan;
 	ViewPlan *old = old_plan(def);
 	List *matches = NIL;
+	char *since = NULL;
 	StoredState stored;
 	ViewDefinition next;
 
+	make_definition(def, change, &as);
+	plan = make_plan(&as, change->query, as.id, change->pstate);
 	braid_rights_apply(plan, GetUserId());
 	braid_create_claim_tables(plan->tables);
+	if (change->options && old &&
+		change_options_only(def, &as, old->fingerprint, plan->fingerprint))
+		return true;
 	braid_exchange_drop_next(def);
 	if (old)
 		matches = match_states(old, plan);
@@ -356,15 +442,19 @@ alter(const ViewDefinition *def, Query *query, ParseState *pstate)
 	if (matches != NIL && !fits(old, &stored))
 		matches = NIL;
 	if (matches != NIL)
-		move_states(def, plan, id, matches);
+		move_states(def, plan, as.id, matches);
 	else
+	{
 		make_states(def, plan);
-	make_next(def, plan, query_text, id, &next);
+		if (old && fits(old, &stored))
+			since = braid_carry_over(old, plan);
+	}
+	make_next(def, plan, query_text, as.id, as.options, &next);
 	refuse_circle(def, next.query);
 	if (matches != NIL)
 		exchange_now(def, &next, &stored);
 	else
-		exchange_later(def, &next);
+		exchange_later(def, &next, since);
 	return matches != NIL;
 }
 
@@ -385,8 +475,8 @@ own_query(const ViewDefinition *def)
 	return query;
 }
 
-bool
-braid_alter(const ViewDefinition *def, Query *query, ParseState *pstate)
+static bool
+run(const ViewDefinition *def, Change *change)
 {
 	int level = braid_definition_fix_search_path();
 	Oid user;
@@ -398,16 +488,34 @@ braid_alter(const ViewDefinition *def, Query *query, ParseState *pstate)
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(braid_definition_owner(def->view),
 						   security | SECURITY_RESTRICTED_OPERATION);
-	if (query)
+	if (change->query)
 	{
-		check_columns(def->view, query);
-		braid_rights_check_query(query);
+		check_columns(def->view, change->query);
+		braid_rights_check_query(change->query);
 	}
-	done = alter(def, query ? query : own_query(def), pstate);
+	else
+		change->query = own_query(def);
+	done = alter(def, change);
 	SetUserIdAndSecContext(user, security);
 	SPI_finish();
 	AtEOXact_GUC(false, level);
 	return done;
+}
+
+bool
+braid_alter(const ViewDefinition *def, Query *query, ParseState *pstate)
+{
+	Change change = {.query = query, .pstate = pstate};
+
+	return run(def, &change);
+}
+
+bool
+braid_alter_to(const ViewDefinition *def, const ContinuousOptions *options, Query *sources)
+{
+	Change change = {.options = options, .sources = sources};
+
+	return run(def, &change);
 }
 
 void

@@ -16,6 +16,13 @@
  */
 extern bool braid_alter(const ViewDefinition *def, Query *query, ParseState *pstate);
 
+/*
+ * Gives it other options, and the expressions of its watermark if these are others
+ * (NULL: those that it has).  Returns the same.
+ */
+extern bool
+braid_alter_to(const ViewDefinition *def, const ContinuousOptions *options, Query *sources);
+
 /* The worker's: makes the view anew from its own query. */
 extern void braid_alter_anew(const ViewDefinition *def);
 

@@ -2,6 +2,10 @@
  * alter_options.c
  *	  Options of a continuous view that can be changed: ALTER MATERIALIZED VIEW ...
  *	  SET (braid.read = ...) and RESET (braid.read).
+ *
+ * NOTES
+ *	  How a view is read is nothing but a word in its row.  Options of event time
+ *	  can change what it shows, or its states: see alter.c.
  */
 #include "postgres.h"
 
@@ -14,8 +18,11 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "storage/lmgr.h"
+#include "view/alter.h"
 #include "view/alter_options.h"
 #include "view/definition.h"
+#include "view/event_time.h"
 #include "view/options.h"
 
 static bool
@@ -47,27 +54,25 @@ braid_alter_options_are_named(const AlterTableStmt *alter)
 	return false;
 }
 
-/* What makes the column "options" what it shall be. */
-static char *
-expression(const ViewDefinition *def, DefElem *option, bool reset)
+static void
+check_read(const ViewDefinition *def, const char *value)
 {
-	char *value;
-
-	if (strcmp(option->defname, "read") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("parameter \"braid.%s\" of a continuous view cannot be changed",
-							   option->defname),
-						errhint("The only one that can be is braid.read.")));
-	if (reset)
-		return "options - 'read'";
-	value = defGetString(option);
 	braid_options_check_read(value);
 	if (def->has_schedule && strcmp(value, "eventual") != 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("continuous view \"%s\" is recomputed on a schedule",
 							   get_rel_name(def->view)),
 						errdetail("It shows what was there when it was computed last.")));
-	return psprintf("options || '{\"read\": \"%s\"}'", value);
+}
+
+/* What makes the column "options" what it shall be. */
+static char *
+expression(const ViewDefinition *def, DefElem *option, bool reset)
+{
+	if (reset)
+		return "options - 'read'";
+	check_read(def, defGetString(option));
+	return psprintf("options || '{\"read\": \"%s\"}'", defGetString(option));
 }
 
 /* The view's own row, and that of what will take its place. */
@@ -84,19 +89,63 @@ store(const ViewDefinition *def, const char *options)
 	AtEOXact_GUC(false, level);
 }
 
+/* An option of event time; an error if it is one that cannot be changed. */
+static bool
+is_of_time(const DefElem *option)
+{
+	if (strcmp(option->defname, "read") == 0)
+		return false;
+	if (strcmp(option->defname, "schedule") == 0 || strcmp(option->defname, "continuous") == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parameter \"braid.%s\" of a continuous view cannot be changed",
+							   option->defname),
+						errhint("Make another view.")));
+	return true;
+}
+
+static bool
+is_same_watermark(const ContinuousOptions *a, const ContinuousOptions *b)
+{
+	return a->time.watermark && b->time.watermark &&
+		   strcmp(a->time.watermark, b->time.watermark) == 0;
+}
+
+/* All options of event time together: what they are in between need not fit. */
+static void
+change_time(ViewDefinition *def, List *set, List *reset)
+{
+	ContinuousOptions options = *def->options;
+	Query *sources = NULL;
+
+	if (set == NIL && reset == NIL)
+		return;
+	if (def->paused)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("continuous view \"%s\" is paused", get_rel_name(def->view)),
+						errhint("Call braid.resume() first.")));
+	braid_options_change(&options, set, reset);
+	if (!is_same_watermark(&options, def->options))
+		sources = braid_event_time_analyze(&options, braid_definition_query(def->query));
+	(void) braid_alter_to(def, &options, sources);
+}
+
 bool
 braid_alter_options(Oid view, AlterTableStmt *alter)
 {
+	List *set = NIL;
+	List *reset = NIL;
 	ViewDefinition def;
 	ListCell *lc;
 	ListCell *lc2;
 
+	LockRelationOid(view, ShareUpdateExclusiveLock);
 	braid_definition_get(view, &def);
 	if (!braid_compat_is_relation_owner(view, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_VIEW, get_rel_name(view));
 	foreach (lc, alter->cmds)
 	{
 		AlterTableCmd *cmd = lfirst(lc);
+		bool resets = cmd->subtype == AT_ResetRelOptions;
 		List *options = (List *) cmd->def;
 
 		if (!is_set_or_reset(cmd))
@@ -107,12 +156,18 @@ braid_alter_options(Oid view, AlterTableStmt *alter)
 
 			if (!is_ours(option))
 				continue;
-			store(&def, expression(&def, option, cmd->subtype == AT_ResetRelOptions));
+			if (!is_of_time(option))
+				store(&def, expression(&def, option, resets));
+			else if (resets)
+				reset = lappend(reset, option);
+			else
+				set = lappend(set, option);
 			options = foreach_delete_current(options, lc2);
 		}
 		cmd->def = (Node *) options;
 		if (options == NIL)
 			alter->cmds = foreach_delete_current(alter->cmds, lc);
 	}
+	change_time(&def, set, reset);
 	return alter->cmds != NIL;
 }

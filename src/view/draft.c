@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
+#include "view/carry.h"
 #include "view/draft.h"
 #include "view/refusal.h"
 #include "view/take.h"
@@ -534,6 +535,8 @@ braid_draft_close(Draft *draft, List *mapped)
 		braid_draft_set_column(node, ++n, lfirst(lc));
 		node->columns[n - 1].window = braid_window_find(draft, lfirst(lc));
 		node->columns[n - 1].name = name_of(draft, lfirst(lc));
+		if (draft->planner->time)
+			node->columns[n - 1].image = braid_carry_image(draft, lfirst(lc));
 	}
 	node->select = braid_draft_text(draft, weighted_targets(mapped), NULL);
 	node->select += strspn(node->select, " ");

@@ -232,7 +232,8 @@ store_exchange(int old, int next)
 		false, 0);
 	SPI_execute(psprintf("DELETE FROM braid_internal.view_states WHERE id = %d", next), false, 0);
 	SPI_execute(psprintf("UPDATE braid_internal.views o SET settings = n.settings, "
-						 "options = n.options, made_for = n.made_for, made_from = NULL "
+						 "options = n.options, made_for = n.made_for, made_from = NULL, "
+						 "valid_since = n.valid_since "
 						 "FROM braid_internal.views n WHERE o.id = %d AND n.id = %d",
 						 old, next),
 				false, 0);

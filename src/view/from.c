@@ -122,6 +122,7 @@ relation_node(Planner *planner, NodeKind kind, Oid relid, List *vars)
 		node->attnums[n] = ((Var *) lfirst(lc))->varattno;
 		braid_draft_set_column(node, ++n, lfirst(lc));
 		node->columns[n - 1].name = get_attname(relid, node->attnums[n - 1], true);
+		node->columns[n - 1].image = (uint64) relid << 32 | (uint32) node->attnums[n - 1];
 	}
 	return node;
 }

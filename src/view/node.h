@@ -63,6 +63,7 @@ typedef struct NodeColumn
 	Oid collation;
 	const struct ColumnWindow *window; /* what tells the end of its window; NULL if it is none */
 	const char *name;				   /* to users, if it has one */
+	uint64 image;					   /* of one over tables: what it is, see carry.c; else 0 */
 } NodeColumn;
 
 typedef struct ViewNode

@@ -202,16 +202,14 @@ braid_options_of_statement(List *list, ContinuousOptions *options)
 }
 
 void
-braid_options_change(ContinuousOptions *options, List *list, bool reset)
+braid_options_change(ContinuousOptions *options, List *set, List *reset)
 {
 	ListCell *lc;
 
-	foreach (lc, list)
-	{
-		DefElem *d = lfirst(lc);
-
-		*value_of(options, find_name(d->defname)) = reset ? NULL : defGetString(d);
-	}
+	foreach (lc, set)
+		*value_of(options, find_name(((DefElem *) lfirst(lc))->defname)) = defGetString(lfirst(lc));
+	foreach (lc, reset)
+		*value_of(options, find_name(((DefElem *) lfirst(lc))->defname)) = NULL;
 	check(options);
 }
 

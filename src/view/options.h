@@ -46,11 +46,8 @@ extern void braid_options_of_json(Jsonb *json, ContinuousOptions *options);
 /* The same of one that was stored: nothing is checked. */
 extern void braid_options_of_stored(Jsonb *json, ContinuousOptions *options);
 
-/*
- * Changes options by those of ALTER ... SET (...), or RESET if reset; with what is
- * left, an error as for CREATE.
- */
-extern void braid_options_change(ContinuousOptions *options, List *list, bool reset);
+/* Changes those named by ALTER ... SET (...) and RESET (...); an error as for CREATE. */
+extern void braid_options_change(ContinuousOptions *options, List *set, List *reset);
 
 /* As JSON, for storing. */
 extern char *braid_options_text(const ContinuousOptions *options);
