@@ -13,6 +13,11 @@
  *	  of the rows that differ those are paired that are equal but for floats, in
  *	  their order, and are not reported if the floats of both are close.
  *
+ *	  Groups that were closed, and stay whatever comes, need not be the query's.
+ *	  They are left out.  If the view shows something else than its groups, what it
+ *	  shows may be made of closed and open ones: then the groups are compared that
+ *	  are open, with what their rows give.
+ *
  *	  A sample is chosen by a hash of what the row says, with a seed, so that both
  *	  sides choose the same rows: what differs within the sample differs as a
  *	  whole.  The hash is that of the types, by which equal values are equal; floats
@@ -31,6 +36,8 @@
 #include "utils/typcache.h"
 #include "view/difference.h"
 #include "view/reference.h"
+#include "view/operators.h"
+#include "view/watermark.h"
 
 /* Lists over the columns, which are called c1, c2, ... whatever their names are. */
 typedef struct RowTexts
@@ -187,16 +194,94 @@ without_partner(RowTexts *t, const char *one, const char *other)
 					t->visible.data, one, other, t->close.data);
 }
 
+/* ---------------------------------------------------------------- closed groups */
+
+/*
+ * The group of a view that shows its groups as they are, and the column of the view
+ * that is their window; NULL if there is more above it.
+ */
+static ViewNode *
+shown_group(ViewPlan *plan, int *column)
+{
+	ViewNode *node = plan->top;
+
+	while (node->kind == NODE_BLOCK && list_length(node->inputs) == 1)
+		node = linitial(node->inputs);
+	if (node->kind != NODE_GROUP || node->time == NULL)
+		return NULL;
+	for (*column = 1; *column <= plan->top->ncolumns; (*column)++)
+	{
+		const ColumnWindow *window = plan->top->columns[*column - 1].window;
+
+		if (window && window->inclusive == node->time->window.inclusive &&
+			strcmp(window->limit, node->time->window.limit) == 0)
+			return node;
+	}
+	return NULL;
+}
+
+/* A condition for rows of the view that have to be the query's; NULL if all have to be. */
+static char *
+compared_rows(ViewNode *group, int column)
+{
+	EventTime of_view = *group->time;
+	ViewNode shown = *group;
+
+	of_view.column = column;
+	shown.time = &of_view;
+	return braid_late_compared(&shown, "t", 'c');
+}
+
+static bool
+has_closed_groups(ViewPlan *plan)
+{
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+		if (((ViewNode *) lfirst(lc))->kind == NODE_GROUP &&
+			braid_late_compared(lfirst(lc), "s", 'k') != NULL)
+			return true;
+	return false;
+}
+
+/* Groups rather than rows of the view. */
+static char *
+difference_of_groups(ViewPlan *plan)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+
+		if (node->kind == NODE_GROUP && braid_late_compared(node, "s", 'k') != NULL)
+			appendStringInfo(&s, "%s%s", s.len > 0 ? " UNION ALL " : "",
+							 braid_group_difference(node));
+	}
+	return s.data;
+}
+
+/* ---------------------------------------------------------------- the query */
+
 char *
-braid_difference_query(ViewDefinition *def, double sample, int64 seed)
+braid_difference_query(ViewDefinition *def, ViewPlan *plan, double sample, int64 seed)
 {
 	RowTexts t = {.keys = key_columns(def)};
 	char *query = braid_reference(def);
 	char *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(def->view)),
 											get_rel_name(def->view));
+	int column = 0;
+	ViewNode *group = shown_group(plan, &column);
 
+	if (group == NULL && has_closed_groups(plan))
+		return difference_of_groups(plan);
 	make_texts(&t, def->view);
 	t.chosen = choice(&t, sample, seed);
+	if (group && compared_rows(group, column))
+		t.chosen = psprintf("%s %s %s", t.chosen, t.chosen[0] ? "AND" : " WHERE",
+							compared_rows(group, column));
 	return psprintf("WITH missing AS MATERIALIZED (%s), surplus AS MATERIALIZED (%s) "
 					"SELECT true, %s UNION ALL SELECT false, %s",
 					rows_apart(&t, query, view), rows_apart(&t, view, query),

@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "view/definition.h"
+#include "view/event_time.h"
 #include "view/refusal.h"
 #include "view/take.h"
 
@@ -235,6 +236,17 @@ refuse_limited(Planner *p, ViewDefinition *def)
 			psprintf("reading \"%s\", a continuous view with LIMIT", get_rel_name(def->view)));
 }
 
+/* What is a window in the view is one to those who read it. */
+static void
+take_windows(ViewNode *node, ViewDefinition *def)
+{
+	Query *query = braid_definition_query(def->query);
+	ViewPlan *plan = braid_event_time_plan(def, query, def->id, NULL);
+
+	for (int i = 0; i < node->ncolumns; i++)
+		node->columns[i].window = plan->top->columns[node->attnums[i] - 1].window;
+}
+
 void
 braid_take_relation(Draft *draft, RangeTblEntry *rte, List *vars)
 {
@@ -248,6 +260,8 @@ braid_take_relation(Draft *draft, RangeTblEntry *rte, List *vars)
 		refuse_limited(p, &def);
 		node = relation_node(p, NODE_VIEW, rte->relid, vars);
 		node->view_id = def.id;
+		if (p->time)
+			take_windows(node, &def);
 		p->plan->views = list_append_unique_int(p->plan->views, def.id);
 		add_node(draft, node, vars);
 		return;

@@ -158,9 +158,9 @@ braid_group_state_index(ViewNode *node, const char *index)
 					index_list(node));
 }
 
-/* "c1, c2, ..." from the state; a condition is optional */
+/* "SELECT c1, c2, ..." from groups, a FROM item */
 static char *
-output_select(ViewNode *node, const char *condition)
+output_text(ViewNode *node, const char *groups)
 {
 	StringInfoData s;
 	ListCell *lc;
@@ -172,14 +172,38 @@ output_select(ViewNode *node, const char *condition)
 		i++;
 		appendStringInfo(&s, "%s%s AS c%d", i > 1 ? ", " : "", (char *) lfirst(lc), i);
 	}
-	return psprintf("SELECT %s FROM %s s%s%s", s.data, node->state, condition ? " WHERE " : "",
-					condition ? condition : "");
+	return psprintf("SELECT %s FROM %s s", s.data, groups);
+}
+
+/* The same from the state; a condition is optional */
+static char *
+output_select(ViewNode *node, const char *condition)
+{
+	char *select = output_text(node, node->state);
+
+	return condition ? psprintf("%s WHERE %s", select, condition) : select;
 }
 
 char *
 braid_group_new(ViewNode *node)
 {
 	return psprintf("(%s)", output_select(node, NULL));
+}
+
+/* Open groups: of the state, and computed from all rows. */
+char *
+braid_group_difference(ViewNode *node)
+{
+	char *kept = output_select(node, braid_late_compared(node, "s", 'k'));
+	char *computed = output_text(
+		node,
+		psprintf("(SELECT %s, count(*) AS n%s FROM %s i1 WHERE %s%s)", key_targets(node),
+				 accumulator_texts(node, braid_accumulator_state), braid_node_new(input_of(node)),
+				 braid_late_compared(node, "i1", 'c'), group_by(node, "")));
+
+	return psprintf("SELECT true, to_jsonb(d) FROM (%s EXCEPT ALL %s) d "
+					"UNION ALL SELECT false, to_jsonb(d) FROM (%s EXCEPT ALL %s) d",
+					computed, kept, kept, computed);
 }
 
 /* "INSERT INTO state (k1, n, a1) SELECT ..." of those rows of the input that meet a condition. */

@@ -427,6 +427,25 @@ braid_late_enters(ViewNode *group)
 	return s.data;
 }
 
+/* ---------------------------------------------------------------- verifying */
+
+char *
+braid_late_compared(ViewNode *group, const char *alias, char column)
+{
+	EventTime *t = group->time;
+	Moment moment = MOMENT_BEFORE;
+
+	if (t == NULL || !t->is_policy)
+		return NULL;
+	if (!braid_options_freezes(t->options))
+	{
+		if (t->options->retain == NULL)
+			return NULL;
+		moment = MOMENT_EXPIRED_NOW;
+	}
+	return psprintf("(%s) IS DISTINCT FROM true", braid_watermark_closes(t, alias, column, moment));
+}
+
 /* ---------------------------------------------------------------- retention */
 
 char *

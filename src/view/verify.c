@@ -158,7 +158,8 @@ compare(KeptView *v, void *arg)
 	Differences *d = arg;
 	MemoryContext old;
 
-	SPI_execute(braid_difference_query(&v->def, d->request->sample, d->request->number), false, 0);
+	SPI_execute(braid_difference_query(&v->def, v->plan, d->request->sample, d->request->number),
+				false, 0);
 	old = MemoryContextSwitchTo(d->context);
 	d->n = SPI_processed;
 	d->missing = palloc(sizeof(bool) * (d->n + 1));

@@ -111,6 +111,9 @@ extern char *braid_late_not_kept(ViewNode *group, const char *alias);
 extern char *braid_late_stays(ViewNode *group);
 extern char *braid_late_enters(ViewNode *group);
 
+/* Verifying: a condition for groups that have to be the query's; NULL if all have to be. */
+extern char *braid_late_compared(ViewNode *group, const char *alias, char column);
+
 /* A condition for groups of the state, s, that are to be deleted now; NULL if none are. */
 extern char *braid_late_expired(ViewNode *group);
 
