@@ -292,8 +292,8 @@ make_next(const ViewDefinition *def, ViewPlan *plan, const char *query_text, int
 	next->options = (ContinuousOptions *) options;
 	next->view = braid_definition_part(psprintf("braid_internal.next_%d", id));
 	braid_definition_resolve(next);
-	braid_definition_bind(next);
-	braid_definition_bind_part(next->view, def->view);
+	(void) braid_definition_bind(next);
+	(void) braid_definition_bind_part(next->view, def->view);
 	CommandCounterIncrement();
 }
 
@@ -521,7 +521,8 @@ braid_alter_to(const ViewDefinition *def, const ContinuousOptions *options, Quer
 void
 braid_alter_anew(const ViewDefinition *def)
 {
-	(void) braid_alter(def, NULL, NULL);
+	if (braid_definition_lock(def, ShareUpdateExclusiveLock))
+		(void) braid_alter(def, NULL, NULL);
 }
 
 /* ---------------------------------------------------------------- function */

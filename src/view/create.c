@@ -160,7 +160,7 @@ make_definition(int id, Oid view, const ContinuousOptions *options)
 	ViewDefinition def = {.id = id, .view = view};
 
 	braid_definition_resolve(&def);
-	braid_definition_bind(&def);
+	(void) braid_definition_bind(&def);
 	def.has_schedule = options->schedule != NULL;
 	def.options = (ContinuousOptions *) options;
 	braid_superuser_execute(psprintf("INSERT INTO braid_internal.views (id, view, settings, "

@@ -44,6 +44,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -107,6 +108,13 @@ braid_definition_resolve(ViewDefinition *def)
 {
 	def->query = internal_relation(psprintf("query_%d", def->id));
 	def->time = internal_relation(psprintf("time_%d", def->id));
+}
+
+bool
+braid_definition_lock(const ViewDefinition *def, LOCKMODE mode)
+{
+	LockRelationOid(def->view, mode);
+	return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(def->view));
 }
 
 /* Whether a name is prefix and a number. */
@@ -427,16 +435,26 @@ braid_sql_view_inputs(PG_FUNCTION_ARGS)
 
 /* ---------------------------------------------------------------- parts */
 
-void
+/*
+ * The worker finds parts without a lock, and their owner can drop them meanwhile,
+ * by giving the view another query.  What depends on a view without existing would
+ * make every DROP of it fail: so it is only what we can lock, and then see.
+ */
+bool
 braid_definition_bind_part(Oid part, Oid view)
 {
 	ObjectAddress depender;
 	ObjectAddress referenced;
 
+	if (bound_to(part) == view)
+		return true;
+	if (!ConditionalLockRelationOid(part, AccessShareLock) ||
+		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(part)))
+		return false;
 	ObjectAddressSet(depender, RelationRelationId, part);
 	ObjectAddressSet(referenced, RelationRelationId, view);
-	if (bound_to(part) != view)
-		recordDependencyOn(&depender, &referenced, DEPENDENCY_INTERNAL);
+	recordDependencyOn(&depender, &referenced, DEPENDENCY_INTERNAL);
+	return true;
 }
 
 void
@@ -446,17 +464,19 @@ braid_definition_unbind_part(Oid part, Oid view)
 									   RelationRelationId, view);
 }
 
-void
+bool
 braid_definition_bind(const ViewDefinition *def)
 {
+	bool bound = true;
 	List *parts = lcons_oid(def->query, braid_definition_states(def->id));
 	ListCell *lc;
 
 	if (OidIsValid(def->time))
 		parts = lcons_oid(def->time, parts);
 	foreach (lc, parts)
-		braid_definition_bind_part(lfirst_oid(lc), def->view);
+		bound &= braid_definition_bind_part(lfirst_oid(lc), def->view);
 	CommandCounterIncrement();
+	return bound;
 }
 
 /* Relations that depend on the view internally. */

@@ -6,6 +6,7 @@
 #define BRAID_DEFINITION_H
 
 #include "nodes/parsenodes.h"
+#include "storage/lockdefs.h"
 #include "view/options.h"
 
 typedef struct ViewDefinition
@@ -43,6 +44,12 @@ extern bool braid_definition_find_replacement(int id, ViewDefinition *def);
 /* Finds query and watermark of an id; InvalidOid if they are missing. */
 extern void braid_definition_resolve(ViewDefinition *def);
 
+/*
+ * Locks what the user sees.  False if it has been dropped: who looks at a view
+ * without a lock can find out only when he has one.
+ */
+extern bool braid_definition_lock(const ViewDefinition *def, LOCKMODE mode);
+
 /* Name of the state table of a node. */
 extern char *braid_definition_state_name(int id, int node);
 extern char *braid_definition_query_name(int id);
@@ -75,14 +82,17 @@ extern void braid_definition_inputs(const ViewDefinition *def, ViewInputs *input
 /* Whether the view reads its states: a restore puts what it shows into its place late. */
 extern bool braid_definition_is_shown(const ViewDefinition *def);
 
-/* Makes states and query parts of the view, so that none goes without the others. */
-extern void braid_definition_bind(const ViewDefinition *def);
+/*
+ * Makes states and query parts of the view, so that none goes without the others.
+ * False if some are just being dropped.
+ */
+extern bool braid_definition_bind(const ViewDefinition *def);
 
 /* The contrary, for all that is part of the view. */
 extern void braid_definition_unbind(const ViewDefinition *def);
 
 /* The same for one part, and the contrary. */
-extern void braid_definition_bind_part(Oid part, Oid view);
+extern bool braid_definition_bind_part(Oid part, Oid view);
 extern void braid_definition_unbind_part(Oid part, Oid view);
 
 /* Oid of braid_internal.views; InvalidOid if the extension is not installed. */

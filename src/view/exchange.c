@@ -39,7 +39,6 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "parser/parser.h"
-#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -194,13 +193,12 @@ braid_exchange(const ViewDefinition *old, const ViewDefinition *next)
 {
 	ViewDefinition now = *old;
 
-	LockRelationOid(old->view, AccessExclusiveLock);
 	show(old->view, next->view);
 	braid_index_take_names(next);
 	drop_parts(old);
 	take_parts(old, next);
 	braid_definition_resolve(&now);
-	braid_definition_bind(&now);
+	(void) braid_definition_bind(&now);
 }
 
 /* ---------------------------------------------------------------- worker */
@@ -303,16 +301,38 @@ braid_exchange_try(const ViewDefinition *def, void (*f)(const ViewDefinition *de
 	return done;
 }
 
-/* What has been made takes the place of the view. */
-static void
-take_place(const ViewDefinition *old)
+/* Whether what takes the place of a view is live, and everybody would see its rows. */
+static bool
+is_ready(int next)
 {
+	bool isnull;
+
+	SPI_execute(psprintf("SELECT s.xmin FROM braid_internal.views v "
+						 "JOIN braid_internal.view_states s ON s.id = v.id "
+						 "AND s.rebuilds = v.rebuilds WHERE v.id = %d AND s.state = 'live'",
+						 next),
+				false, 0);
+	return SPI_processed == 1 && is_seen_by_all(DatumGetTransactionId(SPI_getbinval(
+									 SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
+}
+
+/*
+ * What has been made takes the place of the view.  Until we have the lock others
+ * have it who drop the view, or have something else made: what counts is what is
+ * there now.
+ */
+static void
+take_place(const ViewDefinition *def)
+{
+	ViewDefinition old;
 	ViewDefinition next;
 
-	if (!braid_definition_find_replacement(old->id, &next))
+	if (!braid_definition_lock(def, AccessExclusiveLock) ||
+		!braid_definition_find(def->view, &old) ||
+		!braid_definition_find_replacement(old.id, &next) || !is_ready(next.id))
 		return;
-	braid_exchange(old, &next);
-	store_exchange(old->id, next.id);
+	braid_exchange(&old, &next);
+	store_exchange(old.id, next.id);
 	BRAID_FAILPOINT("view-exchanged");
 }
 
@@ -362,7 +382,7 @@ braid_exchange_all(void)
 	SPITupleTable *rows;
 	uint64 nrows;
 
-	SPI_execute("SELECT o.id, o.view::oid, n.id, s.xmin "
+	SPI_execute("SELECT o.id, o.view::oid, n.id "
 				"FROM braid_internal.views n JOIN braid_internal.views o ON o.id = n.replaces "
 				"JOIN braid_internal.view_states s ON s.id = n.id AND s.rebuilds = n.rebuilds "
 				"JOIN pg_class oc ON oc.oid = o.view JOIN pg_class nc ON nc.oid = n.view "
@@ -375,14 +395,12 @@ braid_exchange_all(void)
 		HeapTuple row = rows->vals[i];
 		ViewDefinition old = {.id = (int) oid_column(row, rows->tupdesc, 1),
 							  .view = oid_column(row, rows->tupdesc, 2)};
-		TransactionId made = oid_column(row, rows->tupdesc, 4);
+		int next = (int) oid_column(row, rows->tupdesc, 3);
 		char *error = NULL;
 
-		braid_definition_resolve(&old);
-		if (!is_seen_by_all(made) ||
-			(!braid_exchange_try(&old, take_place, &error) && error == NULL))
+		if (!is_ready(next) || (!braid_exchange_try(&old, take_place, &error) && error == NULL))
 			braid_capture_load_again();
 		if (error)
-			store_failure((int) oid_column(row, rows->tupdesc, 3), error);
+			store_failure(next, error);
 	}
 }

@@ -11,8 +11,8 @@
  * Makes the old view show what the next one shows, and gives it its parts; what
  * was in their place is dropped, and the next view with it.  Both have the same
  * owner, and the next one has the old one's columns and perhaps more.  The rows
- * in braid's own tables are the caller's.  Within SPI; takes ACCESS EXCLUSIVE on
- * the old view and its states.
+ * in braid's own tables are the caller's, and so is ACCESS EXCLUSIVE on the old
+ * view.  Within SPI.
  */
 extern void braid_exchange(const ViewDefinition *old, const ViewDefinition *next);
 

@@ -430,6 +430,14 @@ read_merged(KeptView *v)
 			DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
+/* If one of them is just being dropped, more is going to change. */
+static void
+bind_parts(KeptView *v)
+{
+	if (!braid_definition_bind(&v->def))
+		braid_capture_load_again();
+}
+
 static void
 prepare_view(void *arg)
 {
@@ -450,7 +458,7 @@ prepare_view(void *arg)
 	MemoryContextSwitchTo(views_context); /* SPI leaves its own behind */
 	want_columns(plan);
 	v->plans = braid_run_make_plans(views_context);
-	braid_definition_bind(&v->def);
+	bind_parts(v);
 }
 
 /*
@@ -565,7 +573,7 @@ load_view(KeptView *v)
 	{
 		/* After a restore, too, its parts go with it. */
 		if (OidIsValid(v->def.query) && braid_state_are_indexed(v->states))
-			braid_definition_bind(&v->def);
+			bind_parts(v);
 		return;
 	}
 	problem = braid_keeper_attempt(prepare_view, v);
