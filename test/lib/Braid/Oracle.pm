@@ -28,13 +28,14 @@ my $patience = 120; # seconds for an answer
 
 # views, steps: how many there are in a round. shrink: seconds to spend on each failure.
 # together: how often a step's transactions run in two sessions at once. disturb: how
-# often the worker is ended during a step.
+# often the worker is ended during a step. life: how often a view gets another query in a
+# step, is paused for it, or refreshed.
 sub new
 {
 	my ($class, $cluster, $name, %opt) = @_;
 	my $self = bless {
-		cluster => $cluster, name => $name, views => 10, steps => 6, shrink => 40, together => 0.15, disturb => 0, worlds => 0, log_offset => 0, log_read => 0, strayed => {},
-		count => { rounds => 0, queries => 0, refused => 0, clean => 0, given_up => 0, fails => 0, cut_short => 0, too_large => 0, compared => 0, rows => 0, transactions => 0, failures => 0 }, reasons => {}, %opt }, $class;
+		cluster => $cluster, name => $name, views => 10, steps => 6, shrink => 40, together => 0.15, disturb => 0, life => 0.03, worlds => 0, log_offset => 0, log_read => 0, strayed => {}, altered => {}, faults => {},
+		count => { rounds => 0, queries => 0, refused => 0, clean => 0, given_up => 0, fails => 0, cut_short => 0, too_large => 0, compared => 0, rows => 0, altered => 0, transactions => 0, failures => 0 }, reasons => {}, %opt }, $class;
 	$self->connect;
 	return $self;
 }
@@ -96,7 +97,7 @@ sub enter
 	$self->{schema} = 'w' . ++$self->{worlds};
 	$self->must("CREATE SCHEMA $self->{schema}");
 	$self->must("SET search_path = $self->{schema}");
-	$self->{strayed} = {};
+	@$self{ 'strayed', 'altered', 'faults' } = ({}, {}, {});
 	$self->{log_read} = -s $self->{cluster}->node($self->{name})->logfile;
 	return;
 }
@@ -117,15 +118,18 @@ sub leave
 
 # ---- comparing
 
+# The query that a view has now.
+sub query_of { my ($self, $view) = @_; return $self->{altered}{ $view->{name} } // $view->{sql}; }
+
 # Rows that the view has and its query has not, and the other way round.
 sub comparison
 {
-	my ($view) = @_;
-	my ($of_view, $of_query) = ("TABLE $view->{name}", $view->{sql});
+	my ($self, $view) = @_;
+	my ($of_view, $of_query) = ("TABLE $view->{name}", $self->query_of($view));
 	if (!$view->{inexact})
 	{
 		$of_view = "SELECT x::text FROM $view->{name} x";
-		$of_query = "SELECT x::text FROM ($view->{sql}) x";
+		$of_query = "SELECT x::text FROM ($of_query) x";
 	}
 	return "SELECT 'surplus', x::text FROM (($of_view) EXCEPT ALL ($of_query)) x
 		UNION ALL SELECT 'missing', x::text FROM (($of_query) EXCEPT ALL ($of_view)) x ORDER BY 1, 2";
@@ -146,16 +150,34 @@ sub strayed
 	return delete $self->{strayed}{ $view->{name} };
 }
 
+# Waits until a view that got another query shows it.
+sub exchanged
+{
+	my ($self, $view) = @_;
+	my $deadline = time + 20;
+	while ($self->{altered}{ $view->{name} })
+	{
+		my $answer = $self->run("SELECT new_query FROM braid.views WHERE name = '$view->{name}'::regclass");
+		my $state = $answer->{rows}[0][0] // last;
+		return 0 if $state eq 'broken' || time > $deadline;
+		sleep 0.01;
+	}
+	return 1;
+}
+
 # What is wrong with a view: kind and text, or nothing.
 sub complaint
 {
 	my ($self, $view) = @_;
+	my $unable = delete $self->{faults}{ $view->{name} };
+	return { kind => 'alter', text => $unable } if defined $unable;
+	my $shown = $self->exchanged($view);
 	my $answer = $self->run("SELECT braid.wait('$view->{name}', '20 s')");
 	my $fault = fault($answer);
 	if (defined $fault)
 	{
 		return { kind => 'lost', text => $fault . "\n" . $self->last_words } if $answer->{lost};
-		my $direct = $self->run("SELECT count(*) FROM ($view->{sql}) q");
+		my $direct = $self->run('SELECT count(*) FROM (' . $self->query_of($view) . ') q');
 		if ($direct->{error} && !$direct->{lost})
 		{
 			$view->{fails} = $view->{given_up} = 1;
@@ -165,7 +187,8 @@ sub complaint
 		return { kind => 'broken', text => join "\n", $fault, map { $_ // '' } map { @$_ } @{ $error->{rows} } };
 	}
 	return { kind => 'late', text => 'it is not caught up after 20 s' } if $answer->{rows}[0][0] ne 't';
-	$answer = $self->run(comparison($view));
+	return { kind => 'late', text => 'it does not show its new query after 20 s' } if !$shown;
+	$answer = $self->run($self->comparison($view));
 	$fault = fault($answer);
 	return { kind => $answer->{lost} ? 'lost' : 'unreadable', text => $fault } if defined $fault;
 	$self->{count}{compared}++;
@@ -180,7 +203,7 @@ sub complaint
 
 	# Wrong for good, or not there yet?
 	sleep 0.5;
-	$answer = $self->run(comparison($view));
+	$answer = $self->run($self->comparison($view));
 	my $kind = fault($answer) || @{ $answer->{rows} } ? 'differs' : 'differed for a while';
 	return { kind => $kind, text => join "\n", map { join ' ', @$_ } @rows };
 }
@@ -286,7 +309,7 @@ sub check
 		my $complaint = $self->complaint($view) or next;
 
 		# What goes wrong with a view does so with those that read it.
-		if (grep { $_->{given_up} } inputs($round, $view->{sql}))
+		if (grep { $_->{given_up} } inputs($round, $self->query_of($view)))
 		{
 			$view->{given_up} = 1;
 			next;
@@ -306,7 +329,7 @@ sub check
 sub is_too_large
 {
 	my ($self, $round) = @_;
-	return 0 if !grep { !$self->is_small($_->{sql}, 300, 20_000) } kept($round);
+	return 0 if !grep { !$self->is_small($self->query_of($_), 300, 20_000) } kept($round);
 	$self->{count}{too_large}++;
 	$self->run(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'});
 	return 1;
@@ -332,8 +355,20 @@ sub apply
 	{
 		my $answer = $self->run($sql);
 		return 0 if $answer->{lost};
+		$self->note_alter($1, $2, $answer) if $sql =~ /^SELECT braid.alter_view\('(\w+)', \$query\$(.*)\$query\$\)$/s;
 	}
 	return 1;
+}
+
+# What came of giving a view another query. It may be refused.
+sub note_alter
+{
+	my ($self, $name, $query, $answer) = @_;
+	my $fault = fault($answer);
+	$self->{count}{altered}++ if !defined $fault;
+	$self->{altered}{$name} = $query if !defined $fault;
+	$self->{faults}{$name} = $fault if defined $fault && $fault !~ /^(0A000|42P16|42P17|55000|55P03|40P01)/;
+	return;
 }
 
 # The same by two sessions at once.
@@ -418,17 +453,50 @@ sub tally
 	return;
 }
 
+# What happens to the views themselves: statements for before a step's changes, and after them.
+sub life
+{
+	my ($self, $round) = @_;
+	my (@before, @after);
+	for my $view (grep { chance($self->{life}) } kept($round))
+	{
+		my $name = "'$view->{name}'";
+		my $what = weighted(alter => 4, pause => 1, refresh => 1, again => 0.5);
+		push @before, "SELECT braid.pause($name)" if $what eq 'pause';
+		push @after, "SELECT braid.resume($name)" if $what eq 'pause';
+		push @after, "REFRESH MATERIALIZED VIEW $view->{name}" if $what eq 'refresh';
+		push @before, "SELECT braid.alter_view($name)" if $what eq 'again';
+		push @before, $self->another($view) if $what eq 'alter';
+	}
+	return ([@before], [@after]);
+}
+
+# Another query with the columns that a view has, and perhaps more.
+sub another
+{
+	my ($self, $view) = @_;
+	my @types = map { $_->{type} } @{ $view->{columns} };
+	push @types, pick(qw(int text numeric)) if chance(0.3);
+	my $query = Braid::Queries->new($view->{queries}{relations})->make(0, \@types);
+	return () if $query->{limited} || !$self->is_small($query->{sql}, 200, 300);
+	$view->{inexact} ||= $query->{inexact};
+	return "SELECT braid.alter_view('$view->{name}', \$query\$$query->{sql}\$query\$)";
+}
+
 sub step
 {
 	my ($self, $round, $step) = @_;
+	srand $round->{seed} * 1000 + 700 + $step;
+	my ($before, $after) = $self->life($round);
 	srand $round->{seed} * 1000 + 500 + $step;
 	my @transactions = $self->changes($round);
-	push @{ $round->{steps} }, \@transactions;
+	push @{ $round->{steps} }, [ $before, @transactions, $after ];
 	$self->{count}{transactions} += @transactions;
 	$self->run(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'}) if chance($self->{disturb});
+	$self->apply($before);
 	if (chance($self->{together})) { $self->apply_together(@transactions); }
 	else { $self->apply(@transactions); }
-	$self->run("REFRESH MATERIALIZED VIEW $_->{name}") for grep { chance(0.01) } kept($round);
+	$self->apply($after);
 	return;
 }
 
@@ -445,6 +513,13 @@ sub inputs
 		$need{$_} = 1 for $view->{sql} =~ /\b(view_\d+|kept_\d+)\b/g;
 	}
 	return grep { $need{ $_->{name} } } @{ $round->{views} };
+}
+
+# All queries of a case in one text.
+sub texts
+{
+	my ($view, $units) = @_;
+	return join "\n", $view->{sql}, grep { /alter_view/ } map { @$_ } @$units;
 }
 
 # A case is what a failure needs: setup, views, view, units (of changes, after each
@@ -608,7 +683,7 @@ sub shrink
 	$units->();
 	$text->();
 	$units->();
-	$case->{views} = [ inputs($case, $case->{view}{sql}) ];
+	$case->{views} = [ inputs($case, texts($case->{view}, $case->{units})) ];
 	$case->{setup} = shorten($case->{setup}, sub { $fails->(setup => $_[0]) });
 	$rows->();
 	for my $n (0 .. $#{ $case->{units} })
@@ -650,9 +725,10 @@ sub case_of
 	my ($round, $view) = @_;
 	my @steps = @{ $round->{steps} };
 	my @before = splice @steps, 0, $view->{after};
+	my @units = grep { @$_ } map { @$_ } @steps;
 	return {
 		setup => [ @{ $round->{setup} }, map { map { @$_ } @$_ } @before ], view => $view,
-		views => [ inputs($round, $view->{sql}) ], units => [ map { @$_ } @steps ] };
+		views => [ inputs($round, texts($view, \@units)) ], units => \@units };
 }
 
 sub fail
@@ -668,7 +744,7 @@ sub fail
 		$round->{over} = 1;
 		push @suspects, kept($round);
 	}
-	my $schema = $self->{schema};
+	my @here = @$self{ 'schema', 'altered', 'faults', 'strayed' };
 	my ($case, $again);
 	for my $suspect ($self->{shrink} > 0 ? @suspects : ())
 	{
@@ -685,8 +761,8 @@ sub fail
 		$case = { setup => $round->{setup}, views => $round->{views}, units => [ map { @$_ } @{ $round->{steps} } ] };
 	}
 	$self->connect if !$self->{client}->is_open;
-	$self->{schema} = $schema;
-	$self->must("SET search_path = $schema") if $schema;
+	@$self{ 'schema', 'altered', 'faults', 'strayed' } = @here;
+	$self->must("SET search_path = $self->{schema}") if $self->{schema};
 	my $head = sprintf '-- seed %d, %s, %s after step %d%s', $round->{seed}, $view ? $view->{name} : 'all views', $complaint->{kind}, scalar @{ $round->{steps} },
 	  $again ? '' : '; it did not happen again';
 	$head .= "\n-- exact" if $case->{view} && !$case->{view}{inexact};
@@ -770,6 +846,7 @@ sub summary
 	  $count->{compared}, $count->{transactions}, $count->{failures};
 	my $reasons = $self->{reasons};
 	push @lines, sprintf '%d queries kept and compared, %d refused, %d differences', @$count{ 'clean', 'refused', 'failures' };
+	push @lines, "$count->{altered} times a view got another query" if $count->{altered};
 	push @lines, "$count->{fails} queries kept that fail by themselves after some change, $count->{cut_short} in rounds that ended early" if $count->{fails} || $count->{cut_short};
 	push @lines, "$count->{too_large} rounds ended early, as a join had grown too much" if $count->{too_large};
 	push @lines, map { sprintf '%5d refused: %s', scalar @{ $reasons->{$_} }, $_ } sort { @{ $reasons->{$b} } <=> @{ $reasons->{$a} } || $a cmp $b } keys %$reasons;

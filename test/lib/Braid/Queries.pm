@@ -24,17 +24,17 @@ sub new
 	return bless { relations => [@$relations], ctes => [] }, $class;
 }
 
-# for_view: the query is for an ordinary view, which others read.
+# for_view: the query is for an ordinary view, which others read. want: types of its columns.
 sub make
 {
-	my ($self, $for_view) = @_;
+	my ($self, $for_view, $want) = @_;
 	$self->{for_view} = $for_view;
 	$self->{choices} = [];
 	$self->{aliases} = 0;
 	$self->{inexact} = $self->{limited} = 0;
 	$self->{nests} = int(weighted(0 => 1, 1 => 2, 2 => 3, 4 => 2, 6 => 1) * ($for_view ? 0.3 : 1)); # subqueries that there may still be
 	$self->{refs} = 7; # relations
-	my $query = $self->query(0);
+	my $query = $self->query(0, $want);
 	my $n = 0;
 	return {
 		text => $query->{sql}, sql => $self->render($query->{sql}, {}), inexact => $self->{inexact}, limited => $self->{limited}, choices => $self->{choices},
