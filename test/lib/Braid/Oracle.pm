@@ -226,10 +226,20 @@ sub statement_for
 	return $view->{kept} ? "CREATE MATERIALIZED VIEW $view->{name} WITH (braid.continuous) AS $view->{sql}" : "CREATE VIEW $view->{name} AS $view->{sql}";
 }
 
+# A query with the queries of continuous views in their place: these may not be populated yet.
+sub expanded
+{
+	my ($self, $round, $sql) = @_;
+	my %query = map { $_->{name} => $self->query_of($_) } grep { $_->{kept} } @{ $round->{views} };
+	1 while $sql =~ s/\b(kept_\d+) (?=\w+\b)/($query{$1}) /;
+	return $sql;
+}
+
 # Whether the query can be compared in reasonable time, also when tables have grown.
 sub is_small
 {
-	my ($self, $sql, $ms, $rows) = @_;
+	my ($self, $round, $sql, $ms, $rows) = @_;
+	$sql = $self->expanded($round, $sql);
 	$self->run("SET statement_timeout = '$ms ms'");
 	my $answer = $self->run("SELECT count(*) FROM ($sql) q");
 	$self->run(q{SET statement_timeout = '60s'});
@@ -253,7 +263,7 @@ sub refusal
 sub make_view
 {
 	my ($self, $round, $view)  = @_;
-	return undef if !$self->is_small($view->{sql}, 200, 300);
+	return undef if !$self->is_small($round, $view->{sql}, 200, 300);
 	my $answer = $self->run(statement_for($view));
 	if (!$view->{kept})
 	{
@@ -329,7 +339,7 @@ sub check
 sub is_too_large
 {
 	my ($self, $round) = @_;
-	return 0 if !grep { !$self->is_small($self->query_of($_), 300, 20_000) } kept($round);
+	return 0 if !grep { !$self->is_small($round, $self->query_of($_), 300, 20_000) } kept($round);
 	$self->{count}{too_large}++;
 	$self->run(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'});
 	return 1;
@@ -466,7 +476,7 @@ sub life
 		push @after, "SELECT braid.resume($name)" if $what eq 'pause';
 		push @after, "REFRESH MATERIALIZED VIEW $view->{name}" if $what eq 'refresh';
 		push @before, "SELECT braid.alter_view($name)" if $what eq 'again';
-		push @before, $self->another($view) if $what eq 'alter';
+		push @before, $self->another($round, $view) if $what eq 'alter';
 	}
 	return ([@before], [@after]);
 }
@@ -474,11 +484,11 @@ sub life
 # Another query with the columns that a view has, and perhaps more.
 sub another
 {
-	my ($self, $view) = @_;
+	my ($self, $round, $view) = @_;
 	my @types = map { $_->{type} } @{ $view->{columns} };
 	push @types, pick(qw(int text numeric)) if chance(0.3);
 	my $query = Braid::Queries->new($view->{queries}{relations})->make(0, \@types);
-	return () if $query->{limited} || !$self->is_small($query->{sql}, 200, 300);
+	return () if $query->{limited} || !$self->is_small($round, $query->{sql}, 200, 300);
 	$view->{inexact} ||= $query->{inexact};
 	return "SELECT braid.alter_view('$view->{name}', \$query\$$query->{sql}\$query\$)";
 }
