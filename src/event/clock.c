@@ -11,7 +11,7 @@
 
 #include "common/int.h"
 #include "event/clock.h"
-#include "event/grid.h"
+#include "event/type.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 

@@ -20,38 +20,28 @@ follows_clock(Span span)
 		   (span.length > USECS_PER_HOUR && USECS_PER_DAY % span.length == 0);
 }
 
-Cut
-braid_cut_read(FunctionCallInfo fcinfo, EventType type, Span span, int noptional, Clock *clock)
+void
+braid_cut_set_clock(Cut *cut, Clock *clock, Datum zone, bool has_origin)
 {
-	Cut cut = {{type, span, 0}, NULL};
-	bool has_origin = PG_NARGS() > noptional + (clock ? 1 : 0);
-	int64 *origin = &cut.grid.origin;
+	int64 *origin = &cut->grid.origin;
 
-	*origin = has_origin ? braid_event_origin(type, PG_GETARG_DATUM(noptional))
-						 : braid_span_origin(type, span);
-	if (clock == NULL)
-		return cut;
-	braid_clock_set(clock, PG_GETARG_DATUM(PG_NARGS() - 1));
-	if (follows_clock(span))
+	braid_clock_set(clock, zone);
+	if (follows_clock(cut->grid.span))
 	{
-		cut.clock = clock;
+		cut->clock = clock;
 		if (has_origin)
 			*origin = braid_clock_origin_at(clock, *origin);
 	}
 	else if (!has_origin)
 		*origin = braid_clock_origin_first(clock, *origin);
-	return cut;
 }
 
 int64
-braid_cut_floor(const Cut *cut, int64 at)
+braid_cut_floor_by_clock(const Cut *cut, int64 at)
 {
-	int64 boundary;
+	int64 boundary = braid_grid_floor(&cut->grid, braid_clock_at(cut->clock, at));
 	int64 next;
 
-	if (cut->clock == NULL)
-		return braid_grid_floor(&cut->grid, at);
-	boundary = braid_grid_floor(&cut->grid, braid_clock_at(cut->clock, at));
 	if (!braid_clock_may_have_gone_back(cut->clock, at))
 		return boundary;
 	for (;;)

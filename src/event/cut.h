@@ -20,14 +20,36 @@ typedef struct Cut
 } Cut;
 
 /*
+ * Makes a cut follow the clock of a time zone, if it has to; if has_origin the origin
+ * was given, as an instant.
+ */
+extern void braid_cut_set_clock(Cut *cut, Clock *clock, Datum zone, bool has_origin);
+
+/*
  * Reads the optional arguments, origin and time zone, that stand from noptional
  * on; clock is not NULL if there is a time zone.
  */
-extern Cut
-braid_cut_read(FunctionCallInfo fcinfo, EventType type, Span span, int noptional, Clock *clock);
+static inline Cut
+braid_cut_read(FunctionCallInfo fcinfo, EventType type, Span span, int noptional, Clock *clock)
+{
+	Cut cut = {{type, span, 0}, NULL};
+	bool has_origin = PG_NARGS() > noptional + (clock ? 1 : 0);
+
+	cut.grid.origin = has_origin ? braid_event_origin(type, PG_GETARG_DATUM(noptional))
+								 : braid_span_origin(type, span);
+	if (clock)
+		braid_cut_set_clock(&cut, clock, PG_GETARG_DATUM(PG_NARGS() - 1), has_origin);
+	return cut;
+}
+
+extern int64 braid_cut_floor_by_clock(const Cut *cut, int64 at);
 
 /* The last boundary that is in effect at the time. */
-extern int64 braid_cut_floor(const Cut *cut, int64 at);
+static inline int64
+braid_cut_floor(const Cut *cut, int64 at)
+{
+	return cut->clock ? braid_cut_floor_by_clock(cut, at) : braid_grid_floor(&cut->grid, at);
+}
 
 /* The event time from which on a boundary is in effect. */
 static inline int64

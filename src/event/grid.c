@@ -1,6 +1,6 @@
 /*
  * grid.c
- *	  Boundaries of windows, and the arithmetic of event times.
+ *	  Boundaries of windows.
  *
  * NOTES
  *	  A fixed length is a matter of remainders.  Months are counted on the
@@ -10,121 +10,10 @@
  */
 #include "postgres.h"
 
-#include "common/int.h"
 #include "event/grid.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
-
-#define MONDAY 2 /* January 3, 2000, in days since January 1 */
-
-/* ---------------------------------------------------------------- values */
-
-void
-braid_event_out_of_range(EventType type)
-{
-	static const char *const names[] = {"timestamp", "timestamp", "date", "integer", "bigint"};
-	bool is_number = type == EVENT_INT4 || type == EVENT_INT8;
-
-	ereport(ERROR, (errcode(is_number ? ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
-									  : ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-					errmsg("%s out of range", names[type]),
-					errdetail("A window begins or ends outside the range of the type.")));
-}
-
-int64
-braid_event_add(EventType type, int64 a, int64 b)
-{
-	int64 sum;
-
-	if (pg_add_s64_overflow(a, b, &sum))
-		braid_event_out_of_range(type);
-	return sum;
-}
-
-int64
-braid_event_subtract(EventType type, int64 a, int64 b)
-{
-	int64 difference;
-
-	if (pg_sub_s64_overflow(a, b, &difference))
-		braid_event_out_of_range(type);
-	return difference;
-}
-
-int64
-braid_event_read(EventType type, Datum value)
-{
-	switch (type)
-	{
-		case EVENT_DATE:
-			return DatumGetDateADT(value);
-		case EVENT_INT4:
-			return DatumGetInt32(value);
-		default:
-			return DatumGetInt64(value);
-	}
-}
-
-bool
-braid_event_is_infinite(EventType type, int64 value)
-{
-	switch (type)
-	{
-		case EVENT_TIMESTAMPTZ:
-		case EVENT_TIMESTAMP:
-			return TIMESTAMP_NOT_FINITE(value);
-		case EVENT_DATE:
-			return DATE_NOT_FINITE(value);
-		default:
-			return false;
-	}
-}
-
-Datum
-braid_event_datum(EventType type, int64 value)
-{
-	bool is_valid = true;
-
-	switch (type)
-	{
-		case EVENT_TIMESTAMPTZ:
-		case EVENT_TIMESTAMP:
-			is_valid = IS_VALID_TIMESTAMP(value) || TIMESTAMP_NOT_FINITE(value);
-			break;
-		case EVENT_DATE:
-			is_valid = value == (DateADT) value &&
-					   (IS_VALID_DATE((DateADT) value) || DATE_NOT_FINITE((DateADT) value));
-			break;
-		case EVENT_INT4:
-			is_valid = value == (int32) value;
-			break;
-		case EVENT_INT8:
-			break;
-	}
-	if (!is_valid)
-		braid_event_out_of_range(type);
-	switch (type)
-	{
-		case EVENT_DATE:
-			return DateADTGetDatum((DateADT) value);
-		case EVENT_INT4:
-			return Int32GetDatum((int32) value);
-		default:
-			return Int64GetDatum(value);
-	}
-}
-
-int64
-braid_event_origin(EventType type, Datum value)
-{
-	int64 origin = braid_event_read(type, value);
-
-	if (braid_event_is_infinite(type, origin))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("origin of windows cannot be infinite")));
-	return origin;
-}
 
 /* ---------------------------------------------------------------- spans */
 
@@ -168,24 +57,6 @@ braid_span_read(EventType type, Datum value, const char *name)
 	if (span.months < 0 || span.length < 0 || (span.months == 0 && span.length == 0))
 		refuse_span(name, "It must be greater than zero.", NULL);
 	return span;
-}
-
-/* Weeks begin on Mondays. */
-int64
-braid_span_origin(EventType type, Span span)
-{
-	if (span.months > 0)
-		return 0;
-	switch (type)
-	{
-		case EVENT_TIMESTAMPTZ:
-		case EVENT_TIMESTAMP:
-			return span.length % (7 * USECS_PER_DAY) == 0 ? MONDAY * USECS_PER_DAY : 0;
-		case EVENT_DATE:
-			return span.length % 7 == 0 ? MONDAY : 0;
-		default:
-			return 0;
-	}
 }
 
 /* ---------------------------------------------------------------- months */
@@ -247,8 +118,8 @@ in_month(EventType type, const Moment *m, int64 number)
 	return braid_event_add(type, at, m->time);
 }
 
-static int64
-floor_of_months(const Grid *grid, int64 at)
+int64
+braid_grid_floor_months(const Grid *grid, int64 at)
 {
 	Moment origin = split(grid->type, grid->origin);
 	int64 distance = split(grid->type, at).month - origin.month;
@@ -271,33 +142,6 @@ add_months(const Grid *grid, int64 boundary, int32 months)
 }
 
 /* ---------------------------------------------------------------- boundaries */
-
-static inline int64
-remainder_of(int64 a, int64 b)
-{
-	int64 r = a % b;
-
-	return r < 0 ? r + b : r;
-}
-
-int64
-braid_grid_floor(const Grid *grid, int64 at)
-{
-	int64 past;
-
-	if (grid->span.months > 0)
-		return floor_of_months(grid, at);
-
-	/* at - origin may not fit into int64. */
-	past = remainder_of(at, grid->span.length);
-	if (grid->origin != 0)
-	{
-		past -= remainder_of(grid->origin, grid->span.length);
-		if (past < 0)
-			past += grid->span.length;
-	}
-	return braid_event_subtract(grid->type, at, past);
-}
 
 int64
 braid_grid_add(const Grid *grid, int64 boundary, Span span)

@@ -2,23 +2,12 @@
  * grid.h
  *	  A line of event times, cut at regular boundaries.
  *
- * Event times of all types are int64 here: microseconds since 2000 of timestamps,
- * days since 2000 of dates, integers as they are.  What leaves the range of the
- * type raises an error.
+ * What leaves the range of the type raises an error.
  */
 #ifndef BRAID_EVENT_GRID_H
 #define BRAID_EVENT_GRID_H
 
-#include "fmgr.h"
-
-typedef enum EventType
-{
-	EVENT_TIMESTAMPTZ,
-	EVENT_TIMESTAMP,
-	EVENT_DATE,
-	EVENT_INT4,
-	EVENT_INT8
-} EventType;
+#include "event/type.h"
 
 /* A distance: months of the calendar, or else a fixed length.  Positive. */
 typedef struct Span
@@ -35,34 +24,59 @@ typedef struct Grid
 	int64 origin;
 } Grid;
 
-/* The last boundary that is not after the time. */
-extern int64 braid_grid_floor(const Grid *grid, int64 at);
-
-/*
- * A boundary plus a span.  If both are of months these are counted from the
- * origin: a month after February 28 is March 31 if the origin is on a 31st.
- */
-extern int64 braid_grid_add(const Grid *grid, int64 boundary, Span span);
-
 /*
  * Reads the argument that is called name: integer or interval, as the type wants
  * it.  An error if it is not positive, or no such span.
  */
 extern Span braid_span_read(EventType type, Datum value, const char *name);
 
-/* Where boundaries are counted from unless the user says it. */
-extern int64 braid_span_origin(EventType type, Span span);
+/* Where boundaries are counted from unless the user says it: weeks begin on Mondays. */
+static inline int64
+braid_span_origin(EventType type, Span span)
+{
+	const int64 monday = 2; /* January 3, 2000 */
 
-/* Values of SQL.  An infinite one has no place in any grid. */
-extern int64 braid_event_read(EventType type, Datum value);
-extern Datum braid_event_datum(EventType type, int64 value);
-extern bool braid_event_is_infinite(EventType type, int64 value);
-extern int64 braid_event_origin(EventType type, Datum value);
+	if (type == EVENT_INT4 || type == EVENT_INT8 || span.months > 0)
+		return 0;
+	if (type == EVENT_DATE)
+		return span.length % 7 == 0 ? monday : 0;
+	return span.length % (7 * USECS_PER_DAY) == 0 ? monday * USECS_PER_DAY : 0;
+}
 
-/* A sum or difference, within int64. */
-extern int64 braid_event_add(EventType type, int64 a, int64 b);
-extern int64 braid_event_subtract(EventType type, int64 a, int64 b);
+extern int64 braid_grid_floor_months(const Grid *grid, int64 at);
 
-extern void braid_event_out_of_range(EventType type) pg_attribute_noreturn();
+static inline int64
+braid_remainder(int64 a, int64 b)
+{
+	int64 r = a % b;
+
+	return r < 0 ? r + b : r;
+}
+
+/* The last boundary that is not after the time. */
+static inline int64
+braid_grid_floor(const Grid *grid, int64 at)
+{
+	int64 past;
+
+	if (grid->span.months > 0)
+		return braid_grid_floor_months(grid, at);
+
+	/* at - origin may not fit into int64. */
+	past = braid_remainder(at, grid->span.length);
+	if (grid->origin != 0)
+	{
+		past -= braid_remainder(grid->origin, grid->span.length);
+		if (past < 0)
+			past += grid->span.length;
+	}
+	return braid_event_subtract(grid->type, at, past);
+}
+
+/*
+ * A boundary plus a span.  If both are of months these are counted from the
+ * origin: a month after February 28 is March 31 if the origin is on a 31st.
+ */
+extern int64 braid_grid_add(const Grid *grid, int64 boundary, Span span);
 
 #endif /* BRAID_EVENT_GRID_H */

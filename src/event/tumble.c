@@ -16,7 +16,7 @@ clock_of(FunctionCallInfo fcinfo)
 }
 
 /* The start or the end of the window around an event time; of infinity, itself. */
-static Datum
+static pg_attribute_always_inline Datum
 tumble(FunctionCallInfo fcinfo, EventType type, Clock *clock, bool is_end)
 {
 	Span size = braid_span_read(type, PG_GETARG_DATUM(1), "size");

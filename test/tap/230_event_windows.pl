@@ -225,7 +225,7 @@ for my $round (1 .. $rounds)
 }
 for my $name (sort keys %views)
 {
-	is($cluster->sql('db', "SELECT * FROM braid.verify('$name', '60 s')"), '', "$name: braid.verify() finds nothing");
+	is($cluster->sql('db', "SELECT * FROM braid.verify('$name', timeout => '60 s')"), '', "$name: braid.verify() finds nothing");
 	isnt($cluster->sql('db', "SELECT count(*) FROM $name"), 0, "$name has rows");
 }
 is($cluster->sql('db', "SELECT string_agg(DISTINCT state, ',') FROM braid.views"), 'live', 'all views are live');
