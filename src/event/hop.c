@@ -139,13 +139,13 @@ check_slide(EventType type, Span size, Span slide)
 	if (size.months > 0 && slide.months > 0)
 		is_longer = slide.months > size.months;
 	else if (size.months > 0)
-		is_longer = slide.length / day_length(type) >= (int64) size.months * 28;
+		is_longer = (slide.length - 1) / day_length(type) >= (int64) size.months * 28;
 	else if (slide.months > 0)
 		is_longer = (int64) slide.months * 31 > size.length / day_length(type);
 	else
 		is_longer = slide.length > size.length;
 	if (is_longer)
-		refuse("slide", "It is longer than the size, so that there were times in no window.",
+		refuse("slide", "It is longer than the size, so that some times would be in no window.",
 			   "The arguments of braid.hop() are the event time, the size and the slide.");
 }
 
@@ -241,7 +241,7 @@ check_step(EventType type, Span step, Span size)
 	if (!divides)
 		refuse(
 			"step", "The size is not a multiple of it.",
-			"The arguments of braid.cumulate() are the event time, the step and the size. A step in months of a whole day, or a part of one, fits.");
+			"The arguments of braid.cumulate() are the event time, the step and the size. Months are multiples of a day and of what divides a day.");
 }
 
 /* Where the window of so many steps ends, at most where all do. */
