@@ -10,6 +10,7 @@
 #include "common/database.h"
 #include "common/failpoint.h"
 #include "common/shmem.h"
+#include "common/version.h"
 #include "common/wait.h"
 #include "common/worker.h"
 #include "common/xact.h"
@@ -52,6 +53,7 @@ _PG_init(void)
 	braid_failpoint_init();
 	braid_worker_init();
 	braid_database_init();
+	braid_version_init();
 	braid_xa_init();
 	braid_capture_init();
 	braid_view_init();

@@ -711,6 +711,22 @@ is_needed(void)
 		   braid_doorbell_urgent() || consumer->has_work();
 }
 
+/* Tables were captured, before somebody has set wal_level back. */
+static void
+tell_missing_wal(void)
+{
+	begin_command();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_execute("SELECT FROM braid_internal.frontiers", true, 1);
+	if (SPI_processed > 0)
+		ereport(LOG,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("continuous views are not followed, as \"wal_level\" is not \"logical\""),
+				 errhint("Put this line into postgresql.conf and restart the server: "
+						 "wal_level = logical")));
+	end_command();
+}
+
 static void
 capture_main(void)
 {
@@ -719,7 +735,10 @@ capture_main(void)
 	bool dropped;
 
 	if (wal_level < WAL_LEVEL_LOGICAL)
+	{
+		tell_missing_wal();
 		return;
+	}
 	setup();
 	definitions_changed = true;
 	for (;;)
@@ -766,6 +785,23 @@ capture_main(void)
 }
 
 /* ---------------------------------------------------------------- backends */
+
+PG_FUNCTION_INFO_V1(braid_sql_capture_problem);
+
+/* braid_internal.capture_problem() */
+Datum
+braid_sql_capture_problem(PG_FUNCTION_ARGS)
+{
+	char *problem;
+
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		problem = _("\"wal_level\" is not \"logical\"");
+	else
+		problem = braid_worker_problem(worker_kind, MyDatabaseId);
+	if (problem == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
+}
 
 void
 braid_capture_require_wal(void)

@@ -34,3 +34,8 @@ CREATE FUNCTION braid_internal.capture_lag(OUT lag interval, OUT lag_bytes bigin
 AS 'MODULE_PATHNAME', 'braid_sql_capture_lag' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid_internal.capture_lag() IS
 'How far the capture worker of this database is behind, as braid.max_lag sees it: the time since the oldest commit that no cycle has brought into views, and the WAL that is not decoded; zero where nothing is known.';
+
+CREATE FUNCTION braid_internal.capture_problem() RETURNS text
+AS 'MODULE_PATHNAME', 'braid_sql_capture_problem' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION braid_internal.capture_problem() IS
+'Why no capture worker runs in this database: the error that has ended it, or what keeps it from being started. Null if one runs, or nothing is wrong.';

@@ -51,7 +51,7 @@ wanted_database(Node *stmt)
 				if (strcmp(def->defname, "template") == 0 && def->arg)
 					return defGetString(def);
 			}
-			return NULL;
+			return "template1";
 		default:
 			return NULL;
 	}

@@ -39,6 +39,7 @@
 #include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "common/shmem.h"
+#include "common/version.h"
 #include "common/wait.h"
 #include "common/worker.h"
 #include "common/xact.h"
@@ -63,6 +64,7 @@
 #define MAX_RESTART_MS 30000
 #define STABLE_MS 60000	  /* a life this long resets the delay */
 #define KEEP_AWAY_MS 5000 /* see braid_worker_stop_database() */
+#define PROBLEM_LENGTH 256
 
 typedef enum SlotState
 {
@@ -83,7 +85,8 @@ typedef struct WorkerSlot
 	int delay_ms;			/* next restart delay */
 	TimestampTz not_before; /* no start earlier than this */
 	TimestampTz started;
-	bool again; /* requested while RUNNING: try once more */
+	bool again;					  /* requested while RUNNING: try once more */
+	char problem[PROBLEM_LENGTH]; /* why it has died, or could not be started */
 } WorkerSlot;
 
 typedef struct WorkerTable
@@ -204,6 +207,36 @@ mark_died(WorkerSlot *s)
 }
 
 static void
+note_problem(WorkerSlot *s, const char *problem)
+{
+	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
+	strlcpy(s->problem, problem, sizeof(s->problem));
+	LWLockRelease(&workers->lock);
+}
+
+char *
+braid_worker_problem(int kind, Oid dbid)
+{
+	char *problem = dbid == MyDatabaseId ? braid_version_problem() : NULL;
+	bool any_free = false;
+	WorkerSlot *s;
+
+	if (problem)
+		return problem;
+	LWLockAcquire(&workers->lock, LW_SHARED);
+	s = find_slot(kind, dbid);
+	for (int i = 0; i < workers->nslots; i++)
+		any_free |= workers->slots[i].state == SLOT_FREE;
+	if (s && s->state != SLOT_RUNNING && s->problem[0] != '\0')
+		problem = pstrdup(s->problem);
+	LWLockRelease(&workers->lock);
+	if (s == NULL && !any_free)
+		return psprintf(_("all %d workers that \"braid.max_workers\" allows are taken"),
+						workers->nslots);
+	return problem;
+}
+
+static void
 wake_launcher(void)
 {
 	Latch *latch;
@@ -240,6 +273,13 @@ void
 braid_worker_request_at_commit(int kind)
 {
 	requested_kinds |= 1U << kind;
+}
+
+void
+braid_worker_request_all_at_commit(void)
+{
+	for (int kind = 0; kind < nkinds; kind++)
+		braid_worker_request_at_commit(kind);
 }
 
 static void
@@ -372,11 +412,52 @@ enter_slot(WorkerSlot *s, Oid *dbid, int *kind)
 		s->latch = MyLatch;
 		s->started = GetCurrentTimestamp();
 		s->again = false;
+		s->problem[0] = '\0';
 		*dbid = s->dbid;
 		*kind = s->kind;
 	}
 	LWLockRelease(&workers->lock);
 	return ours;
+}
+
+/* Whether the extension is installed here, in the version of the library. */
+static bool
+is_usable(void)
+{
+	char *problem;
+	bool usable;
+
+	StartTransactionCommand();
+	problem = braid_version_problem();
+	usable = problem == NULL && braid_version_installed() != NULL;
+	if (problem)
+		ereport(LOG, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", problem),
+					  errdetail("No worker of braid runs in the database until they are the same."),
+					  errhint("Run: ALTER EXTENSION braid UPDATE.")));
+	CommitTransactionCommand();
+	return usable;
+}
+
+/* An error ends the worker; what it was is kept for those who wonder. */
+static void
+run_main(int kind)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		kinds[kind]->main();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		note_problem(my_slot, error->message);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 void
@@ -397,8 +478,8 @@ braid_worker_main(Datum arg)
 
 	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid, 0);
 	CacheRegisterRelcacheCallback(note_relcache_invalidation, 0);
-	if (extension_installed())
-		kinds[kind]->main();
+	if (is_usable())
+		run_main(kind);
 	my_main_returned = true;
 	proc_exit(0);
 }
@@ -509,10 +590,28 @@ tend_slot(int index, BackgroundWorkerHandle **handle)
 			 errmsg("could not start %s for database %u: no background worker slot is free",
 					kinds[kind]->type, dbid),
 			 errhint("Raise \"max_worker_processes\" in postgresql.conf and restart the server.")));
+	note_problem(s, _("no background worker slot is free, see \"max_worker_processes\""));
 	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
 	mark_died(s);
 	LWLockRelease(&workers->lock);
 	return MIN_RESTART_MS;
+}
+
+/* Once for as long as it lasts: a database for which there is no slot, or none. */
+static void
+tell_lack(Oid dbid)
+{
+	static bool told = false;
+
+	if (OidIsValid(dbid) && !told)
+		ereport(
+			LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("database %u has to wait for a worker of braid", dbid),
+			 errdetail("All %d workers that \"braid.max_workers\" allows are taken.",
+					   workers->nslots),
+			 errhint("Raise \"braid.max_workers\" in postgresql.conf and restart the server.")));
+	told = OidIsValid(dbid);
 }
 
 /*
@@ -523,6 +622,7 @@ static List *
 follow_databases(List *known)
 {
 	List *dbs = list_databases();
+	Oid lacking = InvalidOid;
 	ListCell *lc;
 
 	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
@@ -572,10 +672,13 @@ follow_databases(List *known)
 				u->kind = kind;
 				known = lappend(known, u);
 			}
+			else if (!seen)
+				lacking = dbid;
 		}
 	}
 	LWLockRelease(&workers->lock);
 	list_free(dbs);
+	tell_lack(lacking);
 	return known;
 }
 
@@ -651,6 +754,9 @@ braid_worker_init(void)
 	braid_shmem_register(&table_area);
 	braid_xact_register(BRAID_XACT_LAST, end_of_transaction);
 
+	/* pg_upgrade wants a server in which nobody else does anything. */
+	if (IsBinaryUpgrade)
+		return;
 	w.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	w.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	w.bgw_restart_time = 1;

@@ -43,6 +43,15 @@ extern void braid_worker_request(int kind, Oid dbid);
 /* The same for this database, when the current transaction has committed. */
 extern void braid_worker_request_at_commit(int kind);
 
+/* The same for all kinds. */
+extern void braid_worker_request_all_at_commit(void);
+
+/*
+ * Why no worker of the kind runs in the database, in the current context; NULL if
+ * one runs, or if nothing is known to be wrong.
+ */
+extern char *braid_worker_problem(int kind, Oid dbid);
+
 /* Sets the latch of the running worker, if there is one; cheap. */
 extern void braid_worker_wake(int kind, Oid dbid);
 

@@ -35,6 +35,7 @@
 #include "capture/capture.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/comment.h"
 #include "commands/trigger.h"
 #include "common/superuser.h"
@@ -345,4 +346,36 @@ braid_restore_require_states(const ViewStmt *stmt)
 					 "makes it anew.",
 					 quote_literal_cstr(quote_qualified_identifier(stmt->view->schemaname,
 																   stmt->view->relname)))));
+}
+
+/* ---------------------------------------------------------------- a view alone */
+
+PG_FUNCTION_INFO_V1(braid_sql_definition);
+
+/* braid.definition(view regclass) */
+Datum
+braid_sql_definition(PG_FUNCTION_ARGS)
+{
+	ViewDefinition def;
+	Datum args[2];
+	Oid types[2] = {INT4OID, REGCLASSOID};
+	text *statement;
+	bool isnull;
+
+	braid_definition_get(PG_GETARG_OID(0), &def);
+	args[0] = Int32GetDatum(def.id);
+	args[1] = ObjectIdGetDatum(def.view);
+	SPI_connect();
+	SPI_execute_with_args(
+		"SELECT format(E'CREATE MATERIALIZED VIEW %s WITH (braid.continuous%s) AS\\n%s', $2, "
+		"(SELECT string_agg(format(', braid.%s = %L', key, value), '' ORDER BY key) "
+		"FROM jsonb_each_text(options)), "
+		"pg_get_viewdef(('braid_internal.query_' || id)::regclass)) "
+		"FROM braid_internal.views WHERE id = $1",
+		2, types, args, NULL, true, 1);
+	statement =
+		DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	statement = DatumGetTextPP(SPI_datumTransfer(PointerGetDatum(statement), false, -1));
+	SPI_finish();
+	PG_RETURN_TEXT_P(statement);
 }

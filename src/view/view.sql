@@ -134,6 +134,11 @@ AS 'MODULE_PATHNAME', 'braid_sql_alter_view' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION braid.alter_view(regclass, text) IS
 'Gives a continuous view another query, as CREATE OR REPLACE VIEW does: its columns keep their names, types and order, new ones come after them; without a query, the one that it has is taken apart anew. Returns true if all that the new query needs is kept already: then the view shows it at once, and nothing is recomputed. Otherwise false: the new state is populated beside the old one once this transaction commits, and takes its place when it is complete; until then the view shows the old query, and follows. Views that read this one are populated anew. Grants, comments, indexes on columns that are still kept as they are, and what depends on the view stay. Errors: 42809 not a continuous view, 42501 not its owner, 42P16 columns that do not fit, 42P17 the query reads the view itself, 55000 the view is paused, and those of braid.create_view().';
 
+CREATE FUNCTION braid.definition(view regclass) RETURNS text
+AS 'MODULE_PATHNAME', 'braid_sql_definition' LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION braid.definition(regclass) IS
+'The statement that makes a continuous view, CREATE MATERIALIZED VIEW ... WITH (braid.continuous, ...) AS ..., with its options and its query as it is now, all names qualified: to make it anew in another database. Indexes, comments and privileges are not in it. Errors: 42809 not a continuous view.';
+
 CREATE FUNCTION braid.pause(view regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_pause' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid.pause(regclass) IS
@@ -210,7 +215,8 @@ SELECT c.oid::regclass AS name,
 	extract(epoch FROM l.lag)::float8 * 1000 AS lag_ms,
 	t.rows,
 	t.bytes,
-	CASE WHEN s.state = 'live' AND b.what IS NOT NULL THEN b.what
+	CASE WHEN x.state = 'stopped' THEN braid_internal.capture_problem()
+		WHEN s.state = 'live' AND b.what IS NOT NULL THEN b.what
 		WHEN n.error IS NOT NULL THEN format('its new query: %s', n.error)
 		ELSE s.error END AS last_error,
 	n.state AS new_query,
@@ -259,7 +265,7 @@ FROM braid_internal.views v
 		WHERE relation = ANY (i.tables) ORDER BY advanced DESC LIMIT 1) f ON true
 WHERE v.replaces IS NULL;
 COMMENT ON VIEW braid.views IS
-'Continuous views. state: populating (new), live, held back (a table cannot be locked just now, or a view that it reads is broken or paused), rebuilding, paused (by braid.pause()), broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs). On a standby, the state of the primary. frontier: the snapshot whose rows the view shows.';
+'Continuous views. state: populating (new), live, held back (a table cannot be locked just now, or a view that it reads is broken or paused), rebuilding, paused (by braid.pause()), broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs; last_error says why). On a standby, the state of the primary. frontier: the snapshot whose rows the view shows.';
 COMMENT ON COLUMN braid.views.base_tables IS 'Tables that the view reads, also by way of other views';
 COMMENT ON COLUMN braid.views.strategy IS 'The dearest among its operators, see braid.explain(): algebraic, combine or affected keys';
 COMMENT ON COLUMN braid.views.lag_bytes IS 'WAL, of the whole server, that was written since the view''s worker last looked';
