@@ -133,6 +133,8 @@ refuse_unpopulated(RosterView *v)
 						: 0,
 					v->standing->state == VIEW_BROKEN
 						? errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW.")
+					: v->standing->state == VIEW_PAUSED
+						? errhint("It is paused: braid.resume() has it populated.")
 						: errhint("SELECT braid.wait('%s') waits until it is.",
 								  quote_qualified_identifier(
 									  get_namespace_name(get_rel_namespace(v->view)), name))));

@@ -222,6 +222,7 @@ static void
 tell_readers(void)
 {
 	CacheInvalidateRelcacheByRelid(braid_definition_part("braid_internal.view_states"));
+	CommandCounterIncrement(); /* a subtransaction may follow */
 }
 
 /*
@@ -551,6 +552,39 @@ is_complete(KeptView *v)
 		   (v->def.options->time.watermark == NULL || OidIsValid(v->def.time));
 }
 
+static bool
+has_rows(List *tables)
+{
+	ListCell *lc;
+
+	foreach (lc, tables)
+	{
+		SPI_execute(psprintf("SELECT FROM braid_internal.%s", get_rel_name(lfirst_oid(lc))), true,
+					1);
+		if (SPI_processed > 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A view that stands still, and may have come by a restore: its parts go with it,
+ * and if a paused one has brought rows, these are what it shows.
+ */
+static void
+settle(KeptView *v)
+{
+	if (!OidIsValid(v->def.query) || !braid_state_are_indexed(v->states))
+		return;
+	bind_parts(v);
+	if (v->state != VIEW_PAUSED || v->fingerprint || !has_rows(v->states))
+		return;
+	SPI_execute(psprintf("UPDATE braid_internal.view_states SET fingerprint = %s WHERE id = %d",
+						 quote_literal_cstr(v->made_for), v->def.id),
+				false, 0);
+	tell_readers();
+}
+
 static void
 load_view(KeptView *v)
 {
@@ -571,9 +605,7 @@ load_view(KeptView *v)
 		halt(v);
 	if (stands_still(v))
 	{
-		/* After a restore, too, its parts go with it. */
-		if (OidIsValid(v->def.query) && braid_state_are_indexed(v->states))
-			bind_parts(v);
+		settle(v);
 		return;
 	}
 	problem = braid_keeper_attempt(prepare_view, v);
