@@ -22,14 +22,15 @@ autovacuum = off
 CONF
 
 # Starts pgbench with a script, given as text, or with one of its own, named in
-# builtin. Options: clients, seconds, protocol, settings, which hold in each of
-# its sessions, and log, with which names of files begin where it notes when each
-# transaction ends. Returns a handle for pgbench_finish(), with pgbench's pid.
+# builtin. Options: clients, seconds, protocol, rate (transactions per second, of all
+# clients), settings, which hold in each of its sessions, and log, with which names
+# of files begin where it notes when each transaction ends. Returns a handle for pgbench_finish(), with pgbench's pid.
 sub pgbench_start
 {
 	my ($node, $script, %opt) = @_;
 	my $settings = $opt{settings} // {};
 	my @log = $opt{log} ? ('-l', "--log-prefix=$opt{log}") : ();
+	my @rate = $opt{rate} ? ('-R', $opt{rate}) : ();
 	my @script = ('-b', $opt{builtin} // '');
 	if (defined $script)
 	{
@@ -46,7 +47,7 @@ sub pgbench_start
 		die "$name is $value" if $value ne $settings->{$name};
 	}
 	my $pid = open my $output, '-|', 'pgbench', '-n', '-M', $opt{protocol} // 'prepared', '-c', $opt{clients},
-	  '-j', $opt{clients}, '-T', $opt{seconds}, @log, @script, '-h', $node->host, '-p', $node->port, 'postgres';
+	  '-j', $opt{clients}, '-T', $opt{seconds}, @rate, @log, @script, '-h', $node->host, '-p', $node->port, 'postgres';
 	die "pgbench: $!" unless $pid;
 	return { pid => $pid, output => $output };
 }
