@@ -50,6 +50,7 @@
 #include "view/operators.h"
 #include "view/refusal.h"
 #include "view/run.h"
+#include "view/span.h"
 #include "view/text.h"
 
 #define MAX_KEYS 31 /* columns of an index, less one */
@@ -139,6 +140,31 @@ relation(ViewNode *node, const char *name)
 	return psprintf("%s_%d", name, node->number);
 }
 
+/* ---------------------------------------------------------------- settings */
+
+static void
+set_locally(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+}
+
+/*
+ * Until settings are put back: rows of a key are sorted by their times already, so
+ * that grouping them by their sessions needs no hash table; and what is made in the
+ * order of keys and times goes into the index of the state in this order.  Sorting
+ * may take as much memory as for an index.  Returns what AtEOXact_GUC() wants.
+ */
+static int
+prefer_sorting(void)
+{
+	int level = NewGUCNestLevel();
+
+	set_locally("enable_hashagg", "off");
+	set_locally("work_mem", psprintf("%d", Max(work_mem, maintenance_work_mem)));
+	return level;
+}
+
 /* ---------------------------------------------------------------- the state */
 
 char *
@@ -207,8 +233,10 @@ braid_session_populate(ViewNode *node)
 {
 	char *rows = braid_node_new(input_of(node));
 	char *by = braid_text_columns("i1", node->nkeys);
+	int level;
 
 	braid_run(psprintf("DELETE FROM %s", node->state), PG_INT64_MAX);
+	level = prefer_sorting();
 	braid_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, i1.session, max(%s), count(*)%s FROM %s "
 					   "GROUP BY %s, i1.session",
 					   node->state, braid_text_list(key_names(node)), value_names(node),
@@ -216,6 +244,7 @@ braid_session_populate(ViewNode *node)
 					   accumulator_texts(node, braid_accumulator_state),
 					   with_sessions(node, rows, by), braid_text_list(by)),
 			  PG_INT64_MAX);
+	AtEOXact_GUC(false, level);
 }
 
 /* ---------------------------------------------------------------- pieces */
@@ -231,7 +260,8 @@ typedef struct Following
 	char *pieces; /* names of ephemeral relations */
 	char *touched;
 	char *links;
-	char *spans;  /* or NULL: there are none */
+	char *spans; /* or NULL: there are none */
+	int64 nspans;
 	char *result; /* what takes the place of touched: chain and columns of the state */
 } Following;
 
@@ -261,32 +291,6 @@ static int64
 time_bit(ViewNode *node)
 {
 	return INT64CONST(1) << node->nkeys;
-}
-
-static void
-set_locally(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
-}
-
-/*
- * Rows of a key are sorted by their times already, so that grouping them by their
- * sessions needs no hash table; and what is made in the order of keys and times
- * goes into the index of the state in this order.  Sorting may take as much memory
- * as for an index.
- */
-static int64
-run_sorted(const char *name, const char *sql, int64 nrows)
-{
-	int level = NewGUCNestLevel();
-	int64 n;
-
-	set_locally("enable_hashagg", "off");
-	set_locally("work_mem", psprintf("%d", Max(work_mem, maintenance_work_mem)));
-	n = braid_run_into(name, sql, nrows);
-	AtEOXact_GUC(false, level);
-	return n;
 }
 
 static void
@@ -474,28 +478,12 @@ fold(Following *f)
 
 /* ---------------------------------------------------------------- computing again */
 
-/* Rows of the input that are in a span. */
-static char *
-rows_in_spans(Following *f, int64 nulls)
-{
-	ViewNode *node = f->node;
-	char *time = event_time(node);
-	char *within;
-
-	if (nulls & time_bit(node))
-		within = psprintf("%s IS NULL AND r.first IS NULL", time);
-	else
-		within = psprintf("%s >= r.first AND %s <= r.last", time, time);
-	return psprintf("SELECT r.chain, i1.* FROM %s i1, %s r WHERE %s AND %s",
-					braid_node_new(input_of(node)), f->spans,
-					braid_match_pattern(node, "i1", 'c', "r", nulls), within);
-}
-
 static char *
 fresh_statement(Following *f)
 {
 	ViewNode *node = f->node;
-	char *rows = psprintf("(%s)", for_patterns(f, rows_in_spans));
+	Spans spans = {node, f->spans, f->nspans, f->patterns, f->npatterns};
+	char *rows = braid_span_rows(&spans);
 
 	return psprintf("SELECT i1.chain, 0::int8 AS link, %s, i1.session AS first, max(%s) AS last, "
 					"count(*) AS n%s FROM %s GROUP BY i1.chain%s, i1.session",
@@ -522,7 +510,9 @@ chained_result(Following *f)
 	char *folded = NULL;
 
 	braid_run_into(f->links, links_statement(f), f->npieces);
-	if ((f->retracts || is_opaque(f->node)) && find_spans(f) > 0)
+	if (f->retracts || is_opaque(f->node))
+		f->nspans = find_spans(f);
+	if (f->nspans > 0)
 	{
 		f->spans = relation(f->node, "spans");
 		braid_run_into(fresh, fresh_statement(f), f->npieces);
@@ -605,11 +595,15 @@ braid_session_follow(ViewNode *node)
 {
 	bool is_read = braid_run_delta_is_read(node);
 	Following f = {.node = node, .retracts = braid_run_retracts(input_of(node))};
+	int level;
 
 	f.pieces = relation(node, "pieces");
 	f.touched = relation(node, "touched");
 	f.links = relation(node, "links");
-	f.npieces = run_sorted(f.pieces, pieces_statement(&f), braid_run_delta_rows(input_of(node)));
+	level = prefer_sorting();
+	f.npieces =
+		braid_run_into(f.pieces, pieces_statement(&f), braid_run_delta_rows(input_of(node)));
+	AtEOXact_GUC(false, level);
 	if (f.npieces > 0)
 		change_sessions(&f, is_read);
 	else if (is_read)

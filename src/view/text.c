@@ -42,6 +42,17 @@ braid_text_columns(const char *alias, int ncolumns)
 }
 
 char *
+braid_text_names(int ncolumns)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= ncolumns; i++)
+		appendStringInfo(&s, ", c%d", i);
+	return s.data;
+}
+
+char *
 braid_text_keys(const char *alias, int nkeys)
 {
 	StringInfoData s;

@@ -22,6 +22,9 @@ extern char *braid_node_net_name(ViewNode *node);
 /* ", alias.c1, alias.c2, ...". */
 extern char *braid_text_columns(const char *alias, int ncolumns);
 
+/* ", c1, c2, ..." */
+extern char *braid_text_names(int ncolumns);
+
 /* ", alias.k1, alias.k2, ...": of keys. */
 extern char *braid_text_keys(const char *alias, int nkeys);
 

@@ -135,6 +135,8 @@ sub change_rows
 		sprintf('UPDATE clicks SET u = %s WHERE %s', key(), $where),
 		sprintf('UPDATE clicks SET x = x + 1, n = %s WHERE %s', numeric(), $where),
 		sprintf('UPDATE clicks SET day = %s WHERE %s', day(), $where),
+		rand() < 0.1 ? 'UPDATE clicks SET x = x + 1' : 'DELETE FROM clicks WHERE id % 9 = 0',
+		rand() < 0.1 ? 'UPDATE steps SET x = x + 1' : 'DELETE FROM steps WHERE step % 3 = 0',
 		sprintf('UPDATE steps SET step = %s WHERE %s', step(), $where),
 		sprintf('UPDATE steps SET a = %s, x = x + 1 WHERE %s', text(), $where),
 		sprintf('UPDATE steps SET b = %s, big = %s WHERE %s', any('NULL', '1', '1.00', '2'), big(), $where),
