@@ -1,8 +1,8 @@
 # How long views of windows of event time need until they contain a million rows
 # that were copied into their table, in multiples of the time that plain groups
-# need: of as many tumbling windows against a GROUP BY over a plain column, and of
-# sessions against counts per user. The COPY is not part of it. Each view has a
-# table of its own, and they take turns.
+# need: of tumbling windows against a GROUP BY over a column that says the window,
+# and of sessions against counts per user. The COPY is not part of it. Each view
+# has a table of its own with the same rows, and they take turns.
 use strict;
 use warnings;
 use Braid::Cluster;
@@ -12,39 +12,47 @@ use Time::HiRes qw(time);
 
 my $rows = $ENV{BENCH_ROWS} // 1_000_000;
 my $rounds = $ENV{BENCH_ROUNDS} // 5;
-my $users = 10_000;
+my $users = 10_000;    # and groups of the plain view
 my $node = Braid::Cluster->start_node('db', $Braid::Bench::durable);
 my $file = $node->basedir . '/rows';
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
+# Visits of 20 clicks each, or of two; the former are what sessions are meant for.
+sub sessions
+{
+	my ($table) = @_;
+	return <<"SQL";
+SELECT u, started, ended, count(*), sum(x)
+FROM (SELECT u, x, braid.session(at, '10 min') OVER w AS started, braid.session_end(at, '10 min') OVER w AS ended
+	FROM $table WINDOW w AS (PARTITION BY u ORDER BY at)) s
+GROUP BY u, started, ended
+SQL
+}
 my %views = (
-	# As many groups as there are windows, with keys as wide.
 	column => 'SELECT minute, count(*), sum(x) FROM t_column GROUP BY minute',
 	tumble => q{SELECT braid.tumble(at, '1 min') AS minute, count(*), sum(x) FROM t_tumble GROUP BY 1},
 	users => 'SELECT u, count(*), sum(x) FROM t_users GROUP BY u',
-	sessions => <<'SQL');
-SELECT u, started, ended, count(*), sum(x)
-FROM (SELECT u, x, braid.session(at, '10 min') OVER w AS started, braid.session_end(at, '10 min') OVER w AS ended
-	FROM t_sessions WINDOW w AS (PARTITION BY u ORDER BY at)) s
-GROUP BY u, started, ended
-SQL
+	sessions => sessions('t_sessions'),
+	short_sessions => sessions('t_short_sessions'));
 
-sql('CREATE EXTENSION braid');
-# A day of clicks, in the order of their times but for a minute; each round is the day after.
+# A day of clicks in the order of their times, by as many users as there are visits;
+# each round is the day after.
 sub make_rows
 {
-	my ($round) = @_;
+	my ($round, $clicks, $to) = @_;
 	sql(<<"SQL");
-COPY (SELECT hashint4(g) & 1023, (hashint4extended(g, $round) & 1048575) % $users,
-	at, date_trunc('minute', at)
-	FROM generate_series(1, $rows) g,
-		LATERAL (SELECT timestamptz '2026-01-01' + $round * interval '1 day' + g * (interval '1 day' / $rows)
-			+ (hashint4(g) % 60) * interval '1 s' AS at) a) TO '$file'
+COPY (SELECT hashint4(g) & 1023, visit % $users, at, date_trunc('minute', at)
+	FROM generate_series(0, $rows - 1) g, LATERAL (SELECT g / $clicks AS visit) v,
+		LATERAL (SELECT timestamptz '2026-01-01' + $round * interval '1 day'
+			+ (visit / $users + (hashint4(visit) & 1023) / 2048.0) * (interval '1 day' / ($rows / $clicks / $users))
+			+ g % $clicks * interval '20 s' + (hashint4(g) & 15) * interval '1 s' AS at) a
+	ORDER BY at) TO '$to'
 SQL
 	return;
 }
 
+sql('CREATE EXTENSION braid');
 for my $name (sort keys %views)
 {
 	sql("CREATE TABLE t_$name (x int, u int, at timestamptz, minute timestamptz)");
@@ -56,7 +64,8 @@ for my $name (sort keys %views)
 sub catch_up
 {
 	my ($name) = @_;
-	sql("COPY t_$name FROM '$file'");
+	sql('CHECKPOINT');
+	sql("COPY t_$name FROM '$file" . ($name eq 'short_sessions' ? '.short' : '') . q{'});
 	my $start = time;
 	is(sql("SELECT braid.wait('v_$name', '5 min')"), 't', "$name has caught up");
 	return time - $start;
@@ -66,9 +75,10 @@ my %seconds;
 my @order = sort keys %views;
 for my $round (1 .. $rounds)
 {
-	make_rows($round);
+	make_rows($round, 20, $file);
+	make_rows($round, 2, "$file.short");
 	push @{ $seconds{$_} }, catch_up($_) for @order;
-	@order = reverse @order;
+	@order = reverse(@order[ 1 .. $#order ], $order[0]);
 }
 for my $name (sort keys %views)
 {
@@ -87,4 +97,5 @@ sub result
 }
 result('view_windows_tumbling', 'tumble', 'column', '<= 1.15', 'windows');
 result('view_windows_session', 'sessions', 'users', '<= 4', 'sessions');
+result('view_windows_short_session', 'short_sessions', 'users', '', 'sessions');
 done_testing();
