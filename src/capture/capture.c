@@ -30,6 +30,7 @@
 #include "capture/alarm.h"
 #include "capture/brake.h"
 #include "capture/capture.h"
+#include "capture/component.h"
 #include "capture/decoder.h"
 #include "capture/doorbell.h"
 #include "capture/identity.h"
@@ -377,53 +378,6 @@ confirm(bool now)
 
 /* ---------------------------------------------------------------- the cycle */
 
-/*
- * A leaf partition can be truncated on its own, without a lock on the root
- * that would conflict: so each is locked.
- */
-static bool
-lock_source(BraidSource *source)
-{
-	ListCell *lc;
-
-	if (!ConditionalLockRelationOid(source->relid, AccessShareLock))
-		return false;
-	foreach (lc, source->members)
-		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
-			return false;
-	return consumer->lock(source);
-}
-
-/*
- * Returns the tables that take no part in the cycle: those that could not be
- * locked, and what is tied to them.
- */
-static List *
-lock_sources(void)
-{
-	List *held_back = NIL;
-	ListCell *lc;
-
-	foreach (lc, braid_source_list())
-		((BraidSource *) lfirst(lc))->locked = true;
-	foreach (lc, braid_source_list())
-	{
-		BraidSource *source = lfirst(lc);
-
-		if (!lock_source(source))
-			braid_source_representative(source)->locked = false;
-	}
-	foreach (lc, braid_source_list())
-	{
-		BraidSource *source = lfirst(lc);
-
-		source->locked = braid_source_representative(source)->locked;
-		if (!source->locked)
-			held_back = lappend_oid(held_back, source->relid);
-	}
-	return held_back;
-}
-
 List *
 braid_capture_sources(void)
 {
@@ -518,6 +472,7 @@ apply(const BraidFrontier *s)
 
 		if (source->locked && is_new(source))
 		{
+			braid_component_note_news(source);
 			store_frontier(source, s);
 			any = true;
 		}
@@ -535,6 +490,7 @@ cycle(uint64 request)
 {
 	BraidFrontier s;
 	List *held_back;
+	int nresting;
 	XLogRecPtr from = reached;
 	XLogRecPtr upto;
 	MemoryContext old;
@@ -544,7 +500,7 @@ cycle(uint64 request)
 	braid_capture_stat_begin();
 	StartTransactionCommand();
 	XactIsoLevel = XACT_REPEATABLE_READ;
-	held_back = lock_sources();
+	held_back = braid_component_lock(consumer->lock, braid_doorbell_presses, &nresting);
 	any_held_back = held_back != NIL;
 	if (definitions_changed)
 	{
@@ -569,6 +525,7 @@ cycle(uint64 request)
 	braid_capture_stat_applied();
 	braid_tap_end_cycle();
 	braid_source_end_cycle();
+	braid_component_end_cycle();
 	MemoryContextSwitchTo(TopMemoryContext);
 	held_back = list_copy(held_back);
 	MemoryContextSwitchTo(old);
@@ -579,8 +536,9 @@ cycle(uint64 request)
 
 	if (advanced)
 		commit_to_flush = XactLastCommitEnd;
-	braid_capture_stat_committed(advanced, list_length(held_back));
-	braid_doorbell_answer(request, reached, braid_source_any_held(), snapshot_time, held_back);
+	braid_capture_stat_committed(advanced, list_length(held_back) - nresting);
+	braid_doorbell_answer(request, reached, braid_source_any_held(), snapshot_time, held_back,
+						  nresting);
 	list_free(held_back);
 	return true;
 }
@@ -755,7 +713,7 @@ capture_main(void)
 		{
 			/* No view can be kept: all are broken, or a restore is under way. */
 			braid_doorbell_answer(braid_doorbell_requested(), reached, true, GetCurrentTimestamp(),
-								  NIL);
+								  NIL, 0);
 			wait_for(braid_capture_idle_interval, BRAID_WAIT_CAPTURE_MAIN);
 			definitions_changed = true;
 			continue;
@@ -776,7 +734,10 @@ capture_main(void)
 		}
 		confirm(false);
 		nap = nap_time(nap);
-		wait_for(nap, BRAID_WAIT_CAPTURE_MAIN);
+
+		/* Whatever waited in the cycle may have taken our latch for its own. */
+		if (!braid_doorbell_is_rung() && !braid_doorbell_urgent())
+			wait_for(nap, BRAID_WAIT_CAPTURE_MAIN);
 		definitions_changed |= restore_pending || load_pending;
 	}
 	give_up_slot(dropped);

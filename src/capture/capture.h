@@ -116,6 +116,9 @@ extern BraidDelta *braid_capture_tap_delta(BraidTap *tap, Oid relid, const Braid
  */
 extern uint64 braid_capture_add_latencies(List *relids, TimestampTz visible, BraidHistogram *h);
 
+/* From apply: what is made of the table, and of those tied to it, has taken so long. */
+extern void braid_capture_charge(Oid relid, int64 microseconds);
+
 /*
  * What a tuplestore may keep in memory, in kB, as part of the worker's budget
  * (memory.c), and its return when the tuplestore has been freed.

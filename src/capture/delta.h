@@ -7,6 +7,7 @@
 
 #include "access/tupdesc.h"
 #include "capture/frontier.h"
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/tuplestore.h"
 
@@ -37,6 +38,11 @@ typedef struct BraidSource
 	struct BraidSource *tie; /* towards the representative of those it is tied to */
 
 	List *taps; /* see tap.c */
+
+	/* Of the representative, see component.c. */
+	TimestampTz news; /* when changes came last */
+	bool rests;		  /* takes no part in the next cycle */
+	int64 cost;		  /* of the running cycle: microseconds */
 
 	/* Of the running cycle. */
 	bool locked; /* takes part */

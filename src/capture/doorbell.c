@@ -60,6 +60,7 @@ typedef struct Bell
 	pg_atomic_uint64 behind_since;			   /* the same of the running cycle; 0: none runs */
 	pg_atomic_uint64 captured[CAPTURED_WORDS]; /* a bit for each relation, by its hash */
 	pg_atomic_uint64 requested;
+	pg_atomic_uint32 pressing; /* somebody waits for a table that rests */
 	ConditionVariable answered_cv;
 
 	slock_t mutex; /* guards all that follows */
@@ -69,6 +70,7 @@ typedef struct Bell
 	bool holds;			 /* something below it is not in the tables' frontiers */
 	TimestampTz when;	 /* of the last snapshot */
 	int nheld_back;		 /* more than MAX_HELD_BACK: all are */
+	int nresting;		 /* the last so many of these */
 	Oid held_back[MAX_HELD_BACK];
 } Bell;
 
@@ -129,6 +131,7 @@ free_bell(void)
 		for (int i = 0; i < CAPTURED_WORDS; i++)
 			pg_atomic_init_u64(&b->captured[i], 0);
 		pg_atomic_init_u64(&b->requested, 0);
+		pg_atomic_init_u32(&b->pressing, 0);
 		ConditionVariableInit(&b->answered_cv);
 		return b;
 	}
@@ -373,6 +376,12 @@ braid_doorbell_set_captured(List *relids)
 		pg_atomic_write_u64(&my_bell->captured[i], words[i]);
 }
 
+bool
+braid_doorbell_is_rung(void)
+{
+	return pg_atomic_read_u32(&my_bell->rung) != 0;
+}
+
 uint64
 braid_doorbell_requested(void)
 {
@@ -380,6 +389,12 @@ braid_doorbell_requested(void)
 
 	pg_memory_barrier();
 	return request;
+}
+
+bool
+braid_doorbell_presses(void)
+{
+	return pg_atomic_exchange_u32(&my_bell->pressing, 0) != 0;
 }
 
 bool
@@ -391,7 +406,7 @@ braid_doorbell_urgent(void)
 
 void
 braid_doorbell_answer(uint64 request, XLogRecPtr position, bool holds, TimestampTz when,
-					  List *held_back)
+					  List *held_back, int nresting)
 {
 	bool news = my_bell->answered != request;
 	ListCell *lc;
@@ -402,6 +417,7 @@ braid_doorbell_answer(uint64 request, XLogRecPtr position, bool holds, Timestamp
 	my_bell->holds = holds;
 	my_bell->when = when;
 	my_bell->nheld_back = 0;
+	my_bell->nresting = nresting;
 	foreach (lc, held_back)
 	{
 		if (my_bell->nheld_back < MAX_HELD_BACK)
@@ -446,12 +462,22 @@ braid_doorbell_holds_back(List *relids)
 {
 	Bell *b = readers_bell();
 	bool found;
+	bool rests = false;
 
 	SpinLockAcquire(&b->mutex);
 	found = b->nheld_back > MAX_HELD_BACK;
+	rests = found && b->nresting > 0;
 	for (int i = 0; i < Min(b->nheld_back, MAX_HELD_BACK); i++)
-		found |= list_member_oid(relids, b->held_back[i]);
+		if (list_member_oid(relids, b->held_back[i]))
+		{
+			found = true;
+			rests |= i >= b->nheld_back - b->nresting;
+		}
 	SpinLockRelease(&b->mutex);
+
+	/* The caller is going to ask again. */
+	if (rests)
+		pg_atomic_write_u32(&b->pressing, 1);
 	return found;
 }
 
@@ -558,6 +584,7 @@ braid_sql_capture_status(PG_FUNCTION_ARGS)
 	Datum values[4];
 	bool nulls[4] = {0};
 	Datum held_back[MAX_HELD_BACK];
+	int locked_out;
 	TupleDesc desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -568,7 +595,8 @@ braid_sql_capture_status(PG_FUNCTION_ARGS)
 		copy = *b;
 		SpinLockRelease(&b->mutex);
 	}
-	for (int i = 0; i < Min(copy.nheld_back, MAX_HELD_BACK); i++)
+	locked_out = Min(copy.nheld_back - copy.nresting, MAX_HELD_BACK);
+	for (int i = 0; i < locked_out; i++)
 		held_back[i] = ObjectIdGetDatum(copy.held_back[i]);
 	values[0] = Int32GetDatum(copy.pid);
 	nulls[0] = copy.pid == 0;
@@ -576,8 +604,7 @@ braid_sql_capture_status(PG_FUNCTION_ARGS)
 	nulls[1] = XLogRecPtrIsInvalid(copy.position);
 	values[2] = TimestampTzGetDatum(copy.when);
 	nulls[2] = copy.when == 0;
-	values[3] =
-		PointerGetDatum(braid_compat_oid_array(held_back, Min(copy.nheld_back, MAX_HELD_BACK)));
+	values[3] = PointerGetDatum(braid_compat_oid_array(held_back, locked_out));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 

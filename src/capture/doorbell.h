@@ -14,6 +14,9 @@ extern void braid_doorbell_detach(void);
 /* Worker: from here on writers ring again; call before the snapshot. */
 extern void braid_doorbell_listen(void);
 
+/* Worker: whether somebody has rung since. */
+extern bool braid_doorbell_is_rung(void);
+
 /* Worker: the number of the last request, and whether it is unanswered. */
 extern uint64 braid_doorbell_requested(void);
 extern bool braid_doorbell_urgent(void);
@@ -21,10 +24,14 @@ extern bool braid_doorbell_urgent(void);
 /*
  * Worker: all requests up to this number are answered by a cycle that reached
  * the position, except for the tables that were held back.  holds: some
- * transactions below the position wait for a later cycle.
+ * transactions below the position wait for a later cycle.  nresting: so many at
+ * the end of the list only rest, see component.c.
  */
 extern void braid_doorbell_answer(uint64 request, XLogRecPtr position, bool holds, TimestampTz when,
-								  List *held_back);
+								  List *held_back, int nresting);
+
+/* Worker: whether somebody waits for a table that has rested, since it was asked last. */
+extern bool braid_doorbell_presses(void);
 
 /* Worker: there is nothing to do.  Cycles say so by their answer. */
 extern void braid_doorbell_all_done(void);

@@ -986,7 +986,10 @@ views_to_bring_up(void)
 static void
 bring_up(KeptView *v, void *arg)
 {
+	TimestampTz begin = GetCurrentTimestamp();
+
 	braid_follow(v);
+	braid_capture_charge(linitial_oid(v->tables), GetCurrentTimestamp() - begin);
 }
 
 static void
