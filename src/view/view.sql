@@ -220,13 +220,13 @@ SELECT c.oid::regclass AS name,
 		WHEN n.error IS NOT NULL THEN format('its new query: %s', n.error)
 		ELSE s.error END AS last_error,
 	n.state AS new_query,
-	v.options,
-	v.id,
 	e.watermark,
 	e.late,
 	e.dropped,
 	e.diverted,
-	v.valid_since
+	v.valid_since,
+	v.options,
+	v.id
 FROM braid_internal.views v
 	JOIN pg_class c ON c.oid = v.view
 	CROSS JOIN braid_internal.capture_status() w
