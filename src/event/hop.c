@@ -53,12 +53,13 @@ forget(Datum w)
 static WindowSet *
 window_set_of(FunctionCallInfo fcinfo, EventType type, bool has_zone)
 {
-	Oid column = get_fn_expr_argtype(fcinfo->flinfo, 0);
 	MemoryContext old;
+	Oid column;
 	WindowSet *w;
 
 	if (fcinfo->flinfo->fn_extra)
 		return fcinfo->flinfo->fn_extra;
+	column = get_fn_expr_argtype(fcinfo->flinfo, 0);
 	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	w = palloc0(sizeof(WindowSet));
 	w->type = type;
