@@ -49,7 +49,7 @@ BEGIN
 	IF stat_views_reset.view IS NOT NULL THEN
 		SELECT s.id INTO wanted FROM braid.stat_views s WHERE s.name = stat_views_reset.view;
 		IF wanted IS NULL THEN
-			RAISE EXCEPTION '"%" has no statistics', stat_views_reset.view USING ERRCODE = 'wrong_object_type',
+			RAISE EXCEPTION '"%" has no statistics', (SELECT relname FROM pg_class WHERE oid = stat_views_reset.view) USING ERRCODE = 'wrong_object_type',
 				HINT = 'braid.stat_views shows those that have.';
 		END IF;
 	END IF;
