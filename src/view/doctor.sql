@@ -107,6 +107,8 @@ GRANT EXECUTE ON FUNCTION braid_internal.view_checkup_views() TO pg_monitor, bra
 COMMENT ON FUNCTION braid_internal.view_checkup_views() IS
 'Continuous views of this database that an operator should look at, with what is seen and what to do';
 
+GRANT SELECT ON braid_internal.frontiers TO pg_monitor, braid_operator;
+
 CREATE FUNCTION braid_internal.view_checkup_tables(OUT item text, OUT status text, OUT detail text, OUT advice text)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -114,12 +116,11 @@ AS $$
 	WITH v AS MATERIALIZED (
 		SELECT name, id, base_tables FROM braid.views WHERE state NOT IN ('broken', 'paused')
 	), members AS (
-		SELECT DISTINCT coalesce(p.relid, t) AS relid
-		FROM v, unnest(v.base_tables) t LEFT JOIN LATERAL pg_partition_tree(t) p ON p.isleaf
+		SELECT unnest(relation || members) AS relid FROM braid_internal.frontiers
 	), identity AS (
 		SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid::regclass::text) AS tables, count(*) AS n
-		FROM members m JOIN pg_class c ON c.oid = m.relid
-		WHERE c.relkind = 'r' AND c.relreplident <> 'f'
+		FROM pg_class c
+		WHERE c.oid IN (SELECT relid FROM members) AND c.relkind = 'r' AND c.relreplident <> 'f'
 	), states AS (
 		SELECT v.name AS view, c.oid AS state, c.oid::regclass::text AS name,
 			pg_stat_get_live_tuples(c.oid) AS live, pg_stat_get_dead_tuples(c.oid) AS dead,
