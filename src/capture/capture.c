@@ -731,6 +731,7 @@ capture_main(void)
 		{
 			braid_doorbell_all_done();
 			braid_capture_stat_idle();
+			(void) pgstat_report_stat(false); /* what the last cycle was too early for */
 		}
 		confirm(false);
 		nap = nap_time(nap);

@@ -520,7 +520,7 @@ read_view(HeapTuple row, TupleDesc desc)
 	v->def.view = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
 	take_settings(v, SPI_getbinval(row, desc, 3, &isnull));
 	v->rebuilds = DatumGetInt32(SPI_getbinval(row, desc, 4, &isnull));
-	v->state = braid_keeper_parse_state(SPI_getvalue(row, desc, 5));
+	v->state = v->stored = braid_keeper_parse_state(SPI_getvalue(row, desc, 5));
 	done = DatumGetInt32(SPI_getbinval(row, desc, 6, &isnull));
 	if (!isnull && done != v->rebuilds)
 		v->state = VIEW_REBUILDING;
@@ -585,6 +585,14 @@ settle(KeptView *v)
 	tell_readers();
 }
 
+/* REFRESH or braid.resume() has asked for it: from now on the stored state says so. */
+static void
+begin_rebuild(KeptView *v)
+{
+	v->state = v->stored;
+	store_state(v, VIEW_REBUILDING, NULL);
+}
+
 static void
 load_view(KeptView *v)
 {
@@ -608,6 +616,8 @@ load_view(KeptView *v)
 		settle(v);
 		return;
 	}
+	if (v->state == VIEW_REBUILDING && v->stored != VIEW_REBUILDING)
+		begin_rebuild(v);
 	problem = braid_keeper_attempt(prepare_view, v);
 	if (!problem && v->is_outdated)
 		problem = replace_view(v);

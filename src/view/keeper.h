@@ -36,7 +36,8 @@ typedef struct KeptView
 	ViewDefinition def;
 	Oid owner;
 	ViewState state;
-	int rebuilds; /* requests that the next populate answers */
+	ViewState stored; /* when it was loaded, as readers know it */
+	int rebuilds;	  /* requests that the next populate answers */
 	int nsettings;
 	char **settings;	 /* name and value in turn */
 	char *fingerprint;	 /* of the plan that has made the state; NULL if none has */

@@ -200,8 +200,11 @@ my $old = $node->background_psql('postgres');
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 $old->query_safe('SELECT 1');
 sql("ALTER TABLE $state SET (autovacuum_enabled = off)");
-sql("UPDATE shop.u SET name = name || 'x'") for 1 .. 6;
-settle('shop.joined');
+for (1 .. 7)
+{
+	sql("UPDATE shop.u SET name = name || 'x'");
+	settle('shop.joined');
+}
 finds('a state that is full of dead rows', "state $state of shop.joined: warning");
 like(advice("state $state of shop.joined"), qr/^\d+ dead rows, \d+ live ones \| Run VACUUM \Q$state\E\./, 'what to do');
 $old->query_safe('COMMIT');
