@@ -33,7 +33,7 @@ $client->value(q{SET braid.read = strict; SET braid.read_timeout = '60s'; SELECT
 
 # Milliseconds of statements that are run one after the other for so many seconds;
 # of the last one of each turn.
-sub times
+sub durations
 {
 	my ($time, @statements) = @_;
 	my @times;
@@ -55,12 +55,12 @@ sub quantile { my ($times, $q) = @_; return $times->[ int($q * $#$times) ]; }
 
 my $read = 'SELECT n FROM v WHERE k = 1';
 my %quiet = (one => 'SELECT 1', strict => $read);
-times(0.5, $_) for values %quiet;
-my $figures = in_turn($rounds, map { my $sql = $quiet{$_}; ($_ => sub { quantile(times($seconds / 5, $sql), 0.5) }) } keys %quiet);
+durations(0.5, $_) for values %quiet;
+my $figures = in_turn($rounds, map { my $sql = $quiet{$_}; ($_ => sub { quantile(durations($seconds / 5, $sql), 0.5) }) } keys %quiet);
 report('view_read, strict, nobody writes', ratio($figures, 'strict', 'one'), '<= 3',
 	sprintf('p50: strict read %.3f ms, SELECT 1 %.3f ms', median(@{ $figures->{strict} }), median(@{ $figures->{one} })));
 
-my $after = times($seconds, 'INSERT INTO t VALUES (1, 1) RETURNING k', $read);
+my $after = durations($seconds, 'INSERT INTO t VALUES (1, 1) RETURNING k', $read);
 report('view_read, strict, after a commit', quantile($after, 0.5) / median(@{ $figures->{one} }), 'none',
 	sprintf('p50 %.3f ms, p99 %.3f ms', quantile($after, 0.5), quantile($after, 0.99)));
 
@@ -72,8 +72,8 @@ my (@p50, @p99, @tps);
 for (1 .. $rounds)
 {
 	my $load = pgbench_start($node, $writers, clients => 8, seconds => $seconds + 2, rate => 4000);
-	times(1, $read);
-	my $times = times($seconds, $read);
+	durations(1, $read);
+	my $times = durations($seconds, $read);
 	push @p50, quantile($times, 0.5);
 	push @p99, quantile($times, 0.99);
 	push @tps, pgbench_finish($load)->{tps};

@@ -15,7 +15,7 @@ my $reads = Braid::Reads->new($cluster, 'db', clients => $ENV{SOAK_CLIENTS} // 8
 my ($began, $ends) = (time, 0);
 while ($reads->reads < $wanted && time - $began < $seconds && !$reads->violations)
 {
-	$reads->round(20_000, sub { return if rand() > 0.1; $ends++; $reads->end_worker(rand() < 0.3); });
+	$reads->round(20_000, sub { return if rand() > 0.03; $ends++; $reads->end_worker(rand() < 0.3); });
 	diag sprintf '%d s: %s', time - $began, $reads->summary;
 }
 diag "$ends ends of the worker";
