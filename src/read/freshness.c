@@ -290,9 +290,28 @@ braid_freshness_try(List *oids)
 		done = list_concat(done, oids_of(fresh));
 		if (views == NIL || GetCurrentTimestamp() >= deadline)
 			break;
+		braid_obstacle_refuse_own(views);
 		nap();
 	}
 	return done;
+}
+
+/*
+ * What was decoded and was not visible in the cycle's snapshot is held; as nothing is,
+ * all of it is merged.
+ */
+bool
+braid_freshness_has(List *oids, XLogRecPtr position)
+{
+	BraidCaptureStatus status;
+	uint64 commits = braid_read_session_commits();
+	List *views = find_views(oids);
+
+	braid_capture_look(&status);
+	if (!all_live(views) || !status.is_complete || status.position < position)
+		return false;
+	note_commits(views, commits);
+	return true;
 }
 
 bool

@@ -5,6 +5,7 @@
 #ifndef BRAID_READ_FRESHNESS_H
 #define BRAID_READ_FRESHNESS_H
 
+#include "access/xlogdefs.h"
 #include "nodes/pg_list.h"
 
 /*
@@ -19,6 +20,12 @@ extern void braid_freshness_wait(List *views);
  * error for the others.
  */
 extern List *braid_freshness_try(List *views);
+
+/*
+ * Whether the views have all whose commit records end at this position or before,
+ * which are visible.  May say no although they have.
+ */
+extern bool braid_freshness_has(List *views, XLogRecPtr position);
 
 /* Whether the views show what was committed braid.read_max_age ago. */
 extern bool braid_freshness_is_young(List *views);

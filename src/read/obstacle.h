@@ -5,6 +5,7 @@
 #ifndef BRAID_READ_OBSTACLE_H
 #define BRAID_READ_OBSTACLE_H
 
+#include "common/compat.h"
 #include "nodes/pg_list.h"
 
 /*
@@ -17,6 +18,6 @@ extern void braid_obstacle_refuse_own(List *views);
 /*
  * Raises the error of a wait that has taken too long, with the reason.
  */
-extern void braid_obstacle_report(List *views) pg_attribute_noreturn();
+BRAID_NORETURN extern void braid_obstacle_report(List *views);
 
 #endif /* BRAID_READ_OBSTACLE_H */

@@ -55,10 +55,11 @@ braid_promise_check_server(const RosterView *v)
 						   : errhint("Read it on the primary, or set braid.read_max_age to 0.")));
 }
 
-/* Those of which nothing but their age matters. */
+/* Whether all is there already, without asking for it. */
 static bool
-only_age_matters(List *oids)
+is_kept(List *oids)
 {
+	bool wants_own = false;
 	ListCell *lc;
 
 	foreach (lc, oids)
@@ -66,16 +67,19 @@ only_age_matters(List *oids)
 		RosterView *v = braid_roster_find(lfirst_oid(lc));
 		ReadMode mode = v ? braid_roster_mode(v) : READ_EVENTUAL;
 
-		if (mode == READ_STRICT || (mode == READ_OWN && !has_own(v)))
+		if (mode == READ_STRICT)
 			return false;
+		wants_own |= mode == READ_OWN && !has_own(v);
 	}
-	return true;
+	if (wants_own &&
+		(IsParallelWorker() || !braid_freshness_has(oids, braid_read_session_last_commit())))
+		return false;
+	return braid_read_max_age == 0 || braid_freshness_is_young(oids);
 }
 
 void
 braid_promise_keep(List *oids)
 {
-	if (only_age_matters(oids) && braid_freshness_is_young(oids))
-		return;
-	braid_freshness_wait(oids);
+	if (!is_kept(oids))
+		braid_freshness_wait(oids);
 }

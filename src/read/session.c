@@ -9,10 +9,12 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "common/xact.h"
 #include "read/session.h"
 
 static uint64 commits = 0;
+static XLogRecPtr last_commit = InvalidXLogRecPtr;
 static bool commits_prepared = false;
 
 static void
@@ -20,7 +22,10 @@ end_of_transaction(XactEvent event)
 {
 	if (event == XACT_EVENT_COMMIT &&
 		(commits_prepared || TransactionIdIsValid(GetTopTransactionIdIfAny())))
+	{
 		commits++;
+		last_commit = XactLastCommitEnd;
+	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		commits_prepared = false;
 }
@@ -29,6 +34,12 @@ uint64
 braid_read_session_commits(void)
 {
 	return commits;
+}
+
+XLogRecPtr
+braid_read_session_last_commit(void)
+{
+	return last_commit;
 }
 
 void
