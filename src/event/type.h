@@ -9,6 +9,7 @@
 #ifndef BRAID_EVENT_TYPE_H
 #define BRAID_EVENT_TYPE_H
 
+#include "common/compat.h"
 #include "common/int.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
@@ -24,7 +25,7 @@ typedef enum EventType
 } EventType;
 
 /* The error for a window that begins or ends where no value of the type is. */
-extern void braid_event_out_of_range(EventType type) pg_attribute_noreturn();
+BRAID_NORETURN extern void braid_event_out_of_range(EventType type);
 
 static inline int64
 braid_event_read(EventType type, Datum value)
