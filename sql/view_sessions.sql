@@ -92,9 +92,15 @@ SELECT braid.alter_view('days', $$
 		FROM clicks WINDOW w AS (PARTITION BY user_id IS NULL ORDER BY at::date)) s
 	GROUP BY since, until, unknown HAVING count(*) > 1$$);
 
--- A window without keys would be computed from all rows each time.
+-- Sessions of all rows can be kept if they are grouped; one by one the rows would all be computed each time.
+CREATE MATERIALIZED VIEW busy WITH (braid.continuous) AS
+	SELECT started, max(at) AS until, count(*) FROM (SELECT at, braid.session(at, '10 min') OVER (ORDER BY at) AS started FROM clicks) s GROUP BY started;
+SELECT braid.wait('busy');
+SELECT * FROM busy ORDER BY started;
 CREATE MATERIALIZED VIEW refused WITH (braid.continuous) AS
-	SELECT started, count(*) FROM (SELECT braid.session(at, '10 min') OVER (ORDER BY at) AS started FROM clicks) s GROUP BY started;
+	SELECT id, braid.session(at, '10 min') OVER (ORDER BY at) AS started FROM clicks;
+CREATE MATERIALIZED VIEW refused WITH (braid.continuous) AS
+	SELECT started, max(at - started) FROM (SELECT at, braid.session(at, '10 min') OVER (ORDER BY at) AS started FROM clicks) s GROUP BY started;
 
 DROP MATERIALIZED VIEW visits CASCADE;
 DROP TABLE clicks CASCADE;

@@ -644,6 +644,7 @@ braid_plan_make(Query *query, int id, const PlanTime *time, ParseState *pstate)
 	if (p.plan->tables == NIL && p.plan->views == NIL)
 		braid_refuse(pstate, exprLocation((Node *) query->targetList), "a query without a table");
 	finish_graph(p.plan);
+	braid_session_window_check(&p);
 	take_fingerprints(p.plan, id);
 	return p.plan;
 }

@@ -30,6 +30,7 @@
 #include "utils/ruleutils.h"
 #include "utils/typcache.h"
 #include "view/operators.h"
+#include "view/refusal.h"
 #include "view/session_window.h"
 #include "view/take.h"
 
@@ -41,6 +42,8 @@ struct SessionWindow
 	Node *time;			 /* of the event */
 	List *columns;		 /* of the partition */
 	Const *gap;
+	bool has_keys; /* if not, there is one that is constant */
+	int location;
 };
 
 /* ---------------------------------------------------------------- the window */
@@ -119,19 +122,53 @@ expressions_of(List *targets)
 	return result;
 }
 
+/* What the windows of a query tell, if it is sessions and nothing else; or NULL. */
+static SessionWindow *
+read_window(Query *query)
+{
+	SessionWindow *w = palloc0(sizeof(SessionWindow));
+
+	w->columns = expressions_of(query->targetList);
+	if (list_length(query->windowClause) != 1 || is_other_window((Node *) w->columns, w) ||
+		w->gap == NULL || !is_ordered(w, query))
+		return NULL;
+	w->has_keys = linitial_node(WindowClause, query->windowClause)->partitionClause != NIL;
+	return w;
+}
+
+bool
+braid_session_window_is(Query *query)
+{
+	return read_window(query) != NULL;
+}
+
 void
 braid_session_window_note(ViewNode *partition, Draft *rows, Query *query, List *keys)
 {
-	Planner *planner = rows->planner;
-	SessionWindow *w = palloc0(sizeof(SessionWindow));
+	SessionWindow *w = read_window(query);
 
+	if (w == NULL)
+		return;
 	w->partition = partition;
 	w->rows = rows;
 	w->keys = keys;
-	w->columns = expressions_of(query->targetList);
-	if (list_length(query->windowClause) == 1 && !is_other_window((Node *) w->columns, w) &&
-		w->gap && is_ordered(w, query))
-		planner->sessions = lappend(planner->sessions, w);
+	w->location = braid_refusal_location_of(query, T_WindowFunc);
+	rows->planner->sessions = lappend(rows->planner->sessions, w);
+}
+
+void
+braid_session_window_check(Planner *planner)
+{
+	ListCell *lc;
+
+	foreach (lc, planner->sessions)
+	{
+		SessionWindow *w = lfirst(lc);
+
+		if (!w->has_keys && list_member_ptr(planner->plan->nodes, w->partition))
+			braid_refuse(planner->pstate, w->location,
+						 "sessions without a PARTITION BY, unless they are only grouped");
+	}
 }
 
 /* ---------------------------------------------------------------- the groups */
@@ -203,7 +240,7 @@ are_sessions(SessionWindow *w, List *keys)
 		else
 			return false;
 	}
-	return has_session && list_length(found) == list_length(w->keys);
+	return has_session && list_length(found) == (w->has_keys ? list_length(w->keys) : 0);
 }
 
 /* The keys, as expressions of the window's query; NIL if one is none of its columns. */

@@ -17,6 +17,15 @@ typedef struct SessionGroups
 	Draft *rows; /* the rows of the window; provides what the groups aggregate */
 } SessionGroups;
 
+/* Whether the windows of a query are sessions and nothing else. */
+extern bool braid_session_window_is(Query *query);
+
+/*
+ * Raises an error if the graph, which is complete, has a PARTITION of sessions
+ * without keys: only groups of such sessions can be kept.
+ */
+extern void braid_session_window_check(Planner *planner);
+
 /*
  * Remembers that a PARTITION, whose columns are the query's target list, computes
  * nothing but the sessions of rows, if that is so.  The first columns of rows are

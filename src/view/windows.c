@@ -135,6 +135,8 @@ braid_take_windows(Draft *draft, Query *query)
 	Draft *over;
 	ListCell *lc;
 
+	if (keys == NIL && braid_session_window_is(query))
+		keys = list_make1(makeBoolConst(true, false));
 	if (keys == NIL)
 		braid_refuse(draft->planner->pstate, braid_refusal_location_of(query, T_WindowFunc),
 					 "window functions without a PARTITION BY that all of them share");

@@ -74,6 +74,10 @@ my %views = (
 		"WITH s AS (SELECT u, x, braid.session(day, '2 days') OVER (PARTITION BY u ORDER BY day) AS since FROM clicks) SELECT u, since, sum(x) FROM s GROUP BY u, since",
 		"SELECT u, min(day), sum(x) FROM $days GROUP BY u, session", 1 ],
 
+	of_all => [
+		"SELECT started, count(*), sum(x) AS sx, max(u) AS mu FROM (SELECT u, x, braid.session(at, '4 min') OVER (ORDER BY at) AS started FROM clicks) s GROUP BY started",
+		'SELECT min(at), count(*), sum(x), max(u) FROM ' . numbered('clicks', 'true', 'at', "interval '4 min'") . ' GROUP BY session', 1 ],
+
 	# What is not grouped by the sessions alone is computed for each key from all of its rows.
 	starts => [
 		"SELECT started, count(*) FROM (SELECT u, braid.session(at, '10 min') $over AS started FROM clicks) s GROUP BY started",
