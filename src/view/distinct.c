@@ -148,7 +148,7 @@ branch_node(Distinct *d, Source *source)
 	ListCell *lc;
 
 	memcpy(node->columns, d->rows->columns, sizeof(NodeColumn) * width);
-	node->columns[width] = (NodeColumn){BOOLOID, -1, InvalidOid};
+	node->columns[width] = (NodeColumn){BOOLOID, -1, InvalidOid, .name = ""};
 	initStringInfo(&s);
 	appendStringInfo(&s, "SELECT $1 AS w%s", braid_text_columns("i1", source ? d->nkeys : width));
 	if (source)
@@ -161,7 +161,8 @@ branch_node(Distinct *d, Source *source)
 	{
 		NodeColumn *argument = &d->rows->columns[((Source *) lfirst(lc))->argument - 1];
 
-		node->columns[column++] = *argument;
+		node->columns[column] = *argument;
+		node->columns[column++].name = "";
 		if (lfirst(lc) == source)
 			appendStringInfo(&s, ", i1.c%d AS c%d", d->nkeys + 1, column);
 		else

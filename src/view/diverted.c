@@ -50,7 +50,7 @@ diverting_nodes(Oid view, ViewDefinition *def)
 	return nodes;
 }
 
-/* "'name', i.c1, ..." of the columns of a node. */
+/* "'name', i1.c1, ..." of the columns of a node. */
 static char *
 named_columns(ViewNode *node)
 {
@@ -58,10 +58,15 @@ named_columns(ViewNode *node)
 
 	initStringInfo(&s);
 	for (int i = 1; i <= node->ncolumns; i++)
-		appendStringInfo(&s, "%s%s, d.c%d", i > 1 ? ", " : "",
-						 quote_literal_cstr(node->columns[i - 1].name ? node->columns[i - 1].name
-																	  : psprintf("c%d", i)),
-						 i);
+	{
+		const char *name = node->columns[i - 1].name;
+
+		if (name == NULL)
+			name = psprintf("c%d", i);
+		if (name[0] != '\0')
+			appendStringInfo(&s, "%s%s, i1.c%d", s.len > 0 ? ", " : "", quote_literal_cstr(name),
+							 i);
+	}
 	return s.data;
 }
 
@@ -77,9 +82,10 @@ diverted_query(List *nodes)
 		ViewNode *node = lfirst(lc);
 
 		appendStringInfo(&s,
-						 "%sSELECT jsonb_build_object(%s), d.w::int, d.reason, d.watermark::text, "
-						 "d.at FROM %s d",
-						 s.len > 0 ? " UNION ALL " : "", named_columns(node), node->state);
+						 "%sSELECT jsonb_build_object(%s), i1.w::int, i1.reason, "
+						 "i1.watermark::text, i1.at FROM %s i1 WHERE %s",
+						 s.len > 0 ? " UNION ALL " : "", named_columns(node), node->state,
+						 node->time->counts ? node->time->counts : "true");
 	}
 	appendStringInfoString(&s, " ORDER BY 5");
 	return s.data;

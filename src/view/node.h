@@ -62,7 +62,7 @@ typedef struct NodeColumn
 	int32 typmod;
 	Oid collation;
 	const struct ColumnWindow *window; /* what tells the end of its window; NULL if it is none */
-	const char *name;				   /* to users, if it has one */
+	const char *name;				   /* to users; NULL: it has none; "": not for them */
 	uint64 image;					   /* of one over tables: what it is, see carry.c; else 0 */
 } NodeColumn;
 
