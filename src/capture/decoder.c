@@ -30,6 +30,7 @@
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "capture/decoder.h"
+#include "capture/move.h"
 #include "common/compat.h"
 #include "capture/source.h"
 #include "miscadmin.h"
@@ -140,9 +141,9 @@ same_row(TupleDesc desc, Datum *a, bool *anull, Datum *b, bool *bnull)
 }
 
 static void
-put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before, HeapTuple after)
+put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before, HeapTuple after,
+		   int64 went)
 {
-	int64 went = after == NULL && m->source->tells_deletes ? BRAID_DELETED : -1;
 	TupleDesc want = m->source->desc;
 	Datum old[MaxTupleAttributeNumber];
 	Datum new[MaxTupleAttributeNumber];
@@ -172,6 +173,15 @@ put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before,
 		braid_source_put(delta, want, new, new_null);
 }
 
+/* The weight of a row that goes. */
+static int64
+weight_of(SourceMember *m, ReorderBufferChange *change)
+{
+	bool deleted = change->action == REORDER_BUFFER_CHANGE_DELETE && !braid_move_is(change->lsn);
+
+	return deleted && m->source->tells_deletes ? BRAID_DELETED : -1;
+}
+
 static void
 put_change_of(SourceMember *m, Relation rel, ReorderBufferChange *change)
 {
@@ -186,7 +196,7 @@ put_change_of(SourceMember *m, Relation rel, ReorderBufferChange *change)
 	switch (change->action)
 	{
 		case REORDER_BUFFER_CHANGE_INSERT:
-			put_change(m, delta, RelationGetDescr(rel), NULL, after);
+			put_change(m, delta, RelationGetDescr(rel), NULL, after, 0);
 			break;
 		case REORDER_BUFFER_CHANGE_UPDATE:
 		case REORDER_BUFFER_CHANGE_DELETE:
@@ -194,7 +204,8 @@ put_change_of(SourceMember *m, Relation rel, ReorderBufferChange *change)
 				delta->incomplete = true;
 			else
 				put_change(m, delta, RelationGetDescr(rel), before,
-						   change->action == REORDER_BUFFER_CHANGE_UPDATE ? after : NULL);
+						   change->action == REORDER_BUFFER_CHANGE_UPDATE ? after : NULL,
+						   weight_of(m, change));
 			break;
 		default:
 			break;
@@ -329,6 +340,7 @@ read_record(void)
 	MemoryContextSwitchTo(old);
 	if (record)
 	{
+		braid_move_note(reader);
 		LogicalDecodingProcessRecord(decoding, reader);
 		return true;
 	}

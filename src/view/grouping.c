@@ -85,6 +85,7 @@ typedef struct Grouping
 	List *functions;		 /* GroupingFunc of the query */
 	List *sets;				 /* of lists of sort group references; NIL if there are none */
 	List *columns;			 /* Node over the draft: of the GROUP's input */
+	char *counts;			 /* which rows of the GROUP's input count as rows; NULL: all */
 	SessionGroups *sessions; /* the groups are sessions; or NULL */
 } Grouping;
 
@@ -397,6 +398,7 @@ above(Grouping *g, ViewNode *group, List *inputs)
 	foreach (lc, inputs)
 		columns =
 			lappend_int(columns, braid_aggregate_add(group, lfirst(lc), draft->planner->pstate));
+	braid_late_take(draft->planner, group, g->counts);
 	index = braid_draft_add_node(draft, braid_close_take(draft->planner, group));
 	foreach (lc, g->keys)
 		braid_draft_provide(
@@ -444,7 +446,7 @@ braid_take_groups(Draft *draft, Query *query)
 	group->is_single = g.sets == NIL && g.keys == NIL;
 
 	/* Of a UNION with distinct arguments, only the rows themselves count. */
-	braid_late_take(draft->planner, group,
-					input == rows ? NULL : psprintf("i1.c%d", rows->ncolumns + 1));
+	if (input != rows)
+		g.counts = psprintf("i1.c%d", rows->ncolumns + 1);
 	return above(&g, group, inputs);
 }
