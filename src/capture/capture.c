@@ -41,6 +41,7 @@
 #include "capture/tap.h"
 #include "catalog/pg_type.h"
 #include "common/compat.h"
+#include "common/database.h"
 #include "common/failpoint.h"
 #include "common/wait.h"
 #include "common/worker.h"
@@ -685,6 +686,13 @@ tell_missing_wal(void)
 	end_command();
 }
 
+/* The extension was dropped while no worker ran. */
+static void
+clear_up(void)
+{
+	braid_slot_drop_others(NULL);
+}
+
 static void
 capture_main(void)
 {
@@ -835,13 +843,14 @@ braid_capture_is_current(void)
 	return status.pid != 0 && status.is_complete && status.position == braid_decoder_insert_end();
 }
 
-static const BraidWorkerKind capture_kind = {"braid capture", capture_main, 0};
+static const BraidWorkerKind capture_kind = {"braid capture", capture_main, clear_up, 0};
 
 void
 braid_capture_init(void)
 {
 	braid_settings_init();
 	worker_kind = braid_worker_register_kind(&capture_kind);
+	braid_database_when_moved(braid_slot_drop_unreadable);
 	braid_doorbell_init();
 	braid_brake_init();
 	braid_alarm_init();

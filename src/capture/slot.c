@@ -26,9 +26,9 @@
 #include "utils/memutils.h"
 
 static char *
-name_prefix(void)
+name_prefix(Oid dbid)
 {
-	return psprintf("braid_%u_", MyDatabaseId);
+	return psprintf("braid_%u_", dbid);
 }
 
 static char *
@@ -39,7 +39,7 @@ new_name(void)
 	if (!pg_strong_random(&random, sizeof(random)))
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
 						errmsg("could not generate a random name for a replication slot")));
-	return psprintf("%s%08x", name_prefix(), random);
+	return psprintf("%s%08x", name_prefix(MyDatabaseId), random);
 }
 
 bool
@@ -88,11 +88,11 @@ braid_slot_release(void)
 		ReplicationSlotRelease();
 }
 
-/* Names of this database's slots of braid, in the current context. */
+/* Names of a database's slots of braid, in the current context. */
 static List *
-list_slots(void)
+list_slots(Oid dbid)
 {
-	char *prefix = name_prefix();
+	char *prefix = name_prefix(dbid);
 	List *names = NIL;
 
 	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
@@ -100,7 +100,7 @@ list_slots(void)
 	{
 		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
 
-		if (slot->in_use && slot->data.database == MyDatabaseId &&
+		if (slot->in_use && slot->data.database == dbid &&
 			strncmp(NameStr(slot->data.name), prefix, strlen(prefix)) == 0)
 			names = lappend(names, pstrdup(NameStr(slot->data.name)));
 	}
@@ -111,7 +111,7 @@ list_slots(void)
 void
 braid_slot_drop_others(const char *keep)
 {
-	List *names = list_slots();
+	List *names = list_slots(MyDatabaseId);
 	ListCell *lc;
 
 	foreach (lc, names)
@@ -122,4 +122,13 @@ braid_slot_drop_others(const char *keep)
 			ReplicationSlotDrop(name, false);
 	}
 	list_free_deep(names);
+}
+
+void
+braid_slot_drop_unreadable(Oid dbid)
+{
+	ListCell *lc;
+
+	foreach (lc, list_slots(dbid))
+		ReplicationSlotDrop(lfirst(lc), true);
 }

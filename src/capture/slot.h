@@ -19,4 +19,10 @@ extern void braid_slot_release(void);
 /* Drops this database's slots of braid except the one named, which may be NULL. */
 extern void braid_slot_drop_others(const char *keep);
 
+/*
+ * Drops those of a database that was moved to another tablespace: WAL names files
+ * by their tablespace, and decoding would not find the tables of what is older.
+ */
+extern void braid_slot_drop_unreadable(Oid dbid);
+
 #endif /* BRAID_SLOT_H */

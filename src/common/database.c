@@ -4,7 +4,7 @@
  *
  * DROP DATABASE, ALTER DATABASE ... RENAME / SET TABLESPACE and CREATE DATABASE
  * ... TEMPLATE want a database without connections.  A worker is not a user:
- * it steps aside for them, and is back some seconds later if the database still
+ * it steps aside for them, and is back when they have ended if the database still
  * is.  Whoever may not run the command does not stop the workers either.
  */
 #include "postgres.h"
@@ -23,6 +23,13 @@
 #include "utils/syscache.h"
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
+static void (*moved_hook)(Oid dbid) = NULL;
+
+void
+braid_database_when_moved(void (*moved)(Oid dbid))
+{
+	moved_hook = moved;
+}
 
 /* Name of the database that the command wants for itself, or NULL. */
 static const char *
@@ -89,10 +96,30 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	const char *name = wanted_database(pstmt->utilityStmt);
 	Oid dbid = name ? get_database_oid(name, true) : InvalidOid;
 
-	if (OidIsValid(dbid) && may_disturb(dbid, pstmt->utilityStmt))
+	bool disturbs = OidIsValid(dbid) && may_disturb(dbid, pstmt->utilityStmt);
+	bool drops = IsA(pstmt->utilityStmt, DropdbStmt);
+
+	if (disturbs)
 		braid_worker_stop_database(dbid);
-	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
-		pstmt, query, read_only_tree, context, params, env, dest, qc);
+	PG_TRY();
+	{
+		(prev_process_utility ? prev_process_utility : standard_ProcessUtility)(
+			pstmt, query, read_only_tree, context, params, env, dest, qc);
+	}
+	PG_CATCH();
+	{
+		if (disturbs)
+			braid_worker_let_back(dbid);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	if (disturbs && IsA(pstmt->utilityStmt, AlterDatabaseStmt) && moved_hook)
+		moved_hook(dbid);
+
+	/* Until the commit the command's lock on the database keeps them waiting. */
+	if (disturbs && !drops)
+		braid_worker_let_back(dbid);
 }
 
 void

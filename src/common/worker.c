@@ -354,6 +354,23 @@ braid_worker_stop_database(Oid dbid)
 	pfree(pids);
 }
 
+void
+braid_worker_let_back(Oid dbid)
+{
+	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < workers->nslots; i++)
+	{
+		WorkerSlot *s = &workers->slots[i];
+
+		if (s->state == SLOT_DIED && s->dbid == dbid)
+			mark_wanted(s);
+		if (s->state != SLOT_FREE && s->dbid == dbid)
+			s->not_before = 0;
+	}
+	LWLockRelease(&workers->lock);
+	wake_launcher();
+}
+
 /* ---------------------------------------------------------------- worker */
 
 static void
@@ -420,16 +437,17 @@ enter_slot(WorkerSlot *s, Oid *dbid, int *kind)
 	return ours;
 }
 
-/* Whether the extension is installed here, in the version of the library. */
+/* Whether the extension is installed here in the version of the library, and at all. */
 static bool
-is_usable(void)
+is_usable(bool *is_installed)
 {
 	char *problem;
 	bool usable;
 
 	StartTransactionCommand();
 	problem = braid_version_problem();
-	usable = problem == NULL && braid_version_installed() != NULL;
+	*is_installed = braid_version_installed() != NULL;
+	usable = *is_installed && problem == NULL;
 	if (problem)
 		ereport(LOG, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", problem),
 					  errdetail("No worker of braid runs in the database until they are the same."),
@@ -465,6 +483,7 @@ braid_worker_main(Datum arg)
 {
 	Oid dbid;
 	int kind;
+	bool is_installed;
 
 	/* die, not a flag: a worker waits for locks and for other servers */
 	pqsignal(SIGTERM, die);
@@ -478,8 +497,10 @@ braid_worker_main(Datum arg)
 
 	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid, 0);
 	CacheRegisterRelcacheCallback(note_relcache_invalidation, 0);
-	if (is_usable())
+	if (is_usable(&is_installed))
 		run_main(kind);
+	else if (!is_installed && kinds[kind]->clear_up)
+		kinds[kind]->clear_up();
 	my_main_returned = true;
 	proc_exit(0);
 }

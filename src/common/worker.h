@@ -24,6 +24,9 @@ typedef struct BraidWorkerKind
 	 */
 	void (*main)(void);
 
+	/* The same where it is not installed, or not any more; NULL: nothing to do. */
+	void (*clear_up)(void);
+
 	/* Longest delay before a restart, however often it has died; 0: 30 s. */
 	int max_restart_ms;
 } BraidWorkerKind;
@@ -60,6 +63,9 @@ extern void braid_worker_wake(int kind, Oid dbid);
  * commands that need a database without connections.
  */
 extern void braid_worker_stop_database(Oid dbid);
+
+/* The command has ended. */
+extern void braid_worker_let_back(Oid dbid);
 
 /*
  * For the workers' own loops.  braid_worker_extension_dropped() is true when

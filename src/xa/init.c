@@ -40,7 +40,7 @@ int braid_xa_resolver_kind = -1;
 static char *protocol = NULL;
 
 /* Commits wait for it: it is never long in coming back. */
-static const BraidWorkerKind resolver = {"braid resolver", braid_xa_resolver_main, 1000};
+static const BraidWorkerKind resolver = {"braid resolver", braid_xa_resolver_main, NULL, 1000};
 
 static void
 define_settings(void)
