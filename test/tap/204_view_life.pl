@@ -70,7 +70,7 @@ BEGIN
 	END LOOP;
 END $$;
 
--- All that can be seen, under one snapshot: the totals of the views that there are.
+-- What can be seen of a view at any time is the total.
 CREATE PROCEDURE look(query text, total bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	seen bigint;
@@ -82,13 +82,18 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	INSERT INTO trouble VALUES (format('%s: %s', query, SQLERRM));
 END $$;
+-- A transaction for each: DROP TABLE locks several views, in an order of its own.
 CREATE PROCEDURE read_on() LANGUAGE plpgsql AS $$
 BEGIN
 	WHILE NOT (SELECT stop FROM control) LOOP
 		CALL look('SELECT sum(total) FROM sums', 70000);
+		COMMIT;
 		CALL look('SELECT sum(x) FROM joined', 70000);
+		COMMIT;
 		CALL look('SELECT total FROM grand', 70000);
+		COMMIT;
 		CALL look('SELECT sum(total) FROM between_sums', 70000);
+		COMMIT;
 		CALL look('SELECT sum(total) FROM part_sums', 70000);
 		COMMIT;
 		PERFORM pg_sleep(0.005);
