@@ -107,6 +107,9 @@ SET ROLE regress_cascade_alice;
 CREATE INDEX ON per_customer (orders);
 RESET ROLE;
 
+-- What is read is all that there is.
+SELECT braid.alter_view('per_customer', 'SELECT customer, count(*) AS orders, sum(amount) AS amount FROM orders GROUP BY customer ORDER BY 3 DESC LIMIT 1');
+
 -- What is read cannot go alone.
 DROP MATERIALIZED VIEW per_customer;
 SET client_min_messages = warning;

@@ -41,6 +41,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #define CLAIM_LOCK_TIMEOUT "5s"
 #define RESTORE_LOCK_TIMEOUT "50ms"
@@ -92,7 +93,10 @@ remember(Oid relid, char identity, const char *index)
 									 relid, identity, index ? quote_literal_cstr(index) : "NULL"));
 }
 
-/* Returns whether anything had to be changed. */
+/*
+ * Returns whether anything had to be changed.  The worker comes without a lock:
+ * until it has one the table can have been dropped.
+ */
 static bool
 claim_member(Oid relid)
 {
@@ -100,6 +104,9 @@ claim_member(Oid relid)
 	char identity = current_identity(relid, &index);
 
 	if (identity == REPLICA_IDENTITY_FULL)
+		return false;
+	LockRelationOid(relid, AccessExclusiveLock);
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		return false;
 	braid_superuser_execute(
 		psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", qualified_name(relid)));

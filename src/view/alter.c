@@ -150,6 +150,26 @@ refuse_circle(const ViewDefinition *def, Oid query)
 							   get_rel_name(def->view))));
 }
 
+/* No view follows what another one shows of its rows: see from.c. */
+static void
+refuse_limit_for_readers(const ViewDefinition *def, Query *query, bool has_schedule)
+{
+	if (has_schedule || (!query->limitCount && !query->limitOffset))
+		return;
+	braid_superuser_execute(psprintf("SELECT r.view::oid FROM braid_internal.views r, "
+									 "braid_internal.view_inputs(r.view) i "
+									 "WHERE %d = ANY (i.views)",
+									 def->id));
+	if (SPI_processed > 0)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("continuous view \"%s\" cannot get a query with LIMIT, since "
+							   "continuous view \"%s\" reads it",
+							   get_rel_name(def->view),
+							   get_rel_name(atooid(
+								   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)))),
+						errhint("Have the LIMIT in an ordinary view over it.")));
+}
+
 /* ---------------------------------------------------------------- the same states */
 
 static ViewPlan *
@@ -427,6 +447,7 @@ alter(const ViewDefinition *def, Change *change)
 	ViewDefinition next;
 
 	make_definition(def, change, &as);
+	refuse_limit_for_readers(def, change->query, as.has_schedule);
 	plan = make_plan(&as, change->query, as.id, change->pstate);
 	braid_rights_apply(plan, GetUserId());
 	braid_create_claim_tables(plan->tables);
