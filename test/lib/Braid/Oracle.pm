@@ -35,7 +35,7 @@ sub new
 	my ($class, $cluster, $name, %opt) = @_;
 	my $self = bless {
 		cluster => $cluster, name => $name, views => 10, steps => 6, shrink => 40, together => 0.15, disturb => 0, life => 0.03, worlds => 0, log_offset => 0, log_read => 0, strayed => {}, altered => {}, faults => {},
-		count => { rounds => 0, queries => 0, refused => 0, clean => 0, given_up => 0, fails => 0, cut_short => 0, too_large => 0, compared => 0, rows => 0, altered => 0, transactions => 0, failures => 0 }, reasons => {}, %opt }, $class;
+		count => { rounds => 0, queries => 0, refused => 0, clean => 0, given_up => 0, fails => 0, cut_short => 0, too_large => 0, compared => 0, rows => 0, altered => 0, slow => 0, transactions => 0, failures => 0 }, reasons => {}, %opt }, $class;
 	$self->connect;
 	return $self;
 }
@@ -324,6 +324,11 @@ sub check
 			$view->{given_up} = 1;
 			next;
 		}
+		if ($complaint->{kind} eq 'late' && $self->is_slow($view))
+		{
+			$self->{count}{slow}++;
+			$complaint = $self->complaint($view) or next;
+		}
 		if ($complaint->{kind} eq 'late' && $self->is_too_large($round))
 		{
 			$round->{over} = 1;
@@ -333,6 +338,20 @@ sub check
 		last if $round->{over};
 	}
 	return;
+}
+
+# Whether a view is where it should be if it gets more time: between two checks a
+# join can have been as large as the product of its tables, and small again.
+sub is_slow
+{
+	my ($self, $view) = @_;
+	for (1 .. 5)
+	{
+		my $answer = $self->run("SELECT braid.wait('$view->{name}', '30 s')");
+		return 0 if defined fault($answer);
+		return 1 if $answer->{rows}[0][0] eq 't';
+	}
+	return 0;
 }
 
 # Whether a join has grown so much that there is no point in waiting for it.
@@ -858,6 +877,7 @@ sub summary
 	push @lines, sprintf '%d queries kept and compared, %d refused, %d differences', @$count{ 'clean', 'refused', 'failures' };
 	push @lines, "$count->{altered} times a view got another query" if $count->{altered};
 	push @lines, "$count->{fails} queries kept that fail by themselves after some change, $count->{cut_short} in rounds that ended early" if $count->{fails} || $count->{cut_short};
+	push @lines, "$count->{slow} times more than 20 s were needed" if $count->{slow};
 	push @lines, "$count->{too_large} rounds ended early, as a join had grown too much" if $count->{too_large};
 	push @lines, map { sprintf '%5d refused: %s', scalar @{ $reasons->{$_} }, $_ } sort { @{ $reasons->{$b} } <=> @{ $reasons->{$a} } || $a cmp $b } keys %$reasons;
 	return @lines;
