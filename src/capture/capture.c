@@ -335,6 +335,22 @@ recorded_slot(void)
 	return name;
 }
 
+/* Tells before anything is waited for: a new slot waits for all running transactions. */
+static void
+lose_all(const char *name)
+{
+	ListCell *lc;
+
+	ereport(LOG, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				  errmsg("replication slot \"%s\" is missing or lost", name),
+				  errdetail("All continuous views of the database are rebuilt.")));
+	begin_command();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach (lc, braid_source_list())
+		consumer->lost(lfirst(lc));
+	end_command();
+}
+
 static void
 open_slot(void)
 {
@@ -347,9 +363,7 @@ open_slot(void)
 		return;
 	}
 	if (name)
-		ereport(LOG, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					  errmsg("replication slot \"%s\" is missing or lost", name),
-					  errdetail("All continuous views of the database are rebuilt.")));
+		lose_all(name);
 	braid_slot_drop_others(NULL);
 	slot_name = braid_slot_create();
 }

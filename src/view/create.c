@@ -257,6 +257,7 @@ braid_create_again(Oid view)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("continuous view \"%s\" is paused", get_rel_name(view)),
 						errhint("braid.resume() rebuilds it.")));
+	braid_capture_require_wal();
 	level = braid_definition_fix_search_path();
 	braid_definition_inputs(&def, &inputs);
 	braid_create_claim_tables(inputs.tables);

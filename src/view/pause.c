@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "capture/capture.h"
 #include "common/compat.h"
 #include "common/superuser.h"
 #include "executor/spi.h"
@@ -68,6 +69,7 @@ braid_sql_resume(PG_FUNCTION_ARGS)
 	ViewDefinition def;
 
 	braid_definition_get(PG_GETARG_OID(0), &def);
+	braid_capture_require_wal();
 	set_paused(&def, false);
 	PG_RETURN_VOID();
 }
