@@ -10,7 +10,6 @@
 
 #include "capture/delta.h"
 #include "capture/waiting.h"
-#include "common/histogram.h"
 #include "nodes/bitmapset.h"
 #include "utils/relcache.h"
 #include "utils/timestamp.h"
@@ -109,12 +108,6 @@ extern bool braid_capture_tap_is_broken(BraidTap *tap);
  * its source would.  s0 was taken after the tap was begun.  For this cycle.
  */
 extern BraidDelta *braid_capture_tap_delta(BraidTap *tap, Oid relid, const BraidFrontier *s0);
-
-/*
- * From committed: adds the times from commit to visible of the cycle's
- * transactions that have changed any of these tables.  Returns how many.
- */
-extern uint64 braid_capture_add_latencies(List *relids, TimestampTz visible, BraidHistogram *h);
 
 /* From apply: what is made of the table, and of those tied to it, has taken so long. */
 extern void braid_capture_charge(Oid relid, int64 microseconds);

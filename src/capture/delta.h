@@ -7,6 +7,7 @@
 
 #include "access/tupdesc.h"
 #include "capture/frontier.h"
+#include "common/histogram.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/tuplestore.h"
@@ -55,5 +56,11 @@ typedef struct BraidSource
  */
 extern void braid_capture_want_deletes(Oid relid);
 extern bool braid_capture_tells_deletes(Oid relid);
+
+/*
+ * When the cycle has committed: adds the times from commit to visible of the cycle's
+ * transactions that have changed any of these tables.  Returns how many.
+ */
+extern uint64 braid_capture_add_latencies(List *relids, TimestampTz visible, BraidHistogram *h);
 
 #endif /* BRAID_DELTA_H */
