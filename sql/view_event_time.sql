@@ -73,6 +73,8 @@ INSERT INTO refunds VALUES (2, '2026-05-01 12:01:15', 1);
 SELECT braid.wait('balance');
 SELECT watermark FROM braid.views WHERE name = 'balance'::regclass;
 
+SELECT braid.definition('balance');
+
 -- What is refused.
 \set VERBOSITY terse
 CREATE MATERIALIZED VIEW v WITH (braid.continuous, braid.late = 'drop') AS SELECT braid.tumble(ts, '1 min'), count(*) FROM payments GROUP BY 1;

@@ -19,8 +19,10 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
 #include "view/deparse.h"
 #include "view/event_time.h"
 #include "view/refusal.h"
@@ -238,6 +240,35 @@ Query *
 braid_event_time_sources(const ViewDefinition *def)
 {
 	return OidIsValid(def->time) ? braid_definition_query(def->time) : NULL;
+}
+
+/* As if the table of the expression were the only one. */
+static char *
+expression_text(Query *sources, Node *expression)
+{
+	Node *copy = copyObject(expression);
+	int varno = bms_singleton_member(pull_varnos(NULL, expression));
+	RangeTblEntry *rte = rt_fetch(varno, sources->rtable);
+
+	ChangeVarNodes(copy, varno, 1, 0);
+	return deparse_expression(copy, deparse_context_for(rte->eref->aliasname, rte->relid), true,
+							  false);
+}
+
+char *
+braid_event_time_text(const ViewDefinition *def)
+{
+	Query *sources = braid_event_time_sources(def);
+	StringInfoData s;
+	ListCell *lc;
+
+	if (sources == NULL)
+		return NULL;
+	initStringInfo(&s);
+	foreach (lc, sources->targetList)
+		appendStringInfo(&s, "%s%s", s.len > 0 ? ", " : "",
+						 expression_text(sources, (Node *) ((TargetEntry *) lfirst(lc))->expr));
+	return s.data;
 }
 
 ViewPlan *

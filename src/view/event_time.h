@@ -21,6 +21,9 @@ extern void braid_event_time_create(int id, Query *sources);
 /* Those that are stored; NULL if there are none. */
 extern Query *braid_event_time_sources(const ViewDefinition *def);
 
+/* The same as text, under the names that tables and columns have now. */
+extern char *braid_event_time_text(const ViewDefinition *def);
+
 /*
  * The plan of a query for a view with this id, by the options and the watermark
  * of the definition.

@@ -49,6 +49,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "view/event_time.h"
 #include "view/keeper.h"
 #include "view/options.h"
 #include "view/restore.h"
@@ -156,10 +157,10 @@ braid_sql_view_is_new(PG_FUNCTION_ARGS)
 
 #define DEFINE_VIEW                                                                                \
 	"INSERT INTO braid_internal.views "                                                            \
-	"(id, view, settings, options, paused, replaces, made_for, made_from) "                        \
+	"(id, view, settings, options, paused, replaces, made_for, made_from, valid_since) "           \
 	"SELECT $1, $2, ARRAY(SELECT s FROM jsonb_array_elements_text($3->'settings') s),"             \
 	"	$3->'options', ($3->>'paused')::boolean, ($3->>'replaces')::int,"                            \
-	"	$3->>'made_for', $3->>'made_from'"                                                           \
+	"	$3->>'made_for', $3->>'made_from', nullif($3->'valid_since', 'null')"                        \
 	"FROM (SELECT array_agg(name ORDER BY n) AS names"                                             \
 	"	FROM jsonb_array_elements_text($3->'settings') WITH ORDINALITY s (name, n)"                  \
 	"	WHERE n % 2 = 1) s "                                                                         \
@@ -357,22 +358,26 @@ Datum
 braid_sql_definition(PG_FUNCTION_ARGS)
 {
 	ViewDefinition def;
-	Datum args[2];
-	Oid types[2] = {INT4OID, REGCLASSOID};
+	Datum args[3];
+	Oid types[3] = {INT4OID, REGCLASSOID, TEXTOID};
+	char *watermark;
 	text *statement;
 	bool isnull;
 
 	braid_definition_get(PG_GETARG_OID(0), &def);
 	args[0] = Int32GetDatum(def.id);
 	args[1] = ObjectIdGetDatum(def.view);
+	watermark = braid_event_time_text(&def);
+	args[2] = CStringGetTextDatum(watermark ? watermark : "");
 	SPI_connect();
 	SPI_execute_with_args(
 		"SELECT format(E'CREATE MATERIALIZED VIEW %s WITH (braid.continuous%s) AS\\n%s', $2, "
-		"(SELECT string_agg(format(', braid.%s = %L', key, value), '' ORDER BY key) "
+		"(SELECT string_agg(format(', braid.%s = %L', key, "
+		"CASE key WHEN 'watermark' THEN $3 ELSE value END), '' ORDER BY key) "
 		"FROM jsonb_each_text(options)), "
 		"pg_get_viewdef(('braid_internal.query_' || id)::regclass)) "
 		"FROM braid_internal.views WHERE id = $1",
-		2, types, args, NULL, true, 1);
+		3, types, args, NULL, true, 1);
 	statement =
 		DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	statement = DatumGetTextPP(SPI_datumTransfer(PointerGetDatum(statement), false, -1));

@@ -122,7 +122,7 @@ COMMENT ON AGGREGATE braid_internal.single(anyelement) IS
 CREATE FUNCTION braid.create_view(name text, query text, options jsonb DEFAULT '{}') RETURNS regclass
 AS 'MODULE_PATHNAME', 'braid_sql_create_view' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid.create_view(text, text, jsonb) IS
-'Makes a continuous view, as CREATE MATERIALIZED VIEW name WITH (braid.continuous) AS query does. name may be qualified. Options: read, how the view is read where braid.read is default (eventual, own, strict); schedule, an interval as text: the whole query is run that often, if there may be something new, and not kept up to date; braid.allow_recompute must be on. Returns the view. Errors: 0A000 what cannot be kept up to date, 42809 not a table, 42501 missing privilege, 42P07 name taken, 55000 wal_level is not logical.';
+'Makes a continuous view, as CREATE MATERIALIZED VIEW name WITH (braid.continuous) AS query does. name may be qualified. Options: read, how the view is read where braid.read is default (eventual, own, strict); schedule, an interval as text: the whole query is run that often, if there may be something new, and not kept up to date; braid.allow_recompute must be on; watermark, watermark_idle, late (update, drop, divert), emit (change, close), retain and base_deletes (retract, keep) for event time. Returns the view. Errors: 0A000 what cannot be kept up to date, 42809 not a table, 42501 missing privilege, 42P07 name taken, 55000 wal_level is not logical.';
 
 CREATE FUNCTION braid.drop_view(view regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_drop_view' LANGUAGE C VOLATILE STRICT;
