@@ -14,8 +14,9 @@
  *			while the statement runs.  Parallel workers get the active one.
  *	  Of a statement around it, as in functions that are not VOLATILE: those of its
  *			statements that read views get another one, which is made once for each
- *			execution of the statement around.  So such a function returns the same
- *			all the time, as it promises, and its view is up to date.
+ *			execution of the statement around, if that has not waited for the same
+ *			views itself.  So such a function returns the same all the time, as it
+ *			promises, and its view is up to date.
  *	  Of the transaction, as in REPEATABLE READ: it has waited before, or the
  *			statement fails; see transaction.c.
  *
@@ -40,7 +41,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
-/* A snapshot for statements within an execution, and the views that it is good for. */
+/* A snapshot for statements within an execution, or its own, and the views that it is good for. */
 typedef struct Later
 {
 	Snapshot snapshot; /* registered with the execution's owner */
@@ -55,6 +56,16 @@ typedef struct Execution
 	bool is_pushed;
 	struct Execution *outer;
 } Execution;
+
+/*
+ * The statement that has waited last, until its execution begins; what is found
+ * here is forgotten when another one is started in its place.
+ */
+static struct
+{
+	QueryDesc *query;
+	List *views; /* oids, in TopMemoryContext */
+} waited = {NULL, NIL};
 
 static Execution *running = NULL; /* the innermost */
 static bool watching = false;
@@ -243,18 +254,38 @@ find_later(Execution *e, List *views)
 	return NULL;
 }
 
+/* In the memory of the execution's query; the views are copied. */
 static Snapshot
-make_later(Execution *e, List *views)
+add_later(Execution *e, Snapshot snapshot, List *views)
 {
 	MemoryContext old = MemoryContextSwitchTo(e->query->estate->es_query_cxt);
 	Later *later = palloc(sizeof(Later));
 
 	later->views = list_copy(views);
-	later->snapshot = RegisterSnapshotOnOwner(GetTransactionSnapshot(), e->owner);
-	later->snapshot->curcid = e->query->snapshot->curcid;
+	later->snapshot = RegisterSnapshotOnOwner(snapshot, e->owner);
 	e->later = lappend(e->later, later);
 	MemoryContextSwitchTo(old);
 	return later->snapshot;
+}
+
+static Snapshot
+make_later(Execution *e, List *views)
+{
+	Snapshot snapshot = add_later(e, GetTransactionSnapshot(), views);
+
+	snapshot->curcid = e->query->snapshot->curcid;
+	return snapshot;
+}
+
+static void
+note_waited(QueryDesc *query, List *views)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	list_free(waited.views);
+	waited.views = list_copy(views);
+	waited.query = query;
+	MemoryContextSwitchTo(old);
 }
 
 /* ---------------------------------------------------------------- start */
@@ -297,6 +328,7 @@ keep_promises(QueryDesc *query, List *views)
 		use_snapshot(query, make_later(lender, owed));
 	else
 		exchange_snapshot(query);
+	note_waited(query, owed);
 }
 
 static bool
@@ -312,6 +344,8 @@ executor_start(QueryDesc *query, int eflags)
 {
 	bool has_waited = is_part_of_parallel();
 
+	if (waited.query == query)
+		waited.query = NULL;
 	if (!has_waited && may_read_views(query, eflags))
 	{
 		List *views = find_views(query->plannedstmt);
@@ -338,6 +372,8 @@ enter(Execution *e, QueryDesc *query)
 	e->outer = running;
 	if (e->is_pushed)
 		PushActiveSnapshot(query->snapshot);
+	if (waited.query == query)
+		(void) add_later(e, query->snapshot, waited.views);
 	running = e;
 }
 
