@@ -130,6 +130,16 @@ finds('nothing at first');
 is(sql("SET ROLE watcher; SELECT count(*) FROM braid.doctor() WHERE item IN ('wal_level', 'capture worker', 'replication slots', 'replication slot', 'WAL kept', 'room for statistics', 'continuous views', 'replica identities', 'states') AND status = 'ok'"),
 	'9', 'a member of pg_monitor sees all checks');
 
+# on a standby
+$cluster->add_standby('node', 'standby');
+my $standby = $cluster->node('standby');
+$node->wait_for_catchup('standby', 'replay', $node->lsn('insert'));
+is($standby->safe_psql('postgres', "SELECT string_agg(DISTINCT state, ','), count(lag), count(*) FROM braid.views"), 'live|0|3', 'a standby shows the states of the primary, and no lag');
+is($standby->safe_psql('postgres', "SELECT item || ': ' || status FROM braid.doctor() WHERE status <> 'ok' AND item NOT IN ('fsync', 'recovery')"), '', 'and finds nothing else to be amiss');
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM braid.stat_views, braid.stat_capture, braid.progress'), '0', 'nor anything that was done here');
+$standby->stop('immediate');
+sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE plugin IS NULL");
+
 # broken
 sql('INSERT INTO shop.t VALUES (0, 0, 0)');
 finds('a broken view, and who reads it', 'continuous view public.names: warning', 'continuous view shop.joined: error');
