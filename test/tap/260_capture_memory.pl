@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $budget = 32;    # MB
-my $beyond = 24;    # MB for all that is not counted: caches, plans, libraries, the process itself
+my $beyond = 16;    # MB for all that is not counted: caches, plans, libraries, the process itself
 my $rows = $ENV{BRAID_BURST} // 1_000_000;
 my $cluster = Braid::Cluster->new('db', { conf => <<'CONF' });
 braid.capture_memory = 32MB
