@@ -24,7 +24,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#define PATIENCE_MS 100 /* then it is looked whether we stand in our own way */
+#define PATIENCE_MS 100 /* between looks whether we stand in our own way */
 #define NAP_MS 20		/* before a table or a view is asked for again */
 
 /* The views, looked into; those that have been dropped meanwhile are left out. */
@@ -176,6 +176,18 @@ await_cycle(List *views, TimestampTz deadline)
 	}
 }
 
+/* At once, and then now and then. */
+static void
+look_for_ourselves(List *views, TimestampTz *next)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now < *next)
+		return;
+	braid_obstacle_refuse_own(views);
+	*next = TimestampTzPlusMilliseconds(now, PATIENCE_MS);
+}
+
 static TimestampTz
 get_deadline(void)
 {
@@ -206,6 +218,7 @@ void
 braid_freshness_wait(List *oids)
 {
 	TimestampTz deadline = get_deadline();
+	TimestampTz next_look = 0;
 	uint64 commits = braid_read_session_commits();
 	List *views = find_views(oids);
 
@@ -220,7 +233,7 @@ braid_freshness_wait(List *oids)
 				break;
 		}
 		else
-			braid_obstacle_refuse_own(views);
+			look_for_ourselves(views, &next_look);
 		if (GetCurrentTimestamp() >= deadline && views != NIL)
 			braid_obstacle_report(views);
 		nap();
@@ -274,6 +287,7 @@ List *
 braid_freshness_try(List *oids)
 {
 	TimestampTz deadline = get_deadline();
+	TimestampTz next_look = 0;
 	uint64 commits = braid_read_session_commits();
 	List *views = leave_out_not_live(find_views(oids));
 	List *done = NIL;
@@ -290,7 +304,7 @@ braid_freshness_try(List *oids)
 		done = list_concat(done, oids_of(fresh));
 		if (views == NIL || GetCurrentTimestamp() >= deadline)
 			break;
-		braid_obstacle_refuse_own(views);
+		look_for_ourselves(views, &next_look);
 		nap();
 	}
 	return done;
