@@ -18,7 +18,7 @@ AS $$
 	), wal AS (
 		SELECT wal_kept, wal_status, safe_wal_size, current_setting('max_slot_wal_keep_size') AS limit_setting,
 			nullif((SELECT setting FROM pg_settings WHERE name = 'max_slot_wal_keep_size')::bigint, -1) * 1024 * 1024 AS most,
-			10 * (SELECT setting FROM pg_settings WHERE name = 'max_wal_size')::bigint * 1024 * 1024 AS many
+			nullif(pg_size_bytes(current_setting('braid.capture_wal_warning')), 0) AS many
 		FROM (SELECT) one LEFT JOIN braid.stat_capture ON datname = current_database()
 	)
 	SELECT c.item, coalesce(c.fault, 'ok'), c.detail, CASE WHEN c.fault IS NOT NULL THEN c.advice END
@@ -36,8 +36,9 @@ AS $$
 		('replication slot', CASE wal_status WHEN 'lost' THEN 'error' WHEN 'unreserved' THEN 'error' END,
 			coalesce(wal_status, 'there is none'),
 			'It has fallen behind by more than "max_slot_wal_keep_size": the views are rebuilt when it is lost. Raise that setting if it happens again.'),
-		('WAL kept', CASE WHEN safe_wal_size < 0.2 * most OR most IS NULL AND wal_kept > many THEN 'warning' END,
-			format('%s, max_slot_wal_keep_size = %s', coalesce(pg_size_pretty(wal_kept), 'none'), limit_setting),
+		('WAL kept', CASE WHEN safe_wal_size < most / 2 OR wal_kept > many THEN 'warning' END,
+			format('%s, max_slot_wal_keep_size = %s, braid.capture_wal_warning = %s', coalesce(pg_size_pretty(wal_kept), 'none'), limit_setting,
+				current_setting('braid.capture_wal_warning')),
 			'See which views are held back, and pg_stat_activity for old transactions: WAL is kept from the begin of the oldest one on. If the limit is reached the views are rebuilt; without one the disk can fill up.'),
 		('room for statistics', CASE WHEN uncounted > 0 AND has_worker THEN 'warning' END,
 			format('%s continuous views without statistics, braid.view_max_statistics = %s', uncounted, current_setting('braid.view_max_statistics')),

@@ -18,17 +18,16 @@ AS 'MODULE_PATHNAME', 'braid_sql_view_statistics_room' LANGUAGE C VOLATILE STRIC
 COMMENT ON FUNCTION braid_internal.view_statistics_room() IS 'How many more continuous views can have statistics';
 
 CREATE VIEW braid.stat_views AS
-	SELECT c.oid::regclass AS name, s.cycles, s.transactions, s.rows,
+	SELECT v.name, s.cycles, s.transactions, s.rows,
 		s.total_time AS total_response_time, s.mean_time AS avg_response_time,
 		coalesce(s.transactions / nullif(extract(epoch FROM pg_catalog.clock_timestamp() - s.stats_reset)::double precision, 0), 0)
 			AS throughput,
 		coalesce(s.last_minute / greatest(1, least(60, extract(epoch FROM pg_catalog.clock_timestamp() - s.stats_reset)))::double precision, 0)
 			AS throughput_last_minute,
 		s.p50, s.p95, s.p99, s.max_time AS max_response_time,
+		v.lag_bytes, v.lag_ms,
 		s.merge_time, s.max_merge_time, s.rebuilds, s.last_change, s.stats_reset, v.id
-	FROM braid_internal.views v JOIN pg_catalog.pg_class c ON c.oid = v.view
-	JOIN braid_internal.view_statistics() s ON s.id = v.id
-	WHERE v.replaces IS NULL;
+	FROM braid.views v JOIN braid_internal.view_statistics() s ON s.id = v.id;
 REVOKE ALL ON braid.stat_views FROM PUBLIC;
 GRANT SELECT ON braid.stat_views TO PUBLIC;
 COMMENT ON VIEW braid.stat_views IS

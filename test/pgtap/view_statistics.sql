@@ -6,7 +6,7 @@ SET search_path = public;
 SELECT plan(17);
 SELECT has_view('braid', 'stat_views', 'braid.stat_views exists');
 SELECT columns_are('braid', 'stat_views', ARRAY['name', 'cycles', 'transactions', 'rows', 'total_response_time', 'avg_response_time',
-	'throughput', 'throughput_last_minute', 'p50', 'p95', 'p99', 'max_response_time', 'merge_time', 'max_merge_time', 'rebuilds', 'last_change', 'stats_reset', 'id']);
+	'throughput', 'throughput_last_minute', 'p50', 'p95', 'p99', 'max_response_time', 'lag_bytes', 'lag_ms', 'merge_time', 'max_merge_time', 'rebuilds', 'last_change', 'stats_reset', 'id']);
 SELECT table_privs_are('braid', 'stat_views', 'public', ARRAY['SELECT'], 'everybody may see braid.stat_views');
 SELECT has_view('braid', 'stat_capture', 'braid.stat_capture exists');
 SELECT columns_are('braid', 'stat_capture', ARRAY['datid', 'datname', 'pid', 'slot_name', 'position', 'snapshot_time', 'wal_kept', 'wal_status', 'safe_wal_size',
