@@ -16,7 +16,7 @@ my $seed = $ENV{BRAID_SEED} // int(rand(1_000_000));
 srand($seed);
 note "BRAID_SEED=$seed";
 
-my $cluster = Braid::Cluster->new('db', { conf => "autovacuum_naptime = 1s\n" });
+my $cluster = Braid::Cluster->new('db', { conf => "autovacuum_naptime = 1s\nbraid.view_populate_limit = 0\n" });
 my $node = $cluster->node('db');
 
 # Rows of "clicks" only come; those of "calls" are corrected and withdrawn as well.
