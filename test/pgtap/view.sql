@@ -5,7 +5,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS braid;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 SET search_path = public;
-SELECT plan(53);
+SELECT plan(62);
 
 SELECT has_function('braid', 'create_view', ARRAY['text', 'text', 'jsonb']);
 SELECT has_function('braid', 'drop_view', ARRAY['regclass']);
@@ -18,6 +18,10 @@ SELECT has_function('braid', 'explain_text', ARRAY['regclass']);
 SELECT has_function('braid', 'explain_json', ARRAY['regclass']);
 SELECT function_returns('braid', 'explain_text', ARRAY['regclass'], 'setof text');
 SELECT function_returns('braid', 'explain_json', ARRAY['regclass'], 'jsonb');
+SELECT has_function('braid', 'diverted', ARRAY['regclass']);
+SELECT has_function('braid', 'merge_diverted', ARRAY['regclass']);
+SELECT function_returns('braid', 'diverted', ARRAY['regclass'], 'setof record');
+SELECT function_returns('braid', 'merge_diverted', ARRAY['regclass'], 'bigint');
 SELECT has_view('braid', 'views', 'braid.views exists');
 SELECT columns_are('braid', 'views', ARRAY['name', 'owner', 'state', 'since', 'base_tables', 'strategy', 'frontier', 'lag_bytes', 'lag', 'lag_ms', 'rows', 'bytes', 'last_error', 'new_query', 'watermark', 'late', 'dropped', 'diverted', 'valid_since', 'options', 'id']);
 SELECT table_privs_are('braid', 'views', 'public', ARRAY['SELECT'], 'everybody may see which views there are');
@@ -84,6 +88,12 @@ BEGIN;
 LOCK TABLE pgtap_base IN ACCESS EXCLUSIVE MODE;
 SELECT ok(NOT braid.wait('pgtap_view', '50 ms'), 'wait returns false at the timeout');
 ROLLBACK;
+
+SELECT throws_ok($$SELECT * FROM braid.diverted('pgtap_plain')$$, '42809');
+SELECT throws_ok($$SELECT braid.merge_diverted('pgtap_plain')$$, '42809');
+SELECT throws_ok($$SELECT * FROM braid.diverted('pgtap_view')$$, '55000');
+SELECT throws_ok($$SELECT braid.merge_diverted('pgtap_view')$$, '55000');
+SELECT throws_ok($$ALTER MATERIALIZED VIEW pgtap_view SET (braid.late = 'drop')$$, '22023');
 
 SELECT lives_ok($$SELECT braid.drop_view('pgtap_view')$$, 'drop_view drops');
 SELECT hasnt_view('public', 'pgtap_view', 'the view has gone');
