@@ -4,7 +4,7 @@
 #   make install   install (as root)   make demo     the demonstration
 #   make lint      rules of the code   make bench    measure
 #   make format    the look of the code, by clang-format
-#   make soak      100,000 random transactions under random kills; 10,000 random views
+#   make soak      100,000 random transactions under random kills; 10,000 random views; 1,000,000 reads
 #   make check-model  verify the models of the commit protocol, with spin
 #
 # Variables: PG_CONFIG, FAILPOINTS=1 (fault injection and assertions, for tests only).

@@ -423,4 +423,16 @@ is(answer_of($eventual, $query), $committed - 1, 'eventual: what is there');
 $cluster->failpoint('db', 'capture-snapshot', 'off');
 answer_of($reader, "SET braid.read_timeout = '60s'");
 is(answer_of($reader, $query), $committed, 'strict: when there is one again');
+
+# ---------------------------------------------------------------- a worker that waits for the reader
+$node->safe_psql('postgres', 'CREATE DATABASE fresh');
+$node->safe_psql('fresh', 'CREATE EXTENSION braid; CREATE TABLE t (k int); CREATE TABLE o (k int)');
+my $running = Braid::Client->new($node, { database => 'fresh' });
+answer_of($running, 'BEGIN', 'INSERT INTO o VALUES (1)');
+$node->safe_psql('fresh', 'SET client_min_messages = warning; CREATE MATERIALIZED VIEW v WITH (braid.continuous) AS SELECT count(*) AS n FROM t');
+ok($cluster->wait_for('db', "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'fresh' AND backend_type = 'braid capture' AND @{[$running->pid]} = ANY (pg_blocking_pids(pid))"),
+	'making a slot waits for transactions');
+$error = error_of($running, "SET LOCAL braid.read = strict", "SET LOCAL braid.read_timeout = '120s'", 'SELECT n FROM v');
+is("$error->{C} $error->{D}", '55000 The capture worker waits until it ends.', 'and a transaction does not wait for itself');
+is(answer_of($running, 'ROLLBACK', 'SET braid.read = strict', "SET braid.read_timeout = '60s'", 'SELECT n FROM v'), '0', 'the next one does');
 done_testing();
