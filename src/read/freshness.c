@@ -99,7 +99,7 @@ refuse_scheduled(RosterView *v)
 
 /* What it waits for can take any time, or is the reader's own business. */
 static void
-refuse_not_live(RosterView *view, RosterView *cause)
+refuse_not_live(RosterView *cause)
 {
 	const char *name = get_rel_name(cause->view);
 
@@ -140,7 +140,7 @@ may_become_fresh(RosterView *view, bool refuse)
 	if (refuse && scheduled)
 		refuse_scheduled(scheduled);
 	if (refuse && cause)
-		refuse_not_live(view, cause);
+		refuse_not_live(cause);
 	return !scheduled && state != VIEW_BROKEN && state != VIEW_PAUSED;
 }
 

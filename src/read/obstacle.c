@@ -147,10 +147,10 @@ find_waited_for(int worker)
 	return list;
 }
 
-static char *
+static const char *
 mode_name(LOCKMODE mode)
 {
-	return psprintf("%s", GetLockmodeName(DEFAULT_LOCKMETHOD, mode));
+	return GetLockmodeName(DEFAULT_LOCKMETHOD, mode);
 }
 
 static void
