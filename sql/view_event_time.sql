@@ -54,6 +54,23 @@ SELECT braid.wait('final');
 SELECT * FROM final ORDER BY minute;
 SELECT operator, state IS NOT NULL AS has_state FROM braid.explain('final');
 
+-- Rows that are aside are given up with the policy; a NOTICE says so.
+ALTER MATERIALIZED VIEW by_minute SET (braid.late = 'divert');
+DO $$ BEGIN
+	WHILE (SELECT new_query IS NOT NULL FROM braid.views WHERE name = 'by_minute'::regclass) LOOP
+		PERFORM pg_sleep(0.01);
+		COMMIT;
+	END LOOP;
+END $$;
+INSERT INTO payments VALUES (6, '2026-05-01 12:00:01', 2, 50);
+SELECT braid.wait('by_minute');
+SELECT "row", weight, reason FROM braid.diverted('by_minute');
+SET client_min_messages = notice;
+ALTER MATERIALIZED VIEW by_minute SET (braid.late = 'update');
+SET client_min_messages = warning;
+SELECT braid.wait('by_minute');
+SELECT * FROM by_minute ORDER BY minute, shop;
+
 -- Several sources, by name. The watermark is the lowest.
 CREATE TABLE refunds (id int, at timestamptz, amount int);
 CREATE MATERIALIZED VIEW balance WITH (braid.continuous, braid.emit = 'close',

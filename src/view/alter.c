@@ -343,12 +343,43 @@ thaws(const ContinuousOptions *from, const ContinuousOptions *to)
 			(from->time.retain && !is_same_text(from->time.retain, to->time.retain)));
 }
 
+/* The view's, and those of what is being made to take its place. */
 static void
 store_options(const ViewDefinition *def, const ContinuousOptions *options, bool again)
 {
-	braid_superuser_execute(psprintf(
-		"UPDATE braid_internal.views SET options = %s, rebuilds = rebuilds + %d WHERE id = %d",
-		quote_literal_cstr(braid_options_text(options)), again, def->id));
+	braid_superuser_execute(
+		psprintf("UPDATE braid_internal.views SET options = %s, rebuilds = rebuilds + %d "
+				 "WHERE %d IN (id, replaces)",
+				 quote_literal_cstr(braid_options_text(options)), again, def->id));
+}
+
+/* Rows that were put aside are not kept by a plan that puts none aside. */
+static void
+tell_lost_rows(const ViewDefinition *def, ViewPlan *old, ViewPlan *plan)
+{
+	int64 nrows = 0;
+	bool isnull;
+	ListCell *lc;
+
+	foreach (lc, plan->nodes)
+		if (((ViewNode *) lfirst(lc))->kind == NODE_DIVERT)
+			return;
+	foreach (lc, old->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+
+		if (node->kind != NODE_DIVERT || !OidIsValid(braid_definition_part(node->state)))
+			continue;
+		braid_superuser_execute(psprintf("SELECT count(*) FROM %s", node->state));
+		nrows +=
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	if (nrows > 0)
+		ereport(NOTICE,
+				(errmsg("continuous view \"%s\" gives up rows that were diverted: " INT64_FORMAT,
+						get_rel_name(def->view), nrows),
+				 errhint("Roll back and call braid.merge_diverted() first to have them "
+						 "merged.")));
 }
 
 static void
@@ -456,7 +487,10 @@ alter(const ViewDefinition *def, Change *change)
 		return true;
 	braid_exchange_drop_next(def);
 	if (old)
+	{
+		tell_lost_rows(def, old, plan);
 		matches = match_states(old, plan);
+	}
 	if (matches != NIL)
 		LockRelationOid(def->view, AccessExclusiveLock);
 	read_state(def->id, &stored);

@@ -53,6 +53,7 @@
 #include "view/state.h"
 #include "view/statistics.h"
 #include "view/verify.h"
+#include "view/watermark.h"
 
 static const char *const state_names[] = {"populating", "live", "rebuilding", "broken", "paused"};
 
@@ -429,6 +430,10 @@ read_merged(KeptView *v)
 	if (SPI_processed > 0)
 		v->merged =
 			DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+
+	/* Which source becomes idle next is not stored: it is looked up at once. */
+	if (v->def.options->time.idle)
+		v->plan->watermark->time->idle_due = GetCurrentTimestamp();
 }
 
 /* If one of them is just being dropped, more is going to change. */
