@@ -28,6 +28,7 @@
 #include "utils/lsyscache.h"
 #include "view/definition.h"
 #include "view/guard.h"
+#include "view/options.h"
 
 static ExecutorStart_hook_type previous_hook = NULL;
 
@@ -157,8 +158,17 @@ braid_guard_is_copy(Node *stmt)
 	CopyStmt *copy = (CopyStmt *) stmt;
 	ViewDefinition def;
 
-	return IsA(stmt, CopyStmt) && copy->is_from && !is_free() &&
-		   find_view(RangeVarGetRelid(copy->relation, NoLock, true), &def);
+	if (!IsA(stmt, CopyStmt) || !copy->is_from || is_free() ||
+		!find_view(RangeVarGetRelid(copy->relation, NoLock, true), &def))
+		return false;
+	if (def.options && braid_options_freezes(&def.options->time))
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("rows of \"%s\" are not loaded, as it is kept by continuous view \"%s\"",
+						copy->relation->relname, get_rel_name(def.view)),
+				 errdetail("Closed groups whose rows have gone from the tables are lost."),
+				 errhint("Restore schema and data together.")));
+	return true;
 }
 
 /* INSERT, UPDATE, DELETE and MERGE. */

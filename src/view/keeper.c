@@ -453,8 +453,12 @@ prepare_view(void *arg)
 	watch_plan(plan);
 	braid_rights_apply(plan, v->owner);
 
-	/* In the middle of a restore, which makes indexes after loading all data. */
-	if (braid_state_fits(plan) && !braid_state_are_indexed(v->states))
+	/*
+	 * In the middle of a restore, which makes indexes after loading all data, and then
+	 * puts what is shown into its place: until then other views would read nothing.
+	 */
+	if (!braid_definition_is_shown(&v->def) ||
+		(braid_state_fits(plan) && !braid_state_are_indexed(v->states)))
 		return;
 	v->plan = plan;
 	v->is_outdated = !take_plan(v);

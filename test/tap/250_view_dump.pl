@@ -86,6 +86,12 @@ CREATE INDEX by_region_desc ON sales.by_region (region DESC);
 GRANT SELECT ON sales.by_region TO reader;
 COMMENT ON MATERIALIZED VIEW sales.by_region IS 'orders by region';
 COMMENT ON COLUMN sales.by_region.n IS 'how many';
+CREATE TABLE events (ts timestamptz, x int);
+CREATE MATERIALIZED VIEW kept WITH (braid.continuous, braid.watermark = 'ts - interval ''10 s''', braid.late = 'drop', braid.base_deletes = 'keep') AS
+	SELECT braid.tumble(ts, '1 min') AS minute, count(*) AS n, sum(x) AS total FROM events GROUP BY 1;
+INSERT INTO events SELECT timestamptz '2026-01-01' + g * interval '10 s', g FROM generate_series(1, 100) g;
+SELECT braid.wait('kept', '60 s');
+DELETE FROM events WHERE ts < '2026-01-01 00:10';
 SET braid.allow_recompute = on;
 SET timezone = 'Asia/Tokyo';
 SELECT braid.create_view('recomputed', 'SELECT ts::date AS day, count(*) FROM sales.orders WHERE ts < now() GROUP BY 1', '{"schedule": "1 s"}');
@@ -104,8 +110,8 @@ ok($node->poll_query_until($db, 'TABLE "Odd Name" ORDER BY 1', $paused), 'a paus
 is(in_db($db, q{SELECT frontier IS NULL FROM braid.views WHERE name = '"Odd Name"'::regclass}), 't', 'as of a snapshot that means nothing here');
 in_db($db, q{SELECT braid.resume('"Odd Name"')});
 ok($node->poll_query_until($db, q{SELECT state = 'live' FROM braid.views WHERE name = '"Odd Name"'::regclass}), 'and can be resumed');
-in_db($db, 'SET client_min_messages = warning; DROP MATERIALIZED VIEW "Odd Name"; DROP TABLE sales.orders CASCADE');
-is(in_db($db, "SELECT count(*) FROM pg_class WHERE relnamespace = 'braid_internal'::regnamespace AND relname ~ '^(state|query)_'"), 0, 'nothing is left of restored views that are dropped');
+in_db($db, 'SET client_min_messages = warning; DROP MATERIALIZED VIEW "Odd Name"; DROP TABLE sales.orders, events CASCADE');
+is(in_db($db, "SELECT count(*) FROM pg_class WHERE relnamespace = 'braid_internal'::regnamespace AND relname ~ '^(state|query|time|diverted)_'"), 0, 'nothing is left of restored views that are dropped');
 
 my $custom = dump_to('custom', '-Fc');
 $db = new_database();
@@ -126,6 +132,10 @@ $db = new_database();
 is(run_tool($db, 'pg_restore', '-e', "--section=$_", $custom), 0, "pg_restore --section=$_") or diag $said for 'pre-data', 'data', 'post-data';
 is_restored($db, 'sections');
 
+# What is nowhere but in the states.
+is(in_db($db, "INSERT INTO events VALUES ('2026-01-01 00:01', 1000), ('2026-01-01 00:20', 1); SELECT braid.wait('kept', '60 s'); SELECT sum(n), sum(total) FROM kept"), "t\n101|5051",
+	'groups whose rows are gone are restored, and closed');
+
 # ---------------------------------------------------------------- parts of databases
 
 # The rows of the extension's tables are not in a dump of the schema.
@@ -136,7 +146,9 @@ like(($node->psql($db, 'TABLE "Odd Name"'))[2], qr/has not been populated.*braid
 is(in_db($db, 'SELECT n FROM sales.by_region'), 1, 'the views follow from the first row on');
 my $data = dump_to('data', '-Fc', '--data-only');
 in_db($db, 'TRUNCATE sales.orders');
+my $offset = -s $node->logfile;
 is(run_tool($db, 'pg_restore', '-e', $data), 0, 'then one of the data') or diag $said;
+ok($node->wait_for_log(qr/WARNING: .*rows of "state_4_\d+" are not loaded, as it is kept by continuous view "kept".*Restore schema and data together/s, $offset), 'the log says what was lost');
 is_restored($db, '--data-only');
 
 $db = new_database();
@@ -167,7 +179,7 @@ is(in_db($db, "SELECT braid.wait('sales.by_region', '60 s'); SELECT sum(n) = (SE
 $db = new_database();
 run_tool($db, 'pg_restore', dump_to('exclusion', '-Fc', '-T', 'on_view', '-T', 'braid_internal.query_3', '-T', 'braid_internal.state_3_*'));
 like($said, qr/relation "public.on_view" does not exist.*errors ignored on restore: 1$/s, 'a dump without one of the views');
-ok($node->poll_query_until($db, "SELECT count(*) = 3 AND bool_and(state IN ('live', 'paused')) FROM braid.views"), 'the others are live');
+ok($node->poll_query_until($db, "SELECT count(*) = 4 AND bool_and(state IN ('live', 'paused')) FROM braid.views"), 'the others are live');
 is(in_db($db, $wrong), '', 'and right');
 
 # ---------------------------------------------------------------- whose dump it is
@@ -175,7 +187,7 @@ is(in_db($db, $wrong), '', 'and right');
 $db = new_database();
 is(run_tool('origin', 'pg_dump', '-U', 'shop', '-Fc', '-f', "$files/by_owner"), 0, 'the owner of the database dumps it') or diag $said;
 is(run_tool($db, 'pg_restore', '-e', '--no-owner', '--no-privileges', '--no-comments', "$files/by_owner"), 0, 'a superuser makes it his own') or diag $said;
-ok($node->poll_query_until($db, "SELECT count(*) = 4 AND bool_and(state IN ('live', 'paused')) FROM braid.views"), 'its views get live');
+ok($node->poll_query_until($db, "SELECT count(*) = 5 AND bool_and(state IN ('live', 'paused')) FROM braid.views"), 'its views get live');
 is(in_db($db, $wrong), '', 'and right');
 is(in_db($db, 'SELECT DISTINCT owner = current_user::regrole FROM braid.views'), 't', 'they are his');
 in_db('postgres', 'CREATE DATABASE for_shop OWNER shop');
