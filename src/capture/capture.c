@@ -38,8 +38,8 @@
 #include "capture/slot.h"
 #include "capture/source.h"
 #include "capture/statistics.h"
+#include "capture/stored.h"
 #include "capture/tap.h"
-#include "catalog/pg_type.h"
 #include "common/compat.h"
 #include "common/database.h"
 #include "common/failpoint.h"
@@ -54,10 +54,9 @@
 #include "replication/slot.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
+#include "utils/memutils.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
@@ -206,80 +205,6 @@ load_definitions(void)
 	return needed;
 }
 
-static ArrayType *
-members_array(BraidSource *source)
-{
-	Datum *oids = palloc(sizeof(Datum) * (list_length(source->members) + 1));
-	int n = 0;
-	ListCell *lc;
-
-	foreach (lc, source->members)
-		oids[n++] = ObjectIdGetDatum(lfirst_oid(lc));
-	return braid_compat_oid_array(oids, n);
-}
-
-static bool
-same_members(BraidSource *source, ArrayType *stored)
-{
-	ArrayType *now = members_array(source);
-
-	return datumIsEqual(PointerGetDatum(stored), PointerGetDatum(now), false, -1);
-}
-
-/*
- * Takes the frontier that is stored for the source.  It counts only with the
- * slot that it was stored with, and for the partitions that there were.
- */
-static bool
-find_frontier(BraidSource *source)
-{
-	Datum args[2] = {ObjectIdGetDatum(source->relid), CStringGetDatum(slot_name)};
-	Oid types[2] = {OIDOID, NAMEOID};
-	NameData name;
-	MemoryContext old;
-	char *text;
-	bool isnull;
-	ArrayType *members;
-
-	namestrcpy(&name, slot_name);
-	args[1] = NameGetDatum(&name);
-	SPI_execute_with_args("SELECT frontier, members FROM braid_internal.frontiers "
-						  "WHERE relation = $1 AND slot = $2",
-						  2, types, args, NULL, false, 1);
-	if (SPI_processed == 0)
-		return false;
-	members = DatumGetArrayTypePCopy(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	if (!same_members(source, members))
-		return false;
-	text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	old = MemoryContextSwitchTo(GetMemoryChunkContext(source));
-	braid_frontier_parse(&source->frontier, text);
-	MemoryContextSwitchTo(old);
-	return true;
-}
-
-/*
- * A table that is not captured any more has changes that nobody has seen: should
- * it be captured again, its frontier must not count, or these changes would be
- * taken for new ones if WAL were decoded again from before them.
- */
-static void
-forget_frontiers(void)
-{
-	Oid types[1] = {OIDARRAYOID};
-	Datum args[1];
-	Datum *oids = palloc(sizeof(Datum) * (list_length(braid_source_list()) + 1));
-	int n = 0;
-	ListCell *lc;
-
-	foreach (lc, braid_source_list())
-		oids[n++] = ObjectIdGetDatum(((BraidSource *) lfirst(lc))->relid);
-	args[0] = PointerGetDatum(braid_compat_oid_array(oids, n));
-	SPI_execute_with_args("DELETE FROM braid_internal.frontiers WHERE relation <> ALL ($1)", 1,
-						  types, args, NULL, false, 0);
-}
-
 static void
 load_frontiers(void)
 {
@@ -287,12 +212,12 @@ load_frontiers(void)
 
 	begin_command();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	forget_frontiers();
+	braid_stored_forget_others();
 	foreach (lc, braid_source_list())
 	{
 		BraidSource *source = lfirst(lc);
 
-		source->has_frontier = find_frontier(source);
+		source->has_frontier = braid_stored_find(source, slot_name);
 		if (!source->has_frontier)
 			consumer->lost(source);
 	}
@@ -413,41 +338,6 @@ braid_capture_is_locked(Oid relid)
 	return source && source->locked;
 }
 
-/* Makes S the frontier of the source, in memory and in the catalog. */
-static void
-store_frontier(BraidSource *source, const BraidFrontier *s)
-{
-	static SPIPlanPtr plan = NULL;
-	NameData name;
-	Datum args[4];
-	Oid types[4] = {OIDOID, NAMEOID, TEXTOID, OIDARRAYOID};
-	MemoryContext old;
-
-	namestrcpy(&name, slot_name);
-	args[0] = ObjectIdGetDatum(source->relid);
-	args[1] = NameGetDatum(&name);
-	args[2] = CStringGetTextDatum(braid_frontier_format(s));
-	args[3] = PointerGetDatum(members_array(source));
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("INSERT INTO braid_internal.frontiers AS f "
-						   "VALUES ($1, $2, $3::pg_snapshot, $4, now()) "
-						   "ON CONFLICT (relation) DO UPDATE SET slot = excluded.slot, "
-						   "frontier = excluded.frontier, members = excluded.members, "
-						   "advanced = excluded.advanced",
-						   4, types);
-		SPI_keepplan(plan);
-	}
-	SPI_execute_plan(plan, args, NULL, false, 0);
-
-	if (source->has_frontier)
-		pfree(source->frontier.xip);
-	old = MemoryContextSwitchTo(GetMemoryChunkContext(source));
-	braid_frontier_copy(&source->frontier, s);
-	MemoryContextSwitchTo(old);
-	source->has_frontier = true;
-}
-
 /*
  * Whether S has anything of the table that its frontier has not.  If not, the
  * table is the same under both: its frontier may stay, although what reads it
@@ -488,7 +378,7 @@ apply(const BraidFrontier *s)
 		if (source->locked && is_new(source))
 		{
 			braid_component_note_news(source);
-			store_frontier(source, s);
+			braid_stored_put(source, s, slot_name);
 			any = true;
 		}
 	}

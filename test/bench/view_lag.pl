@@ -15,7 +15,7 @@ my $clients = 4;
 my $node = Braid::Cluster->start_node('db', $Braid::Bench::durable);
 my $script = <<'SQL';
 \set k random(1, 1000)
-INSERT INTO t SELECT :k + g % 100, g FROM generate_series(1, 20) g;
+INSERT INTO t SELECT :k + g % 100, g FROM generate_series(1, 200) g;
 SQL
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
@@ -61,10 +61,11 @@ sub average { my $sum = 0; $sum += $_ for @_; return @_ ? $sum / @_ : 0; }
 
 sub p95 { my @sorted = sort { $a <=> $b } @_; return $sorted[ @sorted * 0.95 ]; }
 
+# Ten milliseconds are nothing: for so long commits gather.
 my $third = int(@lags / 3);
 my @first = @lags[ 0 .. $third - 1 ];
 my @last = @lags[ -$third .. -1 ];
-report('view_lag, last third / first', (average(@last) + 1) / (average(@first) + 1), '<= 1.5, flat',
-	sprintf('%d s at %.0f transactions of 20 rows a second, caught up at %.0f: lag %.1f ms, then %.1f ms; p95 %.1f and %.1f ms',
+report('view_lag, last third / first', (average(@last) + 10) / (average(@first) + 10), '<= 1.5, flat',
+	sprintf('%d s at %.0f transactions of 200 rows a second, caught up at %.0f: lag %.1f ms, then %.1f ms; p95 %.1f and %.1f ms',
 		$seconds, $target, $rate, average(@first), average(@last), p95(@first), p95(@last)));
 done_testing();

@@ -59,6 +59,7 @@ sub stays_small
 	my ($what, $something) = @_;
 	my $peak = peak_during(sub {
 		$something->();
+		sql("SELECT braid.wait('$_', '30 min')") for $views->names;
 		is(join("\n", $views->differences), '', "$what: views are right");
 	});
 	cmp_ok($peak, '<=', $budget + $beyond, "$what: the worker has kept to its memory");
