@@ -35,7 +35,7 @@ SQL_PARTS = src/common/common.sql \
 	src/view/statistics.sql \
 	src/view/doctor.sql
 DATA_built = braid--$(BRAID_VERSION).sql
-DATA = $(wildcard src/upgrade/braid--*--*.sql)
+DATA = $(wildcard src/upgrade/braid--*.sql)
 
 # Server headers are written for -Wall alone; the exceptions name what -Wextra
 # says of their macros and of the server's callback signatures.
