@@ -342,13 +342,18 @@ braid_capture_is_locked(Oid relid)
  * Whether S has anything of the table that its frontier has not.  If not, the
  * table is the same under both: its frontier may stay, although what reads it
  * together with other tables goes on to S.
+ *
+ * The same as far as the columns go that were wanted.  An update of others left no
+ * trace, and is not in the frontier.  Who wants one of these now has it already,
+ * from reading the table under S, and would get it again when the WAL is decoded
+ * once more, after a restart: so the frontier moves when the columns change.
  */
 static bool
 is_new(BraidSource *source)
 {
 	BraidDelta *d = &source->delta;
 
-	return !source->has_frontier || d->rows || d->recompute || d->incomplete;
+	return !source->has_frontier || source->reshaped || d->rows || d->recompute || d->incomplete;
 }
 
 /* Returns whether any frontier has moved. */

@@ -36,6 +36,7 @@ typedef struct BraidSource
 	bool has_frontier;		 /* false: never read, or the slot was lost */
 	BraidFrontier frontier;	 /* what the consumer has of this table */
 	bool tells_deletes;		 /* rows deleted have a weight of their own */
+	bool reshaped;			 /* rows have another form than before the frontier moved last */
 	struct BraidSource *tie; /* towards the representative of those it is tied to */
 
 	List *taps; /* see tap.c */

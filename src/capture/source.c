@@ -298,6 +298,22 @@ has_new_table(void)
 	return has;
 }
 
+/* Marks what has another form in the new set than in the old. */
+static void
+mark_reshaped(void)
+{
+	ListCell *lc;
+
+	foreach (lc, current->sources)
+	{
+		BraidSource *old = lfirst(lc);
+		BraidSource *s = find(next, old->relid);
+
+		if (s)
+			s->reshaped = old->reshaped || !fits(old);
+	}
+}
+
 bool
 braid_source_use_set(void)
 {
@@ -317,7 +333,10 @@ braid_source_use_set(void)
 				return false;
 	}
 	if (current)
+	{
+		mark_reshaped();
 		MemoryContextDelete(current->context);
+	}
 	current = next;
 	next = NULL;
 	last_member = NULL;

@@ -110,4 +110,5 @@ braid_stored_put(BraidSource *source, const BraidFrontier *s, const char *slot)
 	braid_frontier_copy(&source->frontier, s);
 	MemoryContextSwitchTo(old);
 	source->has_frontier = true;
+	source->reshaped = false;
 }

@@ -183,6 +183,24 @@ my $state = in_db('restored', "SELECT state FROM braid.explain('v') WHERE state 
 isnt($node->psql('restored', "DROP TABLE $state"), 0, 'its parts are bound to the view again');
 is(in_db('restored', 'SET client_min_messages = warning; DROP MATERIALIZED VIEW v CASCADE'), '', 'a restored view can be dropped');
 
+# An update of a column that no view wanted when it was decoded, and one wants when it
+# is decoded again after a restart.
+$cluster->sql('db', <<'SQL');
+CREATE TABLE named (k int, name text);
+INSERT INTO named SELECT g, 'n' || g FROM generate_series(1, 5) g;
+CREATE MATERIALIZED VIEW keys WITH (braid.continuous) AS SELECT k, count(*) FROM named GROUP BY k;
+SQL
+is($cluster->sql('db', "SELECT braid.wait('keys', '60 s')"), 't', 'a view that wants one column');
+$cluster->sql('db', "UPDATE named SET name = name || 'x' WHERE k = 3");
+is($cluster->sql('db', "SELECT braid.wait('keys', '60 s')"), 't', 'another one is updated');
+$cluster->sql('db', 'CREATE MATERIALIZED VIEW names WITH (braid.continuous) AS SELECT k, name FROM named');
+is($cluster->sql('db', "SELECT braid.wait('names', '60 s')"), 't', 'a view that wants both');
+$cluster->sql('db', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'");
+$cluster->sql('db', "INSERT INTO named VALUES (6, 'n6')");
+is($cluster->sql('db', "SELECT braid.wait('names', '60 s')"), 't', 'the worker starts again');
+is($cluster->sql('db', 'SELECT * FROM names ORDER BY k'), "1|n1\n2|n2\n3|n3x\n4|n4\n5|n5\n6|n6", 'and the update is there once');
+$cluster->sql('db', 'DROP TABLE named CASCADE');
+
 # The last view takes the slot and the replica identity with it.
 $cluster->sql('db', 'DROP MATERIALIZED VIEW v CASCADE; DROP TABLE t2, u CASCADE');
 ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name LIKE 'braid%' AND database = 'postgres'"), 'the slot is dropped with the last view');
