@@ -75,7 +75,7 @@ my %texts = (
 	int => [
 		[ 3, '(<int> + <int>)' ], [ 2, '(<int> - <int>)' ], [ 1, '(<int> * 2)' ], [ 1, '(<int> / 2)' ], [ 2, '(<int> % 3)' ],
 		[ 1, 'abs(<int>)' ], [ 1, 'length(<text>)' ], [ 1, 'greatest(<int>, <int>)' ], [ 1, 'nullif(<int>, 2)' ],
-		[ 0.5, 'extract(day FROM <date>)::int' ], [ 0.5, 'cardinality(<int[]>)' ], [ 0.5, '(<int[]>)[1]' ], [ 0.5, q{(<jsonb>->>'a')::int} ] ],
+		[ 0.5, 'extract(day FROM <date>)::int' ], [ 0.5, 'cardinality(<int[]>)' ], [ 0.5, 'braid.tumble(<int>, 3)' ], [ 0.5, '(<int[]>)[1]' ], [ 0.5, q{(<jsonb>->>'a')::int} ] ],
 	bigint => [ [ 2, '(<bigint> + <int>)' ], [ 1, '(<bigint> - 1)' ], [ 2, '<int>::bigint' ], [ 1, 'nullif(<bigint>, 3)' ], [ 1, '(<bigint> % 5)' ] ],
 	numeric => [
 		[ 2, '(<numeric> + <numeric>)' ], [ 1, '(<numeric> * 2.0)' ], [ 2, '<int>::numeric' ], [ 1, '(<bigint> + 0.50)' ],
@@ -86,8 +86,9 @@ my %texts = (
 		[ 1, 'upper(<text>)' ], [ 2, '(<text> || <text>)' ], [ 1, 'left(<text>, 1)' ], [ 1.5, '<int>::text' ], [ 0.5, '<bool>::text' ],
 		[ 0.5, q{to_char(<date>, 'YYYY-MM')} ], [ 0.7, q{(<jsonb>->>'t')} ], [ 0.5, q{array_to_string(<int[]>, '/')} ],
 		[ 0.5, 'concat(<text>, <int>)' ] ],
-	date => [ [ 2, '(<date> + 1)' ], [ 1, '<timestamptz>::date' ], [ 1, 'greatest(<date>, <date>)' ], [ 0.5, '(<date> - <int>)' ] ],
-	timestamptz => [ [ 2, q{date_trunc('day', <timestamptz>)} ], [ 1, q{(<timestamptz> + interval '1 hour')} ] ],
+	date => [ [ 2, '(<date> + 1)' ], [ 1, '<timestamptz>::date' ], [ 1, 'greatest(<date>, <date>)' ], [ 0.5, '(<date> - <int>)' ], [ 0.5, q{braid.tumble(<date>, interval '2 days')} ] ],
+	timestamptz => [ [ 2, q{date_trunc('day', <timestamptz>)} ], [ 1, q{(<timestamptz> + interval '1 hour')} ],
+		[ 1, q{braid.tumble(<timestamptz>, interval '12 hours')} ], [ 0.5, q{braid.tumble_end(<timestamptz>, interval '1 day')} ] ],
 	interval => [ [ 2, '(<timestamptz> - <timestamptz>)' ], [ 1, '(<interval> * 2)' ] ],
 	jsonb => [ [ 2, q{(<jsonb> || '{"z": 1}')} ], [ 1, q{jsonb_build_object('a', <int>, 't', <text>)} ] ],
 	jsonbx => [ [ 2, '<jsonb>' ], [ 1, q{(<jsonb>->'l')} ], [ 1, 'to_jsonb(<int>)' ], [ 1, 'jsonb_build_array(<int>, <text>)' ] ],

@@ -191,6 +191,12 @@ sub lateral_function
 		[ q{jsonb_array_elements(<jsonb>->'l')}, 'jsonbx' ], [ q{jsonb_array_elements_text(<jsonb>->'l')}, 'text' ],
 		[ q{string_to_table(<text>, 'b')}, 'text' ], [ q{jsonb_object_keys(<jsonb>)}, 'text' ],
 		[ '(VALUES (<int>), (<int>))', 'int' ]) };
+	if (chance(0.15))
+	{
+		my $windows = $self->fill(pick(q{braid.hop(<timestamptz>, interval '1 day', interval '12 hours')}, q{braid.cumulate(<timestamptz>, interval '6 hours', interval '1 day')}), $c);
+		my @bounds = map { { sql => "$alias.$_", type => 'timestamptz', plain => 1, alias => $alias, name => $_ } } qw(x y);
+		return { sql => "$windows $alias (x, y)", cols => \@bounds };
+	}
 	my $sql = $self->fill($text, $c);
 	my @cols = { sql => "$alias.x", type => $type, plain => 1, alias => $alias, name => 'x' };
 	if (chance(0.15) && $text !~ /VALUES/)
@@ -527,6 +533,43 @@ sub groups
 	return { sql => "SELECT $distinct" . $self->items($level, @items) . " $g->{rest}", types => \@types };
 }
 
+# Groups by sessions of event time, over a subquery that finds them.
+my %gap = (timestamptz => "interval '13 hours'", date => "interval '2 days'", int => '2', bigint => '2::bigint');
+
+sub sessions
+{
+	my ($self, $level, $want) = @_;
+	my $from = $self->from($level);
+	my $where = $self->where($from, $level);
+	my @columns = shuffle @{ $from->{cols} };
+	my ($time) = grep { $gap{ $_->{type} } } @columns or return $self->groups($level, $want);
+	my @others = grep { $_ != $time } @columns;
+	my @by = splice @others, 0, weighted(0 => 0.5, 1 => 6, 2 => 2);
+	my $over = sprintf '%sORDER BY %s', @by ? 'PARTITION BY ' . join(', ', map { $_->{sql} } @by) . ' ' : '', $time->{sql};
+	my @bounds = @{ weighted(['session'] => 5, ['session_end'] => 1, [ 'session', 'session_end' ] => 3) };
+	my @sessions = map { { sql => "braid.$_($time->{sql}, $gap{ $time->{type} }) OVER w", type => $time->{type} } } @bounds;
+	my @inner = (@by, @sessions, $time, @others[ 0 .. min($#others, 3) ]);
+	my $alias = $self->alias('s');
+	my $n = 0;
+	my $list = join ', ', map { "$_->{sql} AS o" . ++$n } @inner;
+	$n = 0;
+	my @cols = map { { sql => "$alias.o" . ++$n, type => $_->{type}, plain => 1 } } @inner;
+	my @keys = @cols[ 0 .. $#by + @sessions ];
+	my @rows = (@cols[ 0 .. $#by ], @cols[ $#keys + 1 .. $#cols ]);
+	$self->picks_one(map { $_->{type} } @keys);
+	my $c = { cols => \@rows, depth => 0, level => $level, sub => 0 };
+	my @types = $want ? @$want : map { $self->any_type($c) } 1 .. 1 + rand 3;
+	unshift @types, 'bigint' if !$want;
+	my @aggregates = map { { sql => $self->aggregate($c, $_), type => $_ } } @types;
+	my $having = chance(0.1) ? $self->choice(' HAVING ' . $self->condition({ cols => [ @keys, @aggregates ], depth => 0, level => $level, sub => 0 }), '') : '';
+	my @shown = $want ? @aggregates : ((grep { chance(0.9) } @keys), @aggregates);
+	return {
+		sql => sprintf('SELECT %s FROM (SELECT %s FROM %s%s WINDOW w AS (%s)) %s GROUP BY %s%s', $self->items($level, map { $_->{sql} } @shown), $list,
+			$from->{sql}, $where, $over, $alias, join(', ', map { $_->{sql} } shuffle @keys), $having),
+		types => [ map { $_->{type} } @shown ]
+	};
+}
+
 # ---- window functions
 
 my %window = (
@@ -660,7 +703,7 @@ sub query
 	my ($self, $level, $want) = @_;
 	my $nest = $self->{nests} > 0 && $self->{refs} > 1 && $level < 3;
 	my $kind = weighted(
-		plain => 22, groups => $level ? 18 : 36, distinct => 6, distinct_on => 4, windows => $level > 1 ? 1 : 7,
+		plain => 22, groups => $level ? 18 : 36, distinct => 6, distinct_on => 4, windows => $level > 1 ? 1 : 7, sessions => $level > 1 ? 0.5 : 4,
 		set_operation => $nest ? ($level ? 5 : 14) : 0, top => $level ? 0.6 : $self->{for_view} ? 0 : 6, with => $nest ? ($level ? 1.5 : 9) : 0);
 	return $self->$kind($level, $want);
 }
