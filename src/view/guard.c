@@ -24,7 +24,6 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parsetree.h"
-#include "postmaster/bgworker.h"
 #include "utils/lsyscache.h"
 #include "view/definition.h"
 #include "view/guard.h"
@@ -35,7 +34,7 @@ static ExecutorStart_hook_type previous_hook = NULL;
 static bool
 is_free(void)
 {
-	return IsBackgroundWorker || allowSystemTableMods ||
+	return MyBackendType == B_BG_WORKER || allowSystemTableMods ||
 		   (GetUserId() == BOOTSTRAP_SUPERUSERID && InLocalUserIdChange());
 }
 

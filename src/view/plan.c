@@ -615,7 +615,7 @@ braid_plan_add_to_fingerprint(ViewPlan *plan, const char *text)
 	uint64 hash = hash_text(psprintf("%.*s %s", HASH_DIGITS, plan->fingerprint, text));
 
 	plan->fingerprint =
-		psprintf("%016" INT64_MODIFIER "x%s", hash, plan->fingerprint + HASH_DIGITS);
+		psprintf("%016llx%s", (unsigned long long) hash, plan->fingerprint + HASH_DIGITS);
 }
 
 bool

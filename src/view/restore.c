@@ -41,7 +41,6 @@
 #include "common/superuser.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -328,7 +327,7 @@ braid_restore_follow(void)
 {
 	Oid catalog = braid_definition_catalog();
 
-	if (OidIsValid(catalog) && !IsBackgroundWorker)
+	if (OidIsValid(catalog) && MyBackendType != B_BG_WORKER)
 		braid_capture_request_at_commit(catalog);
 }
 
