@@ -20,8 +20,6 @@ my $views = Braid::Views->new($cluster, 'db');
 
 sub sql { return $cluster->sql('db', $_[0]); }
 
-sub worker { return sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'}); }
-
 # Every transaction leaves the sum as it is, so each reader must see it, late or not.
 sql('CREATE TABLE acc (id int PRIMARY KEY, branch int, x bigint); CREATE TABLE note (id serial, branch int, text text);
 	INSERT INTO acc SELECT g, g % 7, 100 FROM generate_series(1, 1000) g');
@@ -61,14 +59,13 @@ sub under_load
 # ---- a worker that stands still
 
 under_load('a stopped worker', sub {
-	my $pid = worker();
 	my $offset = -s $node->logfile;
-	kill 'STOP', $pid;
+	my $pid = $cluster->hold_capture('db');
 	sleep $seconds;
 	$cluster->wait_for('db', q{SELECT wal_kept > 20 * 1024 * 1024 FROM braid.stat_capture}) or die 'no WAL is kept';
 	$node->wait_for_log(qr/WARNING:  continuous views of database \d+ keep \d+ MB of WAL\n.*DETAIL:  Replication slot "braid_\d+_[0-9a-f]+" needs it\. The capture worker \(PID $pid\) has all that was committed \d+ s ago\./, $offset);
 	is(sql('SELECT lag > $$1 s$$ AND lag_bytes > 16777216 FROM braid_internal.capture_lag()'), 't', 'the lag is told in time and bytes');
-	kill 'CONT', $pid;
+	$cluster->release_capture('db');
 });
 sql('CHECKPOINT');
 ok($cluster->wait_for('db', 'SELECT wal_kept < 8 * 1024 * 1024 FROM braid.stat_capture'), 'WAL is let go when views have caught up');
@@ -81,13 +78,12 @@ under_load('no worker', sub {
 	sql(q{ALTER SYSTEM SET max_slot_wal_keep_size = '40MB'});
 	sql('SELECT pg_reload_conf()');
 	my $offset = -s $node->logfile;
-	my $pid = worker();
-	kill 'STOP', $pid;
+	my $pid = $cluster->hold_capture('db');
 	$node->wait_for_log(qr/Beyond 40 MB \("max_slot_wal_keep_size"\) the slot is lost/, $offset);
 	pass('the log warns of the loss of the slot');
 	sql(q{ALTER SYSTEM RESET max_slot_wal_keep_size});
 	sql('SELECT pg_reload_conf()');
-	kill 'CONT', $pid;
+	$cluster->release_capture('db');
 	kill 'TERM', $pid;
 	ok($cluster->wait_for('db', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'braid capture' AND pid <> $pid"), 'another worker takes over');
 });
@@ -108,11 +104,9 @@ under_load('a long transaction', sub {
 # ---- the server is killed while the worker has much to catch up with
 
 under_load('kill -9', sub {
-	my $pid = worker();
-	kill 'STOP', $pid;
+	my $pid = $cluster->hold_capture('db');
 	my $xid = sql('SELECT pg_current_xact_id()::text::bigint');
 	$cluster->wait_for('db', "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint > $xid + 2000") or die 'writers do not go on';
-	kill 'CONT', $pid;
 	$cluster->kill_process('db', $pid);
 	$cluster->wait_alive('db');
 	ok($cluster->wait_for('db', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'braid capture'"), 'there is a worker again');

@@ -320,4 +320,21 @@ sub failpoint
 	return;
 }
 
+# Holds the capture worker between two cycles, where it has no lock that others want,
+# as a process that is stopped anywhere may have; and lets it go on. Returns its pid.
+sub hold_capture
+{
+	my ($self, $name) = @_;
+	$self->failpoint($name, 'capture-committed', 'wait');
+	$self->wait_for($name, "SELECT braid_internal.failpoint_waiting('capture-committed') = 1") or die 'the capture worker cannot be held';
+	return $self->sql($name, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
+}
+
+sub release_capture
+{
+	my ($self, $name) = @_;
+	$self->failpoint($name, 'capture-committed', 'off');
+	return;
+}
+
 1;
