@@ -61,7 +61,7 @@ $cold->stop('immediate');
 $cluster->add_standby('primary', 'standby');
 write_some('primary');
 are_right('primary', 'primary with a standby');
-$primary->wait_for_catchup('standby');
+$primary->wait_for_catchup('standby', 'replay', $primary->lsn('insert'));
 my $standby = $cluster->node('standby');
 is(sql('standby', 'SELECT count(*), sum(total) FROM v'), sql('primary', 'SELECT count(*), sum(total) FROM v'), 'a standby shows the views as the primary had them');
 is(sql('standby', "SELECT DISTINCT state, lag IS NULL, last_error IS NULL FROM braid.views"), 'live|t|t', 'and their states');
@@ -87,7 +87,7 @@ is(sql('standby', "SELECT count(*) FROM pg_replication_slots WHERE plugin = 'bra
 $cluster->add_standby('standby', 'third');
 sql('standby', "BEGIN; INSERT INTO t VALUES (5, 5); PREPARE TRANSACTION 'open'");
 sql('standby', 'SELECT pg_switch_wal()');
-$standby->wait_for_catchup('third');
+$standby->wait_for_catchup('third', 'replay', $standby->lsn('insert'));
 $standby->stop('immediate');
 $cluster->promote('third');
 ok($cluster->wait_for('third', "SELECT bool_and(state = 'rebuilding') FROM braid.views"), 'promoted with a prepared transaction: rebuilding');
