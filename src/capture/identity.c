@@ -31,6 +31,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "common/compat.h"
+#include "common/name.h"
 #include "common/superuser.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -50,13 +51,6 @@ static Oid
 sources_relid(void)
 {
 	return get_relname_relid("sources", get_namespace_oid("braid_internal", false));
-}
-
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
 }
 
 List *
@@ -109,7 +103,7 @@ claim_member(Oid relid)
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		return false;
 	braid_superuser_execute(
-		psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", qualified_name(relid)));
+		psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", braid_relation_name(relid)));
 	remember(relid, identity, index);
 	return true;
 }
@@ -137,7 +131,7 @@ braid_capture_claim(Oid relid)
 				 errdetail(
 					 "A continuous view needs REPLICA IDENTITY FULL on the tables that it reads."),
 				 errhint("Ask the owner to run: ALTER TABLE %s REPLICA IDENTITY FULL.",
-						 qualified_name(member))));
+						 braid_relation_name(member))));
 		if (claim_member(member))
 			ereport(
 				NOTICE,
@@ -182,8 +176,8 @@ restore_member(Oid relid, char identity, const char *index)
 	PG_TRY();
 	{
 		if (get_rel_relkind(relid) != '\0')
-			SPI_execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY %s", qualified_name(relid),
-								 identity_clause(identity, index)),
+			SPI_execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY %s",
+								 braid_relation_name(relid), identity_clause(identity, index)),
 						false, 0);
 		SPI_execute(psprintf("DELETE FROM braid_internal.sources WHERE relation = %u", relid),
 					false, 0);

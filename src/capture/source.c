@@ -343,8 +343,8 @@ braid_source_use_set(void)
 	return true;
 }
 
-static void
-free_delta(BraidDelta *delta)
+void
+braid_source_free_delta(BraidDelta *delta)
 {
 	if (delta->rows)
 		tuplestore_end(delta->rows);
@@ -355,7 +355,7 @@ free_delta(BraidDelta *delta)
 static void
 free_piece(Piece *p)
 {
-	free_delta(&p->delta);
+	braid_source_free_delta(&p->delta);
 	if (p->desc)
 		FreeTupleDesc(p->desc);
 	pfree(p);
@@ -744,7 +744,7 @@ braid_source_end_cycle(void)
 	ListCell *lc;
 
 	foreach (lc, current->sources)
-		free_delta(&((BraidSource *) lfirst(lc))->delta);
+		braid_source_free_delta(&((BraidSource *) lfirst(lc))->delta);
 	if (pieces != NIL)
 		join_pieces();
 }

@@ -63,6 +63,9 @@ braid_source_begin_transaction(TransactionId xid, XLogRecPtr commit, TimestampTz
 extern BraidDelta *braid_source_target(BraidSource *source);
 extern void braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls);
 
+/* Ends its rows; it is empty then. */
+extern void braid_source_free_delta(BraidDelta *delta);
+
 extern bool braid_source_any_held(void);
 
 /* How many transactions are held, and when the oldest was committed; 0 if none is. */

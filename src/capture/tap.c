@@ -169,10 +169,7 @@ braid_capture_tap_add(BraidTap *tap, Oid relid, Bitmapset *attnums)
 static void
 free_delta(TappedTable *t)
 {
-	if (t->delta.rows)
-		tuplestore_end(t->delta.rows);
-	braid_capture_return_memory(t->delta.memory);
-	memset(&t->delta, 0, sizeof(t->delta));
+	braid_source_free_delta(&t->delta);
 	t->is_asked = false;
 }
 

@@ -69,12 +69,6 @@ floor_divide(int64 a, int64 b)
 	return a % b < 0 ? quotient - 1 : quotient;
 }
 
-static inline int64
-day_length(EventType type)
-{
-	return type == EVENT_DATE ? 1 : USECS_PER_DAY;
-}
-
 /* A time as the number of its month, the day in it, and the time of the day. */
 typedef struct Moment
 {
@@ -86,12 +80,12 @@ typedef struct Moment
 static Moment
 split(EventType type, int64 at)
 {
-	int64 days = floor_divide(at, day_length(type));
+	int64 days = floor_divide(at, braid_day_length(type));
 	int year;
 	int month;
 	Moment m;
 
-	m.time = at - days * day_length(type);
+	m.time = at - days * braid_day_length(type);
 	days += POSTGRES_EPOCH_JDATE;
 	if (days < 0 || days > PG_INT32_MAX)
 		braid_event_out_of_range(type);
@@ -112,8 +106,8 @@ in_month(EventType type, const Moment *m, int64 number)
 	if (year < JULIAN_MINYEAR || year > JULIAN_MAXYEAR || !IS_VALID_JULIAN(year, month, 1))
 		braid_event_out_of_range(type);
 	day = Min(m->day, day_tab[isleap(year)][month - 1]);
-	if (pg_mul_s64_overflow(date2j((int) year, month, day) - POSTGRES_EPOCH_JDATE, day_length(type),
-							&at))
+	if (pg_mul_s64_overflow(date2j((int) year, month, day) - POSTGRES_EPOCH_JDATE,
+							braid_day_length(type), &at))
 		braid_event_out_of_range(type);
 	return braid_event_add(type, at, m->time);
 }

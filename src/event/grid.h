@@ -30,6 +30,13 @@ typedef struct Grid
  */
 extern Span braid_span_read(EventType type, Datum value, const char *name);
 
+/* In the unit of the type, which is no integer. */
+static inline int64
+braid_day_length(EventType type)
+{
+	return type == EVENT_DATE ? 1 : USECS_PER_DAY;
+}
+
 /* Where boundaries are counted from unless the user says it: weeks begin on Mondays. */
 static inline int64
 braid_span_origin(EventType type, Span span)

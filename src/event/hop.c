@@ -123,12 +123,6 @@ refuse(const char *what, const char *detail, const char *hint)
 					errdetail_internal("%s", detail), errhint("%s", hint)));
 }
 
-static int64
-day_length(EventType type)
-{
-	return type == EVENT_DATE ? 1 : USECS_PER_DAY;
-}
-
 /* ---------------------------------------------------------------- hop */
 
 static void
@@ -140,9 +134,9 @@ check_slide(EventType type, Span size, Span slide)
 	if (size.months > 0 && slide.months > 0)
 		is_longer = slide.months > size.months;
 	else if (size.months > 0)
-		is_longer = (slide.length - 1) / day_length(type) >= (int64) size.months * 28;
+		is_longer = (slide.length - 1) / braid_day_length(type) >= (int64) size.months * 28;
 	else if (slide.months > 0)
-		is_longer = (int64) slide.months * 31 > size.length / day_length(type);
+		is_longer = (int64) slide.months * 31 > size.length / braid_day_length(type);
 	else
 		is_longer = slide.length > size.length;
 	if (is_longer)
@@ -236,7 +230,7 @@ check_step(EventType type, Span step, Span size)
 	if (size.months > 0 && step.months > 0)
 		divides = size.months % step.months == 0;
 	else if (size.months > 0)
-		divides = day_length(type) % step.length == 0;
+		divides = braid_day_length(type) % step.length == 0;
 	else
 		divides = step.months == 0 && size.length % step.length == 0;
 	if (!divides)

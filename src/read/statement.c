@@ -28,6 +28,7 @@
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "common/compat.h"
+#include "common/name.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker_internals.h"
@@ -147,8 +148,7 @@ refuse_unpopulated(RosterView *v)
 					: v->standing->state == VIEW_PAUSED
 						? errhint("It is paused: braid.resume() has it populated.")
 						: errhint("SELECT braid.wait('%s') waits until it is.",
-								  quote_qualified_identifier(
-									  get_namespace_name(get_rel_namespace(v->view)), name))));
+								  braid_relation_name(v->view))));
 }
 
 /* Tells a reader what he could not know from the rows. */

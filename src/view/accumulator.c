@@ -311,3 +311,21 @@ braid_accumulator_combine(StringInfo s, Accumulator *a)
 		appendStringInfo(s, ", CASE WHEN excluded.n IS NULL THEN s.m%d ELSE %s END AS m%d", i,
 						 merged_count(a), i);
 }
+
+bool
+braid_accumulators_are_opaque(ViewNode *node)
+{
+	return node->strategy == STRATEGY_AFFECTED_KEYS;
+}
+
+char *
+braid_accumulator_texts(ViewNode *node, BraidAppendText append)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, node->accumulators)
+		append(&s, lfirst(lc));
+	return s.data;
+}

@@ -36,6 +36,14 @@ typedef struct Accumulator
 	struct Accumulator *count; /* of SUM: how many there are */
 } Accumulator;
 
+/* The groups of the node are only ever recomputed. */
+extern bool braid_accumulators_are_opaque(ViewNode *node);
+
+typedef void (*BraidAppendText)(StringInfo s, Accumulator *a);
+
+/* What one of those below says of all accumulators of a node; begins with a comma unless there are none. */
+extern char *braid_accumulator_texts(ViewNode *node, BraidAppendText append);
+
 /* Each appends to a list that is not empty: ", ..." */
 
 /* its columns in the state table, with their types; and their names */

@@ -32,13 +32,8 @@
 #include "view/carry.h"
 #include "view/definition.h"
 #include "view/operators.h"
+#include "view/text.h"
 #include "view/watermark.h"
-
-static uint64
-hash_text(const char *text)
-{
-	return DatumGetUInt64(hash_any_extended((const unsigned char *) text, (int) strlen(text), 0));
-}
 
 /* ---------------------------------------------------------------- images */
 
@@ -75,7 +70,7 @@ braid_carry_image(Draft *draft, Node *expression)
 			.image;
 	if (checkExprHasSubLink(expression))
 		return 0;
-	return hash_text(deparse_expression(put_images(expression, draft), NIL, false, false));
+	return braid_text_hash(deparse_expression(put_images(expression, draft), NIL, false, false));
 }
 
 /* A text over i1, with images for its columns. */

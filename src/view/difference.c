@@ -28,6 +28,7 @@
 
 #include "capture/capture.h"
 #include "catalog/pg_type.h"
+#include "common/name.h"
 #include "lib/stringinfo.h"
 #include "parser/parse_clause.h"
 #include "utils/builtins.h"
@@ -270,8 +271,7 @@ braid_difference_query(ViewDefinition *def, ViewPlan *plan, double sample, int64
 {
 	RowTexts t = {.keys = key_columns(def)};
 	char *query = braid_reference(def);
-	char *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(def->view)),
-											get_rel_name(def->view));
+	char *view = braid_relation_name(def->view);
 	int column = 0;
 	ViewNode *group = shown_group(plan, &column);
 

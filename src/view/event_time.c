@@ -13,6 +13,7 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "common/name.h"
 #include "common/superuser.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -101,11 +102,8 @@ from_list(List *sources)
 	{
 		Source *source = lfirst(lc);
 
-		appendStringInfo(
-			&s, "%s%s AS %s", s.len > 0 ? ", " : "",
-			quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->relid)),
-									   get_rel_name(source->relid)),
-			quote_identifier(source->alias));
+		appendStringInfo(&s, "%s%s AS %s", s.len > 0 ? ", " : "",
+						 braid_relation_name(source->relid), quote_identifier(source->alias));
 	}
 	return s.data;
 }

@@ -34,6 +34,7 @@
 #include "catalog/pg_class.h"
 #include "commands/view.h"
 #include "common/failpoint.h"
+#include "common/name.h"
 #include "common/superuser.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -92,13 +93,6 @@ options_clause(Oid view)
 }
 
 static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
-static char *
 view_text(Oid view)
 {
 	braid_superuser_execute(psprintf("SELECT pg_get_viewdef(%u)", view));
@@ -109,7 +103,7 @@ view_text(Oid view)
 static void
 show(Oid old, Oid next)
 {
-	char *text = psprintf("CREATE OR REPLACE VIEW %s (%s)%s AS %s", qualified_name(old),
+	char *text = psprintf("CREATE OR REPLACE VIEW %s (%s)%s AS %s", braid_relation_name(old),
 						  column_names(old, next), options_clause(old), view_text(next));
 	RawStmt *raw = linitial_node(RawStmt, raw_parser(text, RAW_PARSE_DEFAULT));
 	Oid user;
@@ -138,11 +132,11 @@ drop_parts(const ViewDefinition *def)
 		braid_definition_unbind_part(lfirst_oid(lc), def->view);
 	CommandCounterIncrement();
 	if (OidIsValid(def->query))
-		braid_superuser_execute(psprintf("DROP VIEW %s", qualified_name(def->query)));
+		braid_superuser_execute(psprintf("DROP VIEW %s", braid_relation_name(def->query)));
 	if (OidIsValid(def->time))
-		braid_superuser_execute(psprintf("DROP VIEW %s", qualified_name(def->time)));
+		braid_superuser_execute(psprintf("DROP VIEW %s", braid_relation_name(def->time)));
 	foreach (lc, states)
-		braid_superuser_execute(psprintf("DROP TABLE %s", qualified_name(lfirst_oid(lc))));
+		braid_superuser_execute(psprintf("DROP TABLE %s", braid_relation_name(lfirst_oid(lc))));
 }
 
 static void
@@ -174,7 +168,7 @@ take_parts(const ViewDefinition *old, const ViewDefinition *next)
 		braid_definition_unbind_part(lfirst_oid(lc), next->view);
 	braid_definition_unbind_part(next->view, old->view);
 	CommandCounterIncrement();
-	braid_superuser_execute(psprintf("DROP VIEW %s", qualified_name(next->view)));
+	braid_superuser_execute(psprintf("DROP VIEW %s", braid_relation_name(next->view)));
 	foreach (lc, states)
 	{
 		int number = atoi(strrchr(get_rel_name(lfirst_oid(lc)), '_') + 1);
@@ -182,10 +176,10 @@ take_parts(const ViewDefinition *old, const ViewDefinition *next)
 		braid_exchange_rename_state(next->id, number, old->id, number);
 	}
 	braid_superuser_execute(
-		psprintf("ALTER VIEW %s RENAME TO query_%d", qualified_name(next->query), old->id));
+		psprintf("ALTER VIEW %s RENAME TO query_%d", braid_relation_name(next->query), old->id));
 	if (OidIsValid(next->time))
 		braid_superuser_execute(
-			psprintf("ALTER VIEW %s RENAME TO time_%d", qualified_name(next->time), old->id));
+			psprintf("ALTER VIEW %s RENAME TO time_%d", braid_relation_name(next->time), old->id));
 }
 
 void

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "capture/capture.h"
+#include "common/name.h"
 #include "common/shmem.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -130,13 +131,6 @@ read_figures(int view, int node, ShownFigures *figures)
 /* ---------------------------------------------------------------- the graph */
 
 static char *
-relation_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
-static char *
 counted(int n, const char *noun)
 {
 	return psprintf("%d %s%s", n, noun, n == 1 ? "" : "s");
@@ -158,9 +152,9 @@ operator_name(ViewNode *node)
 	switch (node->kind)
 	{
 		case NODE_TABLE:
-			return psprintf("table %s", relation_name(node->relid));
+			return psprintf("table %s", braid_relation_name(node->relid));
 		case NODE_VIEW:
-			return psprintf("view %s", relation_name(node->relid));
+			return psprintf("view %s", braid_relation_name(node->relid));
 		case NODE_BLOCK:
 			return list_length(node->inputs) > 1
 					   ? psprintf("inner join of %d", list_length(node->inputs))
@@ -192,14 +186,6 @@ operator_name(ViewNode *node)
 	return NULL;
 }
 
-static const char *
-strategy_name(ViewNode *node)
-{
-	static const char *const names[] = {"algebraic", "combine", "affected keys", "recompute"};
-
-	return node->inputs == NIL ? NULL : names[node->strategy];
-}
-
 static void
 put_text(Datum *value, bool *isnull, const char *text)
 {
@@ -218,7 +204,8 @@ put_node(ReturnSetInfo *result, int view, ViewNode *node, int depth)
 	values[0] = Int32GetDatum(node->number);
 	values[1] = Int32GetDatum(depth);
 	put_text(&values[2], &nulls[2], operator_name(node));
-	put_text(&values[3], &nulls[3], strategy_name(node));
+	put_text(&values[3], &nulls[3],
+			 node->inputs == NIL ? NULL : braid_strategy_name(node->strategy));
 	nulls[4] = !braid_node_is_stateful(node);
 	if (!nulls[4])
 		values[4] = ObjectIdGetDatum(braid_definition_part(node->state));

@@ -103,15 +103,20 @@ counted_rows(ViewNode *node)
 int64
 braid_run_delta_rows(ViewNode *node)
 {
-	int64 nrows = 0;
-	ListCell *lc;
+	int64 nrows;
 
 	if (!node->changed)
 		return 0;
 	nrows = counted_rows(node);
-	if (nrows >= 0)
-		return nrows;
-	nrows = 0;
+	return nrows >= 0 ? nrows : braid_run_rows_below(node);
+}
+
+int64
+braid_run_rows_below(ViewNode *node)
+{
+	int64 nrows = 0;
+	ListCell *lc;
+
 	foreach (lc, node->inputs)
 		nrows += braid_run_delta_rows(lfirst(lc));
 	return nrows;
@@ -423,17 +428,6 @@ delta_columns(ViewNode *node)
 	return s.data;
 }
 
-static int64
-rows_below(ViewNode *node)
-{
-	int64 nrows = 0;
-	ListCell *lc;
-
-	foreach (lc, node->inputs)
-		nrows += braid_run_delta_rows(lfirst(lc));
-	return nrows;
-}
-
 /* What makes the delta of a node that is not part of its readers' statements. */
 static char *
 delta_text(ViewNode *node)
@@ -466,7 +460,7 @@ make_delta(ViewNode *node)
 	if (braid_run_delta_is_read(node))
 		node->changed =
 			braid_run_into(braid_node_delta_name(node), delta_statement(node, delta_text(node)),
-						   rows_below(node)) > 0;
+						   braid_run_rows_below(node)) > 0;
 }
 
 /*

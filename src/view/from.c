@@ -90,13 +90,13 @@ find_columns(Node *node, ColumnSearch *c)
 	return expression_tree_walker(node, find_columns, c);
 }
 
-/* The columns of a range table entry that the query uses, in order. */
 static int
 compare_columns(const ListCell *a, const ListCell *b)
 {
 	return ((Var *) lfirst(a))->varattno - ((Var *) lfirst(b))->varattno;
 }
 
+/* The columns of a range table entry that the query uses, in order. */
 static List *
 columns_used(Query *query, int varno)
 {
@@ -254,6 +254,7 @@ braid_take_relation(Draft *draft, RangeTblEntry *rte, List *vars)
 	ViewDefinition def;
 	ViewNode *node;
 
+	list_sort(vars, compare_columns);
 	if (get_rel_relkind(rte->relid) == RELKIND_VIEW && braid_definition_find(rte->relid, &def))
 	{
 		refuse_whole_rows(draft, vars);

@@ -37,15 +37,10 @@
 #include "view/operators.h"
 #include "view/refusal.h"
 #include "view/run.h"
+#include "view/text.h"
 #include "view/watermark.h"
 
 #define MAX_KEYS 32 /* columns of an index */
-
-static ViewNode *
-input_of(ViewNode *node)
-{
-	return linitial(node->inputs);
-}
 
 /* There is one group only, which always exists. */
 static bool
@@ -61,12 +56,6 @@ permanent_set(ViewNode *node)
 	return pnstrdup(node->permanent_key, strcspn(node->permanent_key, ","));
 }
 
-static bool
-is_opaque(ViewNode *node)
-{
-	return node->strategy == STRATEGY_AFFECTED_KEYS;
-}
-
 /* prefix || k1, prefix || k2, ... */
 static char *
 key_list(ViewNode *node, const char *prefix)
@@ -80,17 +69,10 @@ key_list(ViewNode *node, const char *prefix)
 }
 
 /* "i1.c1 AS k1, i1.c2 AS k2"; of the one group "true AS k1" */
-static char *
+static const char *
 key_targets(ViewNode *node)
 {
-	StringInfoData s;
-
-	if (is_one_group(node))
-		return "true AS k1";
-	initStringInfo(&s);
-	for (int i = 1; i <= node->nkeys; i++)
-		appendStringInfo(&s, "%si1.c%d AS k%d", i > 1 ? ", " : "", i, i);
-	return s.data;
+	return is_one_group(node) ? "true AS k1" : braid_text_list(braid_text_key_targets(node->nkeys));
 }
 
 /* " GROUP BY 1, 2"; of the one group what is given */
@@ -107,29 +89,14 @@ group_by(ViewNode *node, char *instead)
 	return s.data;
 }
 
-typedef void (*AppendText)(StringInfo s, Accumulator *a);
-
-/* The texts of all accumulators; begins with a comma unless there are none. */
-static char *
-accumulator_texts(ViewNode *node, AppendText append)
-{
-	StringInfoData s;
-	ListCell *lc;
-
-	initStringInfo(&s);
-	foreach (lc, node->accumulators)
-		append(&s, lfirst(lc));
-	return s.data;
-}
-
 /* ---------------------------------------------------------------- the state */
 
 char *
 braid_group_state_columns(ViewNode *node)
 {
 	return psprintf("%s, n int8%s",
-					braid_column_definitions(input_of(node)->columns, node->nkeys, 'k'),
-					accumulator_texts(node, braid_accumulator_define));
+					braid_column_definitions(braid_node_input(node)->columns, node->nkeys, 'k'),
+					braid_accumulator_texts(node, braid_accumulator_define));
 }
 
 /* The window first, if there is one: closed groups are found by it. */
@@ -158,28 +125,11 @@ braid_group_state_index(ViewNode *node, const char *index)
 					index_list(node));
 }
 
-/* "SELECT c1, c2, ..." from groups, a FROM item */
-static char *
-output_text(ViewNode *node, const char *groups)
-{
-	StringInfoData s;
-	ListCell *lc;
-	int i = 0;
-
-	initStringInfo(&s);
-	foreach (lc, node->outputs)
-	{
-		i++;
-		appendStringInfo(&s, "%s%s AS c%d", i > 1 ? ", " : "", (char *) lfirst(lc), i);
-	}
-	return psprintf("SELECT %s FROM %s s", s.data, groups);
-}
-
 /* The same from the state; a condition is optional */
 static char *
 output_select(ViewNode *node, const char *condition)
 {
-	char *select = output_text(node, node->state);
+	char *select = braid_text_outputs(node, node->state);
 
 	return condition ? psprintf("%s WHERE %s", select, condition) : select;
 }
@@ -195,11 +145,11 @@ char *
 braid_group_difference(ViewNode *node)
 {
 	char *kept = output_select(node, braid_late_compared(node, "s", 'k'));
-	char *computed = output_text(
-		node,
-		psprintf("(SELECT %s, count(*) AS n%s FROM %s i1 WHERE %s%s)", key_targets(node),
-				 accumulator_texts(node, braid_accumulator_state), braid_node_new(input_of(node)),
-				 braid_late_compared(node, "i1", 'c'), group_by(node, "")));
+	char *computed = braid_text_outputs(
+		node, psprintf("(SELECT %s, count(*) AS n%s FROM %s i1 WHERE %s%s)", key_targets(node),
+					   braid_accumulator_texts(node, braid_accumulator_state),
+					   braid_node_new(braid_node_input(node)), braid_late_compared(node, "i1", 'c'),
+					   group_by(node, "")));
 
 	return psprintf("SELECT true, to_jsonb(d) FROM (%s EXCEPT ALL %s) d "
 					"UNION ALL SELECT false, to_jsonb(d) FROM (%s EXCEPT ALL %s) d",
@@ -212,9 +162,9 @@ state_insert(ViewNode *node, const char *condition)
 {
 	return psprintf("INSERT INTO %s (%s, n%s) SELECT %s, count(*)%s FROM %s i1 WHERE %s%s",
 					node->state, key_list(node, ""),
-					accumulator_texts(node, braid_accumulator_name), key_targets(node),
-					accumulator_texts(node, braid_accumulator_state),
-					braid_node_new(input_of(node)), condition, group_by(node, ""));
+					braid_accumulator_texts(node, braid_accumulator_name), key_targets(node),
+					braid_accumulator_texts(node, braid_accumulator_state),
+					braid_node_new(braid_node_input(node)), condition, group_by(node, ""));
 }
 
 /* The group of an empty grouping set, unless it is there. */
@@ -226,9 +176,9 @@ insert_permanent(ViewNode *node, int64 nrows)
 	braid_run(psprintf("INSERT INTO %s (%s, n%s) SELECT %s, count(*)%s FROM %s i1 WHERE false "
 					   "ON CONFLICT DO NOTHING",
 					   node->state, key_list(node, ""),
-					   accumulator_texts(node, braid_accumulator_name), node->permanent_key,
-					   accumulator_texts(node, braid_accumulator_state),
-					   braid_node_new(input_of(node))),
+					   braid_accumulator_texts(node, braid_accumulator_name), node->permanent_key,
+					   braid_accumulator_texts(node, braid_accumulator_state),
+					   braid_node_new(braid_node_input(node))),
 			  nrows);
 }
 
@@ -263,9 +213,9 @@ groups_statement(ViewNode *node, bool retracts)
 {
 	char *columns = "";
 
-	if (!is_opaque(node))
-		columns = accumulator_texts(node, retracts ? braid_accumulator_change
-												   : braid_accumulator_insertion);
+	if (!braid_accumulators_are_opaque(node))
+		columns = braid_accumulator_texts(node, retracts ? braid_accumulator_change
+														 : braid_accumulator_insertion);
 	return psprintf("SELECT %s, %s AS n, %s AS retracts%s%s FROM %s i1%s", key_targets(node),
 					retracts ? "coalesce(sum(i1.w), 0)::int8" : "count(*)",
 					retracts ? "coalesce(bool_or(i1.w < 0), false)" : "false", columns,
@@ -414,9 +364,9 @@ merge_statement(Following *f, bool leave_out_redo)
 	return psprintf("INSERT INTO %s AS s (%s, n%s) SELECT %s, g.n%s FROM %s g%s "
 					"ON CONFLICT (%s) DO UPDATE SET n = s.n + excluded.n%s",
 					node->state, key_list(node, ""),
-					accumulator_texts(node, braid_accumulator_name), key_list(node, "g."),
-					accumulator_texts(node, braid_accumulator_begin), f->groups, only,
-					key_list(node, ""), accumulator_texts(node, braid_accumulator_merge));
+					braid_accumulator_texts(node, braid_accumulator_name), key_list(node, "g."),
+					braid_accumulator_texts(node, braid_accumulator_begin), f->groups, only,
+					key_list(node, ""), braid_accumulator_texts(node, braid_accumulator_merge));
 }
 
 /* " AND ..." for groups that may go. */
@@ -451,7 +401,7 @@ static char *
 overwrite(ViewNode *node)
 {
 	return psprintf(" ON CONFLICT (%s) DO UPDATE SET n = excluded.n%s", key_list(node, ""),
-					accumulator_texts(node, braid_accumulator_replace));
+					braid_accumulator_texts(node, braid_accumulator_replace));
 }
 
 static char *
@@ -495,7 +445,7 @@ change_groups(Following *f)
 	bool by_existence = f->is_read && shows_keys_only(f->node);
 	int64 nredo;
 
-	if (is_opaque(f->node))
+	if (braid_accumulators_are_opaque(f->node))
 	{
 		f->redo = f->groups;
 		if (can_go)
@@ -537,13 +487,13 @@ braid_group_follow(ViewNode *node)
 	bool all_are_read;
 
 	delete_expired(node);
-	f.retracts = braid_run_retracts(input_of(node)) || braid_late_merges(node);
+	f.retracts = braid_run_retracts(braid_node_input(node)) || braid_late_merges(node);
 	f.is_read = braid_run_delta_is_read(node) || braid_late_merges(node);
 	f.groups = psprintf("groups_%d", node->number);
 	f.ngroups = braid_run_into(f.groups, groups_statement(node, f.retracts),
-							   braid_run_delta_rows(input_of(node)));
+							   braid_run_delta_rows(braid_node_input(node)));
 	f.groups = braid_late_split(node, f.groups, &f.ngroups);
-	if (f.is_read || f.retracts || is_opaque(node))
+	if (f.is_read || f.retracts || braid_accumulators_are_opaque(node))
 		f.has_nulls = find_nulls(&f);
 	all_are_read = f.is_read && (f.ngroups == 0 || !shows_keys_only(node));
 	if (all_are_read)

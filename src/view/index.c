@@ -17,6 +17,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "common/compat.h"
+#include "common/name.h"
 #include "common/superuser.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -266,11 +267,8 @@ braid_index_copy(const ViewDefinition *from, const ViewDefinition *to)
 static void
 rename_index(Oid index, const char *name)
 {
-	braid_superuser_execute(
-		psprintf("ALTER INDEX %s RENAME TO %s",
-				 quote_qualified_identifier(get_namespace_name(get_rel_namespace(index)),
-											get_rel_name(index)),
-				 quote_identifier(name)));
+	braid_superuser_execute(psprintf("ALTER INDEX %s RENAME TO %s", braid_relation_name(index),
+									 quote_identifier(name)));
 }
 
 void

@@ -188,13 +188,12 @@ braid_keeper_try(KeptView *view, KeeperAction action, void *arg)
 static const char *
 strategy_name(ViewPlan *plan)
 {
-	static const char *const names[] = {"algebraic", "combine", "affected keys", "recompute"};
 	Strategy dearest = STRATEGY_ALGEBRAIC;
 	ListCell *lc;
 
 	foreach (lc, plan->nodes)
 		dearest = Max(dearest, ((ViewNode *) lfirst(lc))->strategy);
-	return names[dearest];
+	return braid_strategy_name(dearest);
 }
 
 static SPIPlanPtr

@@ -43,12 +43,6 @@
 
 #define EXPIRE_INTERVAL_MS 1000
 
-static ViewNode *
-input_of(ViewNode *node)
-{
-	return linitial(node->inputs);
-}
-
 /* ---------------------------------------------------------------- taking a query apart */
 
 /* Whether a group below has the policy: then what comes here is right as it is. */
@@ -76,7 +70,7 @@ find_window(Planner *p, ViewNode *group)
 
 	for (int i = 1; i <= group->nkeys; i++)
 	{
-		const ColumnWindow *window = input_of(group)->columns[i - 1].window;
+		const ColumnWindow *window = braid_node_input(group)->columns[i - 1].window;
 
 		if (window && window->type == type)
 			return i;
@@ -96,11 +90,11 @@ find_window(Planner *p, ViewNode *group)
 static int
 prefer_end(ViewNode *group, int column)
 {
-	const ColumnWindow *first = input_of(group)->columns[column - 1].window;
+	const ColumnWindow *first = braid_node_input(group)->columns[column - 1].window;
 
 	for (int i = 1; i <= group->nkeys && first->inclusive; i++)
 	{
-		const ColumnWindow *window = input_of(group)->columns[i - 1].window;
+		const ColumnWindow *window = braid_node_input(group)->columns[i - 1].window;
 
 		if (window && window->inclusive && window->type == first->type &&
 			strcmp(window->limit, "$1") == 0)
@@ -117,7 +111,7 @@ time_of_group(Planner *p, ViewNode *group, int column)
 	t->options = p->time->options;
 	t->watermark = p->plan->watermark;
 	t->column = column;
-	t->window = *input_of(group)->columns[column - 1].window;
+	t->window = *braid_node_input(group)->columns[column - 1].window;
 	return t;
 }
 
@@ -147,7 +141,7 @@ tell_deletes(ViewNode *node)
 static void
 take_keeping(Planner *p, ViewNode *group)
 {
-	refuse_keeping(p, input_of(group));
+	refuse_keeping(p, braid_node_input(group));
 	if (group->strategy == STRATEGY_AFFECTED_KEYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -156,13 +150,13 @@ take_keeping(Planner *p, ViewNode *group)
 				 errdetail("Rows of a closed group may be gone when the group changes."),
 				 errhint("count, sum, avg, min, max and what else can be merged is supported: see "
 						 "braid.explain() of the view without the option.")));
-	tell_deletes(input_of(group));
+	tell_deletes(braid_node_input(group));
 }
 
 static void
 take_diverted(Planner *p, ViewNode *group)
 {
-	ViewNode *input = input_of(group);
+	ViewNode *input = braid_node_input(group);
 	ViewNode *node = braid_draft_node(p, NODE_DIVERT, list_make1(input), input->ncolumns);
 
 	memcpy(node->columns, input->columns, sizeof(NodeColumn) * input->ncolumns);
@@ -283,7 +277,7 @@ without_deletes(ViewNode *group, const char *delta)
 {
 	return psprintf("(SELECT sign(x.w)::int8 AS w%s FROM %s x WHERE "
 					"(abs(x.w) > 1 AND %s) IS DISTINCT FROM true)",
-					braid_text_columns("x", input_of(group)->ncolumns), delta,
+					braid_text_columns("x", braid_node_input(group)->ncolumns), delta,
 					braid_watermark_closes(group->time, "x", 'c', MOMENT_BEFORE));
 }
 
@@ -291,9 +285,9 @@ without_deletes(ViewNode *group, const char *delta)
 static char *
 input_delta(ViewNode *group)
 {
-	char *delta = braid_node_delta(input_of(group));
+	char *delta = braid_node_delta(braid_node_input(group));
 
-	if (group->time && group->time->is_policy && braid_run_retracts(input_of(group)) &&
+	if (group->time && group->time->is_policy && braid_run_retracts(braid_node_input(group)) &&
 		braid_options_keeps_deleted(group->time->options))
 		return without_deletes(group, delta);
 	return delta;
@@ -319,11 +313,11 @@ is_merged(ViewNode *node, const char *alias)
 static char *
 merged_delta(ViewNode *group)
 {
-	char *columns = braid_text_columns("x", input_of(group)->ncolumns);
+	char *columns = braid_text_columns("x", braid_node_input(group)->ncolumns);
 	char *rows = psprintf("SELECT x.w%s FROM %s x WHERE %s", columns, group->time->diverted->state,
 						  is_merged(group->time->diverted, "x"));
 
-	if (!input_of(group)->changed)
+	if (!braid_node_input(group)->changed)
 		return psprintf("(%s)", rows);
 	return psprintf("(%s UNION ALL SELECT x.w%s FROM %s x WHERE (%s) IS DISTINCT FROM true)", rows,
 					columns, input_delta(group),
@@ -340,7 +334,7 @@ braid_late_delta(ViewNode *group)
 static void
 count_beside(ViewNode *group)
 {
-	if (!input_of(group)->changed)
+	if (!braid_node_input(group)->changed)
 		return;
 	if (braid_run_into(
 			psprintf("late_%d", group->number),
@@ -349,7 +343,7 @@ count_beside(ViewNode *group)
 					 input_delta(group),
 					 braid_watermark_closes(group->time, "i1", 'c', MOMENT_BEFORE),
 					 group->time->counts ? psprintf(" AND %s", group->time->counts) : ""),
-			braid_run_delta_rows(input_of(group))) > 0)
+			braid_run_delta_rows(braid_node_input(group))) > 0)
 		braid_watermark_count(group);
 }
 

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_class.h"
+#include "common/name.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "view/operators.h"
@@ -81,8 +82,7 @@ relation_new(ViewNode *node)
 		appendStringInfo(&s, "%s t.%s AS c%d", i > 0 ? "," : "", attribute(node, i), i + 1);
 	appendStringInfo(&s, " FROM %s%s t)",
 					 get_rel_relkind(node->relid) == RELKIND_RELATION ? "ONLY " : "",
-					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(node->relid)),
-												get_rel_name(node->relid)));
+					 braid_relation_name(node->relid));
 	return s.data;
 }
 
@@ -271,4 +271,12 @@ braid_text_with_deltas(ViewNode *node)
 	if (done != NIL)
 		appendStringInfoChar(&s, ' ');
 	return s.data;
+}
+
+const char *
+braid_strategy_name(Strategy strategy)
+{
+	static const char *const names[] = {"algebraic", "combine", "affected keys", "recompute"};
+
+	return names[strategy];
 }

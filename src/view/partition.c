@@ -14,24 +14,6 @@
 #include "view/run.h"
 #include "view/text.h"
 
-static ViewNode *
-input_of(ViewNode *node)
-{
-	return linitial(node->inputs);
-}
-
-/* ", k1, k2, ...". */
-static char *
-keys(ViewNode *node)
-{
-	StringInfoData s;
-
-	initStringInfo(&s);
-	for (int i = 1; i <= node->nkeys; i++)
-		appendStringInfo(&s, ", k%d", i);
-	return s.data;
-}
-
 /* All columns of the state, by name. */
 static const char *
 state_names(ViewNode *node)
@@ -39,7 +21,7 @@ state_names(ViewNode *node)
 	StringInfoData s;
 
 	initStringInfo(&s);
-	appendStringInfoString(&s, keys(node));
+	appendStringInfoString(&s, braid_text_key_names(node->nkeys));
 	for (int i = 1; i <= node->ncolumns; i++)
 		appendStringInfo(&s, ", c%d", i);
 	return braid_text_list(s.data);
@@ -77,16 +59,17 @@ find_keys(ViewNode *node, int64 nrows)
 		appendStringInfo(&s, "%sd.c%d AS k%d", i > 1 ? ", " : "", i, i);
 	return braid_run_into(
 		psprintf("redo_%d", node->number),
-		psprintf("SELECT DISTINCT %s FROM %s d", s.data, braid_node_delta(input_of(node))), nrows);
+		psprintf("SELECT DISTINCT %s FROM %s d", s.data, braid_node_delta(braid_node_input(node))),
+		nrows);
 }
 
 void
 braid_partition_follow(ViewNode *node)
 {
 	bool is_read = braid_run_delta_is_read(node);
-	int64 nrows = find_keys(node, braid_run_delta_rows(input_of(node)));
+	int64 nrows = find_keys(node, braid_run_delta_rows(braid_node_input(node)));
 	char *touched_input =
-		psprintf("(%s)", touched(node, "a.*", braid_node_new(input_of(node)), 'c'));
+		psprintf("(%s)", touched(node, "a.*", braid_node_new(braid_node_input(node)), 'c'));
 	char *query = rows_of(node, touched_input);
 
 	if (nrows == 0 && !is_read)
@@ -113,7 +96,7 @@ braid_partition_populate(ViewNode *node)
 {
 	braid_run(psprintf("DELETE FROM %s", node->state), 0);
 	braid_run(psprintf("INSERT INTO %s (%s) %s", node->state, state_names(node),
-					   rows_of(node, braid_node_new(input_of(node)))),
+					   rows_of(node, braid_node_new(braid_node_input(node)))),
 			  0);
 }
 
@@ -127,7 +110,7 @@ braid_partition_new(ViewNode *node)
 char *
 braid_partition_state_columns(ViewNode *node)
 {
-	char *key_columns = braid_column_definitions(input_of(node)->columns, node->nkeys, 'k');
+	char *key_columns = braid_column_definitions(braid_node_input(node)->columns, node->nkeys, 'k');
 
 	return psprintf("%s%s%s", key_columns, node->ncolumns > 0 ? ", " : "",
 					braid_column_definitions(node->columns, node->ncolumns, 'c'));
@@ -136,5 +119,6 @@ braid_partition_state_columns(ViewNode *node)
 char *
 braid_partition_state_index(ViewNode *node, const char *index)
 {
-	return psprintf("INDEX %s ON %s (%s)", index, node->state, braid_text_list(keys(node)));
+	return psprintf("INDEX %s ON %s (%s)", index, node->state,
+					braid_text_list(braid_text_key_names(node->nkeys)));
 }

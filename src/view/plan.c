@@ -21,7 +21,6 @@
 #include "access/transam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "common/compat.h"
 #include "lib/stringinfo.h"
 #include "nodes/makefuncs.h"
@@ -38,6 +37,7 @@
 #include "view/refusal.h"
 #include "view/session_window.h"
 #include "view/take.h"
+#include "view/text.h"
 #include "view/watermark.h"
 
 /* ---------------------------------------------------------------- normal form */
@@ -495,12 +495,6 @@ finish_graph(ViewPlan *plan)
 
 #define HASH_DIGITS 16
 
-static uint64
-hash_text(const char *text)
-{
-	return DatumGetUInt64(hash_any_extended((const unsigned char *) text, (int) strlen(text), 0));
-}
-
 static void
 put_text(StringInfo s, const char *text)
 {
@@ -581,7 +575,7 @@ hash_visible(ViewPlan *plan, int id)
 		text = found + strlen(prefix);
 	}
 	appendStringInfoString(&s, text);
-	return hash_text(s.data);
+	return braid_text_hash(s.data);
 }
 
 /* In words that renaming does not change, as far as that can be had. */
@@ -599,20 +593,21 @@ take_fingerprints(ViewPlan *plan, int id)
 
 		initStringInfo(&s);
 		describe(&s, node);
-		node->state_hash = hash_text(s.data);
+		node->state_hash = braid_text_hash(s.data);
 		describe_outputs(&s, node);
-		node->rows_hash = hash_text(s.data);
+		node->rows_hash = braid_text_hash(s.data);
 		if (braid_node_is_stateful(node))
 			appendStringInfo(&states, " %d=" UINT64_FORMAT, node->number, node->state_hash);
 	}
-	plan->fingerprint = psprintf("%016llx.%016llx", (unsigned long long) hash_text(states.data),
-								 (unsigned long long) hash_visible(plan, id));
+	plan->fingerprint =
+		psprintf("%016llx.%016llx", (unsigned long long) braid_text_hash(states.data),
+				 (unsigned long long) hash_visible(plan, id));
 }
 
 void
 braid_plan_add_to_fingerprint(ViewPlan *plan, const char *text)
 {
-	uint64 hash = hash_text(psprintf("%.*s %s", HASH_DIGITS, plan->fingerprint, text));
+	uint64 hash = braid_text_hash(psprintf("%.*s %s", HASH_DIGITS, plan->fingerprint, text));
 
 	plan->fingerprint =
 		psprintf("%016llx%s", (unsigned long long) hash, plan->fingerprint + HASH_DIGITS);

@@ -18,12 +18,6 @@
 #include "view/run.h"
 #include "view/text.h"
 
-static ViewNode *
-input_of(ViewNode *node)
-{
-	return linitial(node->inputs);
-}
-
 static char *
 digest(ViewNode *node, const char *alias)
 {
@@ -70,7 +64,7 @@ leave_delta(ViewNode *node, const char *went, const char *came, int64 nrows)
 static void
 follow_inserts(ViewNode *node, int64 nrows, bool is_read)
 {
-	char *delta = braid_node_delta(input_of(node));
+	char *delta = braid_node_delta(braid_node_input(node));
 
 	if (is_read)
 	{
@@ -94,7 +88,7 @@ find_net(ViewNode *node, int64 nrows)
 						  psprintf("SELECT %s AS d, x.n%s FROM (%s) x", digest(node, "x"),
 								   braid_text_columns("x", node->ncolumns),
 								   braid_text_net(node, braid_text_all_columns(node),
-												  braid_node_delta(input_of(node)))),
+												  braid_node_delta(braid_node_input(node)))),
 						  nrows);
 }
 
@@ -125,10 +119,10 @@ follow_net(ViewNode *node, int64 nrows, bool is_read)
 void
 braid_rows_follow(ViewNode *node)
 {
-	int64 nrows = braid_run_delta_rows(input_of(node));
+	int64 nrows = braid_run_delta_rows(braid_node_input(node));
 	bool is_read = braid_run_delta_is_read(node);
 
-	if (braid_run_retracts(input_of(node)))
+	if (braid_run_retracts(braid_node_input(node)))
 		follow_net(node, nrows, is_read);
 	else
 		follow_inserts(node, nrows, is_read);
@@ -138,7 +132,7 @@ void
 braid_rows_populate(ViewNode *node)
 {
 	braid_run(psprintf("DELETE FROM %s", node->state), 0);
-	braid_run(insert_all(node, braid_node_new(input_of(node))), 0);
+	braid_run(insert_all(node, braid_node_new(braid_node_input(node))), 0);
 }
 
 char *

@@ -29,6 +29,9 @@ extern int64 *braid_run_values(const char *sql, int64 nrows, int *n);
 /* How many rows are in the delta of a node, at most, if it can be told; else a guess. */
 extern int64 braid_run_delta_rows(ViewNode *node);
 
+/* The same of all of its inputs. */
+extern int64 braid_run_rows_below(ViewNode *node);
+
 /* Whether there can be a negative weight in the delta of a node. */
 extern bool braid_run_retracts(ViewNode *node);
 

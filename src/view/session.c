@@ -55,61 +55,13 @@
 
 #define MAX_KEYS 31 /* columns of an index, less one */
 
-static ViewNode *
-input_of(ViewNode *node)
-{
-	return linitial(node->inputs);
-}
-
-static bool
-is_opaque(ViewNode *node)
-{
-	return node->strategy == STRATEGY_AFFECTED_KEYS;
-}
-
 /* ---------------------------------------------------------------- pieces of text */
-
-/* ", k1, k2, ..." */
-static char *
-key_names(ViewNode *node)
-{
-	StringInfoData s;
-
-	initStringInfo(&s);
-	for (int i = 1; i <= node->nkeys; i++)
-		appendStringInfo(&s, ", k%d", i);
-	return s.data;
-}
-
-/* ", i1.c1 AS k1, i1.c2 AS k2" */
-static char *
-key_targets(ViewNode *node)
-{
-	StringInfoData s;
-
-	initStringInfo(&s);
-	for (int i = 1; i <= node->nkeys; i++)
-		appendStringInfo(&s, ", i1.c%d AS k%d", i, i);
-	return s.data;
-}
-
-static char *
-accumulator_texts(ViewNode *node, void (*append)(StringInfo s, Accumulator *a))
-{
-	StringInfoData s;
-	ListCell *lc;
-
-	initStringInfo(&s);
-	foreach (lc, node->accumulators)
-		append(&s, lfirst(lc));
-	return s.data;
-}
 
 /* The columns of the state, but for keys: "first, last, n, a1, ..." */
 static char *
 value_names(ViewNode *node)
 {
-	return psprintf("first, last, n%s", accumulator_texts(node, braid_accumulator_name));
+	return psprintf("first, last, n%s", braid_accumulator_texts(node, braid_accumulator_name));
 }
 
 static char *
@@ -170,12 +122,12 @@ prefer_sorting(void)
 char *
 braid_session_state_columns(ViewNode *node)
 {
-	NodeColumn *columns = input_of(node)->columns;
+	NodeColumn *columns = braid_node_input(node)->columns;
 	char *type = strchr(braid_column_definition(&columns[node->nkeys], 'k', 1), ' ');
 
 	return psprintf("%s, first%s, last%s, n int8%s",
 					braid_column_definitions(columns, node->nkeys, 'k'), type, type,
-					accumulator_texts(node, braid_accumulator_define));
+					braid_accumulator_texts(node, braid_accumulator_define));
 }
 
 char *
@@ -184,32 +136,19 @@ braid_session_state_index(ViewNode *node, const char *index)
 	if (node->nkeys > MAX_KEYS)
 		braid_refuse(NULL, -1, "sessions by more than 31 keys");
 	return psprintf("UNIQUE INDEX %s ON %s (%s, first) NULLS NOT DISTINCT", index, node->state,
-					braid_text_list(key_names(node)));
-}
-
-/* "c1, c2, ..." of things that have the columns of the state */
-static char *
-output_select(ViewNode *node, const char *from)
-{
-	StringInfoData s;
-	ListCell *lc;
-
-	initStringInfo(&s);
-	foreach (lc, node->outputs)
-		appendStringInfo(&s, ", %s AS c%d", (char *) lfirst(lc), foreach_current_index(lc) + 1);
-	return psprintf("SELECT %s FROM %s s", braid_text_list(s.data), from);
+					braid_text_list(braid_text_key_names(node->nkeys)));
 }
 
 char *
 braid_session_new(ViewNode *node)
 {
-	return psprintf("(%s)", output_select(node, node->state));
+	return psprintf("(%s)", braid_text_outputs(node, node->state));
 }
 
 static NodeColumn
 time_column(ViewNode *node)
 {
-	NodeColumn column = input_of(node)->columns[node->nkeys];
+	NodeColumn column = braid_node_input(node)->columns[node->nkeys];
 
 	column.window = NULL;
 	return column;
@@ -231,7 +170,7 @@ braid_session_add_end(ViewNode *node)
 void
 braid_session_populate(ViewNode *node)
 {
-	char *rows = braid_node_new(input_of(node));
+	char *rows = braid_node_new(braid_node_input(node));
 	char *by = braid_text_columns("i1", node->nkeys);
 	int level;
 
@@ -239,9 +178,9 @@ braid_session_populate(ViewNode *node)
 	level = prefer_sorting();
 	braid_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, i1.session, max(%s), count(*)%s FROM %s "
 					   "GROUP BY %s, i1.session",
-					   node->state, braid_text_list(key_names(node)), value_names(node),
-					   braid_text_list(key_targets(node)), event_time(node),
-					   accumulator_texts(node, braid_accumulator_state),
+					   node->state, braid_text_list(braid_text_key_names(node->nkeys)),
+					   value_names(node), braid_text_list(braid_text_key_targets(node->nkeys)),
+					   event_time(node), braid_accumulator_texts(node, braid_accumulator_state),
 					   with_sessions(node, rows, by), braid_text_list(by)),
 			  PG_INT64_MAX);
 	AtEOXact_GUC(false, level);
@@ -272,17 +211,17 @@ pieces_statement(Following *f)
 	char *by = braid_text_columns("i1", node->nkeys);
 	char *columns = "";
 
-	if (!is_opaque(node))
-		columns = accumulator_texts(node, f->retracts ? braid_accumulator_change
-													  : braid_accumulator_insertion);
+	if (!braid_accumulators_are_opaque(node))
+		columns = braid_accumulator_texts(node, f->retracts ? braid_accumulator_change
+															: braid_accumulator_insertion);
 	return psprintf("SELECT %s, i1.session AS first, max(%s) AS last, %s AS n, %s AS redo%s "
 					"FROM %s GROUP BY %s, i1.session",
-					braid_text_list(key_targets(node)), event_time(node),
+					braid_text_list(braid_text_key_targets(node->nkeys)), event_time(node),
 					f->retracts ? "sum(i1.w)::int8" : "count(*)",
-					is_opaque(node) ? "true"
-					: f->retracts	? "bool_or(i1.w < 0)"
-									: "false",
-					columns, with_sessions(node, braid_node_delta(input_of(node)), by),
+					braid_accumulators_are_opaque(node) ? "true"
+					: f->retracts						? "bool_or(i1.w < 0)"
+														: "false",
+					columns, with_sessions(node, braid_node_delta(braid_node_input(node)), by),
 					braid_text_list(by));
 }
 
@@ -377,8 +316,12 @@ static char *
 link_candidates(Following *f)
 {
 	ViewNode *node = f->node;
-	char *begun = is_opaque(node) ? "" : accumulator_texts(node, braid_accumulator_begin);
-	char *kept = is_opaque(node) ? "" : accumulator_texts(node, braid_accumulator_name);
+	char *begun = braid_accumulators_are_opaque(node)
+					  ? ""
+					  : braid_accumulator_texts(node, braid_accumulator_begin);
+	char *kept = braid_accumulators_are_opaque(node)
+					 ? ""
+					 : braid_accumulator_texts(node, braid_accumulator_name);
 
 	return psprintf("SELECT NULL::tid AS place, g.redo%s, g.first, g.last, g.n%s FROM %s g "
 					"UNION ALL SELECT s.place, false%s, s.first, s.last, s.n%s FROM %s s",
@@ -397,7 +340,9 @@ links_statement(Following *f)
 	ViewNode *node = f->node;
 	const char *keys = braid_text_list(braid_text_keys("x", node->nkeys));
 	char *order = psprintf("x.first, x.place IS NULL");
-	char *texts = is_opaque(node) ? "" : accumulator_texts(node, braid_accumulator_name);
+	char *texts = braid_accumulators_are_opaque(node)
+					  ? ""
+					  : braid_accumulator_texts(node, braid_accumulator_name);
 
 	return psprintf(
 		"SELECT x.chain, x.number - x.chain AS link, x.place, x.redo, %s, x.first, x.last, x.n%s "
@@ -442,7 +387,7 @@ fold_statement(Following *f, const char *links)
 					"ON excluded.chain = s.chain AND excluded.link = s.link + 1 "
 					"WHERE s.link %% 2 = 0",
 					braid_text_keys("s", node->nkeys),
-					accumulator_texts(node, braid_accumulator_combine), links, links);
+					braid_accumulator_texts(node, braid_accumulator_combine), links, links);
 }
 
 static int64
@@ -487,8 +432,8 @@ fresh_statement(Following *f)
 
 	return psprintf("SELECT i1.chain, 0::int8 AS link, %s, i1.session AS first, max(%s) AS last, "
 					"count(*) AS n%s FROM %s GROUP BY i1.chain%s, i1.session",
-					braid_text_list(key_targets(node)), event_time(node),
-					accumulator_texts(node, braid_accumulator_state),
+					braid_text_list(braid_text_key_targets(node->nkeys)), event_time(node),
+					braid_accumulator_texts(node, braid_accumulator_state),
 					with_sessions(node, rows, ", i1.chain"), braid_text_columns("i1", node->nkeys));
 }
 
@@ -510,14 +455,14 @@ chained_result(Following *f)
 	char *folded = NULL;
 
 	braid_run_into(f->links, links_statement(f), f->npieces);
-	if (f->retracts || is_opaque(f->node))
+	if (f->retracts || braid_accumulators_are_opaque(f->node))
 		f->nspans = find_spans(f);
 	if (f->nspans > 0)
 	{
 		f->spans = relation(f->node, "spans");
 		braid_run_into(fresh, fresh_statement(f), f->npieces);
 	}
-	if (!is_opaque(f->node))
+	if (!braid_accumulators_are_opaque(f->node))
 		folded = fold(f);
 	if (f->spans == NULL)
 		return psprintf("(%s)", result_select(f, folded));
@@ -532,7 +477,7 @@ plain_result(Following *f)
 {
 	return psprintf("(SELECT NULL::int8 AS chain%s, g.first, g.last, g.n%s FROM %s g)",
 					braid_text_keys("g", f->node->nkeys),
-					accumulator_texts(f->node, braid_accumulator_begin), f->pieces);
+					braid_accumulator_texts(f->node, braid_accumulator_begin), f->pieces);
 }
 
 static void
@@ -549,13 +494,13 @@ static void
 insert_result(Following *f, bool can_be_there)
 {
 	ViewNode *node = f->node;
-	const char *keys = braid_text_list(key_names(node));
+	const char *keys = braid_text_list(braid_text_key_names(node->nkeys));
 	char *overwrite = "";
 
 	if (can_be_there)
 		overwrite = psprintf(" ON CONFLICT (%s, first) DO UPDATE SET last = excluded.last, "
 							 "n = excluded.n%s",
-							 keys, accumulator_texts(node, braid_accumulator_replace));
+							 keys, braid_accumulator_texts(node, braid_accumulator_replace));
 	braid_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, %s FROM %s r%s", node->state, keys,
 					   value_names(node), keys, value_names(node), f->result, overwrite),
 			  f->npieces);
@@ -568,15 +513,15 @@ change_sessions(Following *f, bool is_read)
 	bool is_chained;
 
 	find_patterns(f);
-	is_chained = find_touched(f) > 0 || f->retracts || is_opaque(node);
+	is_chained = find_touched(f) > 0 || f->retracts || braid_accumulators_are_opaque(node);
 	f->result = is_chained ? chained_result(f) : plain_result(f);
 	if (is_chained)
 		delete_touched(f);
 	insert_result(f, is_chained);
 	if (is_read)
 	{
-		braid_run_into(relation(node, "before"), output_select(node, f->touched), f->npieces);
-		braid_run_into(relation(node, "after"), output_select(node, f->result), f->npieces);
+		braid_run_into(relation(node, "before"), braid_text_outputs(node, f->touched), f->npieces);
+		braid_run_into(relation(node, "after"), braid_text_outputs(node, f->result), f->npieces);
 	}
 }
 
@@ -584,7 +529,7 @@ change_sessions(Following *f, bool is_read)
 static void
 leave_nothing(ViewNode *node)
 {
-	char *nothing = psprintf("%s WHERE false", output_select(node, node->state));
+	char *nothing = psprintf("%s WHERE false", braid_text_outputs(node, node->state));
 
 	braid_run_into(relation(node, "before"), nothing, 0);
 	braid_run_into(relation(node, "after"), nothing, 0);
@@ -594,15 +539,15 @@ void
 braid_session_follow(ViewNode *node)
 {
 	bool is_read = braid_run_delta_is_read(node);
-	Following f = {.node = node, .retracts = braid_run_retracts(input_of(node))};
+	Following f = {.node = node, .retracts = braid_run_retracts(braid_node_input(node))};
 	int level;
 
 	f.pieces = relation(node, "pieces");
 	f.touched = relation(node, "touched");
 	f.links = relation(node, "links");
 	level = prefer_sorting();
-	f.npieces =
-		braid_run_into(f.pieces, pieces_statement(&f), braid_run_delta_rows(input_of(node)));
+	f.npieces = braid_run_into(f.pieces, pieces_statement(&f),
+							   braid_run_delta_rows(braid_node_input(node)));
 	AtEOXact_GUC(false, level);
 	if (f.npieces > 0)
 		change_sessions(&f, is_read);

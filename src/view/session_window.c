@@ -111,24 +111,13 @@ is_ordered(SessionWindow *w, Query *query)
 		   order->sortop == lookup_type_cache(exprType(w->time), TYPECACHE_LT_OPR)->lt_opr;
 }
 
-static List *
-expressions_of(List *targets)
-{
-	List *result = NIL;
-	ListCell *lc;
-
-	foreach (lc, targets)
-		result = lappend(result, ((TargetEntry *) lfirst(lc))->expr);
-	return result;
-}
-
 /* What the windows of a query tell, if it is sessions and nothing else; or NULL. */
 static SessionWindow *
 read_window(Query *query)
 {
 	SessionWindow *w = palloc0(sizeof(SessionWindow));
 
-	w->columns = expressions_of(query->targetList);
+	w->columns = get_tlist_exprs(query->targetList, true);
 	if (list_length(query->windowClause) != 1 || is_other_window((Node *) w->columns, w) ||
 		w->gap == NULL || !is_ordered(w, query))
 		return NULL;

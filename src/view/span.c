@@ -23,12 +23,6 @@
 
 #define FEW_SPANS 8 /* of a key: all of its rows are compared with each */
 
-static ViewNode *
-input_of(ViewNode *node)
-{
-	return linitial(node->inputs);
-}
-
 static bool
 is_timeless(Spans *s, int64 pattern)
 {
@@ -46,7 +40,7 @@ matching_rows(Spans *s, const char *columns, const char *relation, int64 pattern
 	if (is_timeless(s, pattern))
 		within = psprintf("%s IS NULL AND r.first IS NULL", time);
 	return psprintf("SELECT %s FROM %s i1, %s r WHERE %s AND %s", columns,
-					braid_node_new(input_of(node)), relation,
+					braid_node_new(braid_node_input(node)), relation,
 					braid_match_pattern(node, "i1", 'c', "r", pattern), within);
 }
 
@@ -90,7 +84,7 @@ make_hulls(Spans *s)
 static char *
 other_columns(ViewNode *node)
 {
-	Bitmapset *columns = braid_text_all_columns(input_of(node));
+	Bitmapset *columns = braid_text_all_columns(braid_node_input(node));
 
 	for (int i = 1; i <= node->nkeys + 1; i++)
 		columns = bms_del_member(columns, i);
@@ -102,7 +96,7 @@ static char *
 rows_told_apart(Spans *s, const char *rows)
 {
 	ViewNode *node = s->node;
-	ViewNode *input = input_of(node);
+	ViewNode *input = braid_node_input(node);
 	char *columns = braid_text_columns("x", input->ncolumns);
 	int time = node->nkeys + 1;
 

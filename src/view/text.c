@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "access/nbtree.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -61,6 +62,40 @@ braid_text_keys(const char *alias, int nkeys)
 	for (int i = 1; i <= nkeys; i++)
 		appendStringInfo(&s, ", %s.k%d", alias, i);
 	return s.data;
+}
+
+char *
+braid_text_key_names(int nkeys)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= nkeys; i++)
+		appendStringInfo(&s, ", k%d", i);
+	return s.data;
+}
+
+char *
+braid_text_key_targets(int nkeys)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= nkeys; i++)
+		appendStringInfo(&s, ", i1.c%d AS k%d", i, i);
+	return s.data;
+}
+
+char *
+braid_text_outputs(ViewNode *node, const char *from)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, node->outputs)
+		appendStringInfo(&s, ", %s AS c%d", (char *) lfirst(lc), foreach_current_index(lc) + 1);
+	return psprintf("SELECT %s FROM %s s", braid_text_list(s.data), from);
 }
 
 char *
@@ -309,4 +344,10 @@ braid_text_net(ViewNode *node, Bitmapset *columns, const char *delta)
 	return psprintf("SELECT x.n%s FROM (SELECT DISTINCT ON (x.k) sum(x.w) OVER (PARTITION BY "
 					"x.k)::int8 AS n%s FROM (SELECT %s AS k, x.w%s FROM %s x) x) x WHERE x.n <> 0",
 					list, list, braid_text_image("x", columns), list, delta);
+}
+
+uint64
+braid_text_hash(const char *text)
+{
+	return DatumGetUInt64(hash_any_extended((const unsigned char *) text, (int) strlen(text), 0));
 }

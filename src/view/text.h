@@ -28,6 +28,13 @@ extern char *braid_text_names(int ncolumns);
 /* ", alias.k1, alias.k2, ...": of keys. */
 extern char *braid_text_keys(const char *alias, int nkeys);
 
+/* ", k1, k2, ..." and ", i1.c1 AS k1, i1.c2 AS k2, ...". */
+extern char *braid_text_key_names(int nkeys);
+extern char *braid_text_key_targets(int nkeys);
+
+/* "SELECT ... AS c1, ... AS c2 FROM from s": of groups or sessions, whatever has their columns. */
+extern char *braid_text_outputs(ViewNode *node, const char *from);
+
 /* Of some columns only: ", alias.c2, alias.c5". */
 extern char *braid_text_some_columns(const char *alias, Bitmapset *columns);
 
@@ -72,5 +79,7 @@ extern char *braid_text_net(ViewNode *node, Bitmapset *columns, const char *delt
 
 /* Whether values that are equal are the same, so that GROUP BY loses nothing. */
 extern bool braid_text_is_exact(NodeColumn *column);
+
+extern uint64 braid_text_hash(const char *text);
 
 #endif /* BRAID_TEXT_H */

@@ -86,12 +86,6 @@ braid_watermark_closes(const EventTime *t, const char *alias, char column, Momen
 
 /* ---------------------------------------------------------------- taking a query apart */
 
-static int
-compare_columns(const ListCell *a, const ListCell *b)
-{
-	return ((Var *) lfirst(a))->varattno - ((Var *) lfirst(b))->varattno;
-}
-
 static List *
 columns_used(Node *expression)
 {
@@ -100,7 +94,6 @@ columns_used(Node *expression)
 
 	foreach (lc, pull_var_clause(expression, 0))
 		vars = list_append_unique(vars, lfirst(lc));
-	list_sort(vars, compare_columns);
 	return vars;
 }
 
@@ -213,8 +206,8 @@ next_idle(ViewNode *node)
 		return "NULL::timestamptz";
 	initStringInfo(&s);
 	for (int i = 1; i <= list_length(node->inputs); i++)
-		appendStringInfo(&s, "%sCASE WHEN p.s%d > clock_timestamp() - %s::interval THEN p.s%d END",
-						 i > 1 ? ", " : "", i, quote_literal_cstr(node->time->options->idle), i);
+		appendStringInfo(&s, "%sCASE WHEN %s THEN p.s%d END", i > 1 ? ", " : "", is_active(node, i),
+						 i);
 	return psprintf("least(%s) + %s::interval", s.data,
 					quote_literal_cstr(node->time->options->idle));
 }
@@ -275,17 +268,6 @@ values_of_deltas(ViewNode *node)
 	return values;
 }
 
-static int64
-rows_below(ViewNode *node)
-{
-	int64 nrows = 0;
-	ListCell *lc;
-
-	foreach (lc, node->inputs)
-		nrows += braid_run_delta_rows(lfirst(lc));
-	return nrows;
-}
-
 static void
 take_result(ViewNode *node)
 {
@@ -304,7 +286,7 @@ braid_watermark_follow(ViewNode *node)
 
 	node->time->idle_due = 0;
 	is_new = braid_run_into(RESULT, update_statement(node, values_of_deltas(node)),
-							rows_below(node)) > 0;
+							braid_run_rows_below(node)) > 0;
 	node->changed = false;
 	if (is_new)
 		take_result(node);

@@ -54,6 +54,7 @@ my $target = $rate / 2 < $written->{tps} * 0.8 ? $rate / 2 : $written->{tps} * 0
 my $load = pgbench_start($node, $script, clients => $clients, seconds => $seconds, protocol => 'simple', rate => int $target);
 my @lags;
 my $session = $node->background_psql('postgres');
+$session->set_query_timer_restart;
 $begin = time;
 while (time < $begin + $seconds)
 {
