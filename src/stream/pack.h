@@ -21,7 +21,10 @@ typedef struct BraidPack BraidPack;
  */
 extern BraidPack *braid_pack_make(MemoryContext context, Oid stream, TupleDesc desc);
 
-/* Copies a row.  Out-of-line and expanded values are fetched, and may raise errors: then the row is not added. */
+/*
+ * Copies a row.  Out-of-line and expanded values are fetched.  After an error the pack can only be
+ * freed, as the (sub)transaction that it belongs to ends.
+ */
 extern void braid_pack_add(BraidPack *pack, Datum *values, bool *nulls);
 
 /* Moves the rows of one pack behind those of another one of the same stream and shape. */
@@ -52,6 +55,7 @@ typedef struct BraidBatchColumn
 	uint8 encoding;
 	uint8 shape; /* widths and alignment */
 	bool has_nulls;
+	bool is_constant;
 	Oid type;
 	uint32 nvalues;	   /* that are not null */
 	uint32 size;	   /* of data */
