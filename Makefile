@@ -27,6 +27,7 @@ SQL_PARTS = src/common/common.sql \
 	src/xa/failover.sql \
 	src/xa/deadlock.sql \
 	src/stream/stream.sql \
+	src/stream/seal.sql \
 	src/capture/capture.sql \
 	src/capture/statistics.sql \
 	src/event/event.sql \

@@ -15,12 +15,15 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "stream/pack.h"
+#include "stream/seal.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_test_pack);
 PG_FUNCTION_INFO_V1(braid_sql_test_unpack);
 PG_FUNCTION_INFO_V1(braid_sql_test_unpack_time);
+PG_FUNCTION_INFO_V1(braid_sql_test_seal);
+PG_FUNCTION_INFO_V1(braid_sql_test_seal_is_right);
 
 static void
 put_message(ReturnSetInfo *result, BraidPack *pack)
@@ -192,6 +195,26 @@ braid_sql_test_unpack_time(PG_FUNCTION_ARGS)
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
 	PG_RETURN_FLOAT8(INSTR_TIME_GET_DOUBLE(end) * 1e9);
+}
+
+/* braid_test_seal(message bytea, xid xid) RETURNS bytea: the message with its seal. */
+Datum
+braid_sql_test_seal(PG_FUNCTION_ARGS)
+{
+	bytea *bytes = PG_GETARG_BYTEA_P_COPY(0);
+
+	braid_seal_put(VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ, PG_GETARG_TRANSACTIONID(1));
+	PG_RETURN_BYTEA_P(bytes);
+}
+
+/* braid_test_seal_is_right(message bytea, xid xid) RETURNS bool */
+Datum
+braid_sql_test_seal_is_right(PG_FUNCTION_ARGS)
+{
+	bytea *bytes = PG_GETARG_BYTEA_PP(0);
+
+	PG_RETURN_BOOL(braid_seal_is_right(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes),
+									   PG_GETARG_TRANSACTIONID(1)));
 }
 
 #endif
