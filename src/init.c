@@ -17,6 +17,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "read/read.h"
+#include "stream/stream.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "view/view.h"
@@ -54,6 +55,7 @@ _PG_init(void)
 	braid_worker_init();
 	braid_database_init();
 	braid_version_init();
+	braid_stream_init(); /* before xa: what is local must be in the WAL, or it is overlooked */
 	braid_xa_init();
 	braid_capture_init();
 	braid_view_init();

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
+#include "replication/message.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/acl.h"
 #include "utils/acl.h"
@@ -265,6 +266,16 @@ braid_compat_executor_run_once(QueryDesc *query)
 	ExecutorRun(query, ForwardScanDirection, 0);
 #else
 	ExecutorRun(query, ForwardScanDirection, 0, true);
+#endif
+}
+
+void
+braid_compat_log_message(const char *prefix, const char *message, size_t size)
+{
+#if PG_VERSION_NUM >= 170000
+	(void) LogLogicalMessage(prefix, message, size, true, false);
+#else
+	(void) LogLogicalMessage(prefix, message, size, true);
 #endif
 }
 

@@ -98,6 +98,9 @@ braid_compat_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, ES
 /* Runs a query that was started to its end; it is not run again. */
 extern void braid_compat_executor_run_once(QueryDesc *query);
 
+/* Logs a transactional logical message under the xid of the current subtransaction. */
+extern void braid_compat_log_message(const char *prefix, const char *message, size_t size);
+
 /* Whether the running transaction has changed rows of a table that is asked for. */
 extern bool braid_compat_has_written(bool (*is_asked_for)(Oid relid));
 

@@ -18,11 +18,21 @@
 #include "foreign/fdwapi.h"
 #include "nodes/execnodes.h"
 #include "nodes/pathnodes.h"
+#include "stream/pending.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_stream_handler);
 PG_FUNCTION_INFO_V1(braid_sql_stream_validator);
+
+/* ri_FdwState */
+typedef struct StreamInsert
+{
+	BraidStreamWriter writer;
+	WCOKind policy; /* which policies of a partitioned table hold */
+	bool check_constraints;
+	bool check_partition; /* rows may not have been routed here by their values */
+} StreamInsert;
 
 /* ---------------------------------------------------------------- what is refused */
 
@@ -66,6 +76,51 @@ permitted_commands(Relation rel)
 	return 1 << CMD_INSERT;
 }
 
+/* ---------------------------------------------------------------- rows */
+
+static void
+begin(ModifyTableState *mtstate, ResultRelInfo *rri)
+{
+	Relation rel = rri->ri_RelationDesc;
+	bool is_routed = rri->ri_RootResultRelInfo != NULL;
+	bool may_change = rri->ri_TrigDesc && rri->ri_TrigDesc->trig_insert_before_row;
+	StreamInsert *insert = palloc0(sizeof(StreamInsert));
+
+	braid_pending_begin(&insert->writer, rel);
+	insert->policy = mtstate->operation == CMD_UPDATE ? WCO_RLS_UPDATE_CHECK : WCO_RLS_INSERT_CHECK;
+	insert->check_constraints = RelationGetDescr(rel)->constr != NULL;
+	insert->check_partition = rel->rd_rel->relispartition && (!is_routed || may_change);
+	rri->ri_FdwState = insert;
+}
+
+/* INSERT. */
+static void
+begin_modify(ModifyTableState *mtstate, ResultRelInfo *rri, List *fdw_private, int subplan_index,
+			 int eflags)
+{
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+		begin(mtstate, rri);
+}
+
+static TupleTableSlot *
+insert_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot, TupleTableSlot *plan_slot)
+{
+	StreamInsert *insert = rri->ri_FdwState;
+	MemoryContext old;
+
+	if (rri->ri_WithCheckOptions != NIL)
+		ExecWithCheckOptions(insert->policy, rri, slot, estate);
+	if (insert->check_constraints)
+		ExecConstraints(rri, slot, estate);
+	if (insert->check_partition)
+		ExecPartitionCheck(rri, slot, estate, true);
+	slot_getallattrs(slot);
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+	braid_pending_add(&insert->writer, slot->tts_values, slot->tts_isnull);
+	MemoryContextSwitchTo(old);
+	return slot;
+}
+
 Datum
 braid_sql_stream_handler(PG_FUNCTION_ARGS)
 {
@@ -74,6 +129,9 @@ braid_sql_stream_handler(PG_FUNCTION_ARGS)
 	routine->GetForeignRelSize = refuse_scan;
 	routine->ExecForeignTruncate = refuse_truncate;
 	routine->IsForeignRelUpdatable = permitted_commands;
+	routine->BeginForeignModify = begin_modify;
+	routine->BeginForeignInsert = begin;
+	routine->ExecForeignInsert = insert_row;
 	PG_RETURN_POINTER(routine);
 }
 

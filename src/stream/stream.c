@@ -10,6 +10,7 @@
 #include "nodes/pg_list.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "stream/pending.h"
 #include "stream/stream.h"
 #include "utils/lsyscache.h"
 
@@ -26,4 +27,10 @@ braid_stream_is(Oid relid)
 	ours = LookupFuncName(handler, 0, NULL, true);
 	server = GetForeignServer(GetForeignTable(relid)->serverid);
 	return OidIsValid(ours) && GetForeignDataWrapper(server->fdwid)->fdwhandler == ours;
+}
+
+void
+braid_stream_init(void)
+{
+	braid_pending_init();
 }
