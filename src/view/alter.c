@@ -170,6 +170,19 @@ refuse_limit_for_readers(const ViewDefinition *def, Query *query, bool has_sched
 						errhint("Have the LIMIT in an ordinary view over it.")));
 }
 
+/* States that are not kept already would begin with the rows that come from now on. */
+static void
+refuse_to_begin_anew(const ViewDefinition *def, ViewPlan *plan)
+{
+	if (plan->streams)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("continuous view \"%s\" reads a stream, and cannot be made to keep "
+							   "something else",
+							   get_rel_name(def->view)),
+						errdetail("Rows of streams are not kept, so it would lose what it has."),
+						errhint("Make another view, which begins with the rows to come.")));
+}
+
 /* ---------------------------------------------------------------- the same states */
 
 static ViewPlan *
@@ -439,13 +452,13 @@ exchange_later(const ViewDefinition *def, const ViewDefinition *next, const char
 
 /* Only options that the plan does not show: late, retain and the like. */
 static bool
-change_options_only(const ViewDefinition *def, ViewDefinition *as, const char *old, const char *now)
+change_options_only(const ViewDefinition *def, ViewDefinition *as, ViewPlan *old, ViewPlan *plan)
 {
-	if (strcmp(old, now) != 0)
+	if (strcmp(old->fingerprint, plan->fingerprint) != 0)
 		return false;
 	if (OidIsValid(as->time))
 		braid_superuser_execute(psprintf("DROP VIEW %s", braid_definition_time_name(as->id)));
-	store_options(def, as->options, thaws(def->options, as->options));
+	store_options(def, as->options, thaws(def->options, as->options) && plan->streams == NIL);
 	return true;
 }
 
@@ -482,8 +495,7 @@ alter(const ViewDefinition *def, Change *change)
 	plan = make_plan(&as, change->query, as.id, change->pstate);
 	braid_rights_apply(plan, GetUserId());
 	braid_create_claim_tables(plan->tables);
-	if (change->options && old &&
-		change_options_only(def, &as, old->fingerprint, plan->fingerprint))
+	if (change->options && old && change_options_only(def, &as, old, plan))
 		return true;
 	braid_exchange_drop_next(def);
 	if (old)
@@ -500,6 +512,7 @@ alter(const ViewDefinition *def, Change *change)
 		move_states(def, plan, as.id, matches);
 	else
 	{
+		refuse_to_begin_anew(def, plan);
 		make_states(def, plan);
 		if (old && fits(old, &stored))
 			since = braid_carry_over(old, plan);

@@ -23,10 +23,13 @@
  *	  that cancel each other out.  If rows only came to the inputs, none can have
  *	  gone from the result; then weights are added up, since a delta that retracts
  *	  nothing is cheaper to follow for whoever reads it.
+ *
+ *	  A stream has one term, its delta with the others' new rows: see passing.c.
  */
 #include "postgres.h"
 
 #include "view/operators.h"
+#include "view/passing.h"
 #include "view/run.h"
 #include "view/text.h"
 
@@ -44,7 +47,7 @@ braid_block_new(ViewNode *node)
 	return psprintf("(%s)", braid_text_fill(node, texts, NULL));
 }
 
-/* Indexes of the inputs that changed. */
+/* Indexes of the inputs that changed, of those that matter. */
 static List *
 changed_inputs(ViewNode *node)
 {
@@ -52,7 +55,7 @@ changed_inputs(ViewNode *node)
 	ListCell *lc;
 
 	foreach (lc, node->inputs)
-		if (((ViewNode *) lfirst(lc))->changed)
+		if (((ViewNode *) lfirst(lc))->changed && braid_passing_heeds(node, lfirst(lc)))
 			changed = lappend_int(changed, foreach_current_index(lc));
 	return changed;
 }

@@ -27,6 +27,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/value.h"
+#include "stream/stream.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -36,6 +37,7 @@
 #include "view/definition.h"
 #include "view/deparse.h"
 #include "view/event_time.h"
+#include "view/passing.h"
 #include "view/plan.h"
 #include "view/rights.h"
 #include "view/state.h"
@@ -185,7 +187,20 @@ braid_create_claim_tables(List *tables)
 	ListCell *lc;
 
 	foreach (lc, tables)
-		braid_capture_claim(lfirst_oid(lc));
+		if (!braid_stream_is(lfirst_oid(lc)))
+			braid_capture_claim(lfirst_oid(lc));
+}
+
+static void
+tell_beginning(const char *name, const char *view_name)
+{
+	ereport(NOTICE,
+			(errmsg("continuous view \"%s\" begins to follow its streams once this transaction "
+					"has committed",
+					name),
+			 errdetail("What was written to them before is not in it."),
+			 errhint("SELECT braid.wait(%s) waits until it has begun.",
+					 quote_literal_cstr(view_name))));
 }
 
 Oid
@@ -230,7 +245,11 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 	make_definition(id, view, options);
 	SPI_finish();
 	AtEOXact_GUC(false, level);
-	ereport(NOTICE,
+	if (plan->streams)
+		tell_beginning(name->relname, view_name);
+	else
+		ereport(
+			NOTICE,
 			(errmsg("continuous view \"%s\" is being populated once this transaction commits",
 					name->relname),
 			 errhint("SELECT braid.wait(%s) waits until it is.", quote_literal_cstr(view_name))));
@@ -242,6 +261,36 @@ check_owner(Oid view)
 {
 	if (!braid_compat_is_relation_owner(view, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_VIEW, get_rel_name(view));
+}
+
+static bool
+is_broken(int id)
+{
+	braid_superuser_execute(psprintf("SELECT FROM braid_internal.view_states s "
+									 "JOIN braid_internal.views v ON v.id = s.id AND "
+									 "v.rebuilds = s.rebuilds "
+									 "WHERE s.id = %d AND s.state = 'broken'",
+									 id));
+	return SPI_processed > 0;
+}
+
+/* One that reads a stream has nothing to be made of, but can go on if it stands still. */
+static void
+check_streams(const ViewDefinition *def)
+{
+	const char *name = get_rel_name(def->view);
+
+	if (!braid_passing_is_read(def))
+		return;
+	if (!is_broken(def->id))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("continuous view \"%s\" reads a stream and cannot be rebuilt", name),
+				 errdetail("Rows of streams are not kept, so its query cannot be run."),
+				 errhint("Only one that is broken can be refreshed, to go on with what it has.")));
+	ereport(WARNING,
+			(errmsg("continuous view \"%s\" goes on with what it has", name),
+			 errdetail("Rows that have come to its streams since it was broken are not in it.")));
 }
 
 void
@@ -262,6 +311,7 @@ braid_create_again(Oid view)
 	braid_definition_inputs(&def, &inputs);
 	braid_create_claim_tables(inputs.tables);
 	SPI_connect();
+	check_streams(&def);
 	braid_superuser_execute(
 		psprintf("UPDATE braid_internal.views SET rebuilds = rebuilds + 1 WHERE id = %d", def.id));
 	SPI_finish();

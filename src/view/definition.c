@@ -44,6 +44,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "rewrite/rewriteHandler.h"
+#include "stream/stream.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -337,7 +338,8 @@ find_inputs(Node *node, ViewInputs *inputs)
 
 		if (rte->rtekind != RTE_RELATION)
 			continue;
-		if (rte->relkind == RELKIND_RELATION || rte->relkind == RELKIND_PARTITIONED_TABLE)
+		if (rte->relkind == RELKIND_RELATION || rte->relkind == RELKIND_PARTITIONED_TABLE ||
+			braid_stream_is(rte->relid))
 			inputs->tables = list_append_unique_oid(inputs->tables, rte->relid);
 		else if (rte->relkind == RELKIND_VIEW)
 			find_inputs_of_view(rte->relid, inputs);

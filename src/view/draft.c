@@ -35,6 +35,18 @@ braid_draft_new(Planner *planner)
 
 /* ---------------------------------------------------------------- nodes */
 
+/* Made of rows that pass, and without a state. */
+static bool
+passes(ViewNode *node)
+{
+	ListCell *lc;
+
+	foreach (lc, braid_node_is_stateful(node) ? NIL : node->inputs)
+		if (((ViewNode *) lfirst(lc))->is_passing)
+			return true;
+	return false;
+}
+
 ViewNode *
 braid_draft_node(Planner *planner, NodeKind kind, List *inputs, int ncolumns)
 {
@@ -46,6 +58,7 @@ braid_draft_node(Planner *planner, NodeKind kind, List *inputs, int ncolumns)
 	node->columns = palloc0(sizeof(NodeColumn) * (ncolumns + 1));
 	planner->plan->nodes = lappend(planner->plan->nodes, node);
 	node->number = list_length(planner->plan->nodes);
+	node->is_passing = passes(node);
 	return node;
 }
 

@@ -141,9 +141,11 @@ join_name(ViewNode *node)
 {
 	static const char *const marks[] = {"semi join", "anti join", "exists as a column"};
 
+	const char *of = node->is_passing ? "stream " : "";
+
 	if (node->kind == NODE_MARK)
-		return pstrdup(marks[node->mark]);
-	return pstrdup(node->is_full ? "full join" : "left join");
+		return psprintf("%s%s", of, marks[node->mark]);
+	return psprintf("%s%s join", of, node->is_full ? "full" : "left");
 }
 
 static char *
@@ -152,12 +154,14 @@ operator_name(ViewNode *node)
 	switch (node->kind)
 	{
 		case NODE_TABLE:
-			return psprintf("table %s", braid_relation_name(node->relid));
+			return psprintf("%s %s", node->is_stream ? "stream" : "table",
+							braid_relation_name(node->relid));
 		case NODE_VIEW:
 			return psprintf("view %s", braid_relation_name(node->relid));
 		case NODE_BLOCK:
 			return list_length(node->inputs) > 1
-					   ? psprintf("inner join of %d", list_length(node->inputs))
+					   ? psprintf("%s join of %d", node->is_passing ? "stream" : "inner",
+								  list_length(node->inputs))
 					   : pstrdup("filter and projection");
 		case NODE_OUTER:
 		case NODE_MARK:

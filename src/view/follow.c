@@ -27,6 +27,7 @@
 #include "view/follow.h"
 #include "view/growth.h"
 #include "view/operators.h"
+#include "view/passing.h"
 #include "view/populate.h"
 #include "view/run.h"
 #include "view/text.h"
@@ -118,7 +119,8 @@ braid_run_rows_below(ViewNode *node)
 	ListCell *lc;
 
 	foreach (lc, node->inputs)
-		nrows += braid_run_delta_rows(lfirst(lc));
+		if (braid_passing_heeds(node, lfirst(lc)))
+			nrows += braid_run_delta_rows(lfirst(lc));
 	return nrows;
 }
 
@@ -140,8 +142,8 @@ braid_run_retracts(ViewNode *node)
 		return braid_run_count(before_name(node->time->group)) > 0 ||
 			   expired_rows(node->time->group) > 0;
 	foreach (lc, node->inputs)
-		retracts |= braid_run_retracts(lfirst(lc));
-	if (node->kind == NODE_UNION || node->kind == NODE_BLOCK)
+		retracts |= braid_passing_heeds(node, lfirst(lc)) && braid_run_retracts(lfirst(lc));
+	if (node->kind == NODE_UNION || node->kind == NODE_BLOCK || node->is_passing)
 		return retracts;
 
 	/* Outer joins and marks: a row of i1 changes with what comes to i2. */
@@ -195,6 +197,8 @@ braid_follow_prepare(KeptView *view)
 		{
 			ViewNode *input = lfirst(lc);
 
+			if (!braid_passing_heeds(node, input))
+				continue;
 			view->read = bms_add_member(view->read, input->number);
 			input->is_joined |= is_join(node);
 		}
@@ -224,14 +228,14 @@ braid_follow_needs_populating(KeptView *view)
 		return true;
 	if (view->plan->is_recomputed)
 		return is_due(view);
-	foreach (lc, view->plan->tables)
+	foreach (lc, view->plan->heeded_tables)
 	{
 		BraidSource *source = braid_capture_source(lfirst_oid(lc));
 
 		if (!source->has_frontier || source->delta.recompute)
 			return true;
 	}
-	foreach (lc, view->plan->views)
+	foreach (lc, view->plan->heeded_views)
 		if (braid_keeper_find(lfirst_int(lc))->repopulated)
 			return true;
 	return false;
@@ -248,8 +252,8 @@ schedule_is_needed(KeptView *view)
 	{
 		BraidSource *source = braid_capture_source(lfirst_oid(lc));
 
-		view->stale |= source->delta.rows || source->delta.recompute || source->delta.incomplete ||
-					   !source->has_frontier;
+		view->stale |= source->delta.nrows > 0 || source->delta.recompute ||
+					   source->delta.incomplete || !source->has_frontier;
 	}
 	foreach (lc, view->plan->views)
 	{
@@ -281,14 +285,14 @@ braid_follow_is_needed(KeptView *view)
 
 	if (braid_follow_needs_populating(view) || view->catches_up || braid_follow_is_wanted(view))
 		return true;
-	foreach (lc, view->plan->tables)
+	foreach (lc, view->plan->heeded_tables)
 	{
 		BraidDelta *delta = &braid_capture_source(lfirst_oid(lc))->delta;
 
-		if (delta->rows || delta->incomplete)
+		if (delta->nrows > 0 || delta->incomplete)
 			return true;
 	}
-	foreach (lc, view->plan->views)
+	foreach (lc, view->plan->heeded_views)
 		if (braid_keeper_find(lfirst_int(lc))->delta.rows)
 			return true;
 	return false;
@@ -299,7 +303,7 @@ refuse_incomplete(KeptView *view)
 {
 	ListCell *lc;
 
-	foreach (lc, view->plan->tables)
+	foreach (lc, view->plan->heeded_tables)
 		if (table_delta(view, lfirst_oid(lc))->incomplete)
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 							errmsg("replica identity of table \"%s\" is no longer FULL",
@@ -327,61 +331,6 @@ take_figures(KeptView *view, ViewNode *node, void (*action)(ViewNode *node))
 	figures->rows = nrows;
 }
 
-/* ---------------------------------------------------------------- populating */
-
-static void
-populate_node(ViewNode *node)
-{
-	switch (node->kind)
-	{
-		case NODE_GROUP:
-			braid_group_populate(node);
-			break;
-		case NODE_SESSION:
-			braid_session_populate(node);
-			break;
-		case NODE_PARTITION:
-			braid_partition_populate(node);
-			break;
-		case NODE_ROWS:
-			braid_rows_populate(node);
-			break;
-		case NODE_WATERMARK:
-			braid_watermark_populate(node);
-			break;
-		default:
-			break;
-	}
-}
-
-/* The planner knows nothing yet of what was just made; if it is locked, let it be. */
-static void
-analyze(ViewNode *node)
-{
-	if (SPI_execute(psprintf("ANALYZE (SKIP_LOCKED) %s", node->state), false, 0) < 0)
-		elog(ERROR, "could not analyze \"%s\"", node->state);
-}
-
-static void
-make_state(ViewNode *node)
-{
-	populate_node(node);
-	analyze(node);
-}
-
-static void
-populate(KeptView *view)
-{
-	ListCell *lc;
-
-	foreach (lc, view->plan->nodes)
-		((ViewNode *) lfirst(lc))->changed = false;
-	foreach (lc, view->plan->nodes)
-		if (braid_node_is_stateful(lfirst(lc)))
-			take_figures(view, lfirst(lc), make_state);
-	view->repopulated = true;
-}
-
 /* ---------------------------------------------------------------- following */
 
 static void
@@ -390,8 +339,11 @@ name_table_delta(ViewNode *node)
 	BraidSource *source = braid_capture_source(node->relid);
 	char *name = braid_node_table_delta_name(node->relid);
 
-	if (braid_run_count(name) < 0)
-		braid_run_name(name, table_delta(following, node->relid)->rows, source->desc);
+	if (braid_run_count(name) >= 0)
+		return;
+	if (node->is_stream)
+		braid_delta_make_rows(source);
+	braid_run_name(name, table_delta(following, node->relid)->rows, source->desc);
 }
 
 static void
@@ -410,7 +362,7 @@ has_changed_input(ViewNode *node)
 	ListCell *lc;
 
 	foreach (lc, node->inputs)
-		if (((ViewNode *) lfirst(lc))->changed)
+		if (((ViewNode *) lfirst(lc))->changed && braid_passing_heeds(node, lfirst(lc)))
 			return true;
 	return false;
 }
@@ -505,7 +457,7 @@ is_touched(ViewNode *node)
 {
 	node->is_netted = false;
 	if (node->kind == NODE_TABLE)
-		node->changed = table_delta(following, node->relid)->rows != NULL;
+		node->changed = table_delta(following, node->relid)->nrows > 0;
 	else if (node->kind == NODE_VIEW)
 		node->changed = braid_keeper_find(node->view_id)->delta.rows != NULL;
 	else if (node->kind == NODE_WATERMARK)
@@ -548,6 +500,91 @@ follow_node(ViewNode *node)
 		braid_run_delta_is_read(node) && braid_run_retracts(node))
 		net_delta(node);
 }
+
+/* ---------------------------------------------------------------- populating */
+
+static void
+populate_node(ViewNode *node)
+{
+	switch (node->kind)
+	{
+		case NODE_GROUP:
+			braid_group_populate(node);
+			break;
+		case NODE_SESSION:
+			braid_session_populate(node);
+			break;
+		case NODE_PARTITION:
+			braid_partition_populate(node);
+			break;
+		case NODE_ROWS:
+			braid_rows_populate(node);
+			break;
+		case NODE_WATERMARK:
+			braid_watermark_populate(node);
+			break;
+		default:
+			break;
+	}
+}
+
+/* The planner knows nothing yet of what was just made; if it is locked, let it be. */
+static void
+analyze(ViewNode *node)
+{
+	if (SPI_execute(psprintf("ANALYZE (SKIP_LOCKED) %s", node->state), false, 0) < 0)
+		elog(ERROR, "could not analyze \"%s\"", node->state);
+}
+
+static void
+make_state(ViewNode *node)
+{
+	populate_node(node);
+	analyze(node);
+}
+
+/* What is kept of streams begins with the first cycle, and then just goes on. */
+static void
+begin_state(ViewNode *node)
+{
+	if (node->time)
+		node->time->merges = false;
+	if (node->kind == NODE_GROUP)
+		braid_group_begin(node);
+	else if (node->kind == NODE_WATERMARK)
+		braid_watermark_begin(node);
+}
+
+/* What the cycle brings of streams; a new view begins with the next one. */
+static void
+go_on(KeptView *view, ViewNode *node)
+{
+	if (braid_node_is_stateful(node))
+		begin_state(node);
+	if (view->state != VIEW_POPULATING && is_touched(node))
+		take_figures(view, node, follow_node);
+}
+
+static void
+populate(KeptView *view)
+{
+	ListCell *lc;
+
+	foreach (lc, view->plan->nodes)
+		((ViewNode *) lfirst(lc))->changed = false;
+	foreach (lc, view->plan->nodes)
+	{
+		ViewNode *node = lfirst(lc);
+
+		if (node->is_streamed)
+			go_on(view, node);
+		else if (braid_node_is_stateful(node))
+			take_figures(view, node, make_state);
+	}
+	view->repopulated = true;
+}
+
+/* ---------------------------------------------------------------- deltas for other views */
 
 static void
 free_delta(ViewDelta *delta)
@@ -595,6 +632,8 @@ begin_merge(KeptView *view)
 			time->merges = view->merges != view->merged && !view->catches_up;
 	}
 }
+
+/* ---------------------------------------------------------------- a cycle */
 
 static void
 follow(KeptView *view)

@@ -19,6 +19,7 @@
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
+#include "stream/stream.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "view/definition.h"
@@ -117,6 +118,7 @@ relation_node(Planner *planner, NodeKind kind, Oid relid, List *vars)
 	int n = 0;
 
 	node->relid = relid;
+	node->is_stream = node->is_passing = kind == NODE_TABLE && braid_stream_is(relid);
 	node->attnums = palloc(sizeof(AttrNumber) * (node->ncolumns + 1));
 	foreach (lc, vars)
 	{

@@ -183,6 +183,14 @@ insert_permanent(ViewNode *node, int64 nrows)
 }
 
 void
+braid_group_begin(ViewNode *node)
+{
+	if (is_one_group(node))
+		braid_run(psprintf("%s ON CONFLICT DO NOTHING", state_insert(node, "false")), 0);
+	insert_permanent(node, 0);
+}
+
+void
 braid_group_populate(ViewNode *node)
 {
 	char *stays = braid_late_stays(node);

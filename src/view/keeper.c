@@ -46,6 +46,7 @@
 #include "view/event_time.h"
 #include "view/exchange.h"
 #include "view/follow.h"
+#include "view/gap.h"
 #include "view/populate.h"
 #include "view/restore.h"
 #include "view/rights.h"
@@ -412,7 +413,10 @@ take_plan(KeptView *v)
 	if (!braid_plan_same_visible(made ? made : v->made_for, now))
 		return false;
 	if (v->state == VIEW_LIVE && made && strcmp(made, now) != 0)
+	{
 		store_state(v, VIEW_REBUILDING, NULL);
+		braid_gap_note(v, "what it reads was changed");
+	}
 	return true;
 }
 
@@ -433,6 +437,21 @@ read_merged(KeptView *v)
 	/* Which source becomes idle next is not stored: it is looked up at once. */
 	if (v->def.options->time.idle)
 		v->plan->watermark->time->idle_due = GetCurrentTimestamp();
+}
+
+static bool
+has_rows(List *tables)
+{
+	ListCell *lc;
+
+	foreach (lc, tables)
+	{
+		SPI_execute(psprintf("SELECT FROM braid_internal.%s", get_rel_name(lfirst_oid(lc))), true,
+					1);
+		if (SPI_processed > 0)
+			return true;
+	}
+	return false;
 }
 
 /* If one of them is just being dropped, more is going to change. */
@@ -464,6 +483,7 @@ prepare_view(void *arg)
 	if (v->is_outdated)
 		return;
 	read_merged(v);
+	v->was_restored = v->state == VIEW_POPULATING && plan->streams && has_rows(v->states);
 	MemoryContextSwitchTo(views_context); /* SPI leaves its own behind */
 	want_columns(plan);
 	v->plans = braid_run_make_plans(views_context);
@@ -560,21 +580,6 @@ is_complete(KeptView *v)
 		   (v->def.options->time.watermark == NULL || OidIsValid(v->def.time));
 }
 
-static bool
-has_rows(List *tables)
-{
-	ListCell *lc;
-
-	foreach (lc, tables)
-	{
-		SPI_execute(psprintf("SELECT FROM braid_internal.%s", get_rel_name(lfirst_oid(lc))), true,
-					1);
-		if (SPI_processed > 0)
-			return true;
-	}
-	return false;
-}
-
 /*
  * A view that stands still, and may have come by a restore: its parts go with it,
  * and if a paused one has brought rows, these are what it shows.
@@ -597,6 +602,10 @@ settle(KeptView *v)
 static void
 begin_rebuild(KeptView *v)
 {
+	if (v->stored == VIEW_BROKEN)
+		braid_gap_note(v, "it was broken");
+	else if (v->stored == VIEW_PAUSED)
+		braid_gap_note(v, "it was paused");
 	v->state = v->stored;
 	store_state(v, VIEW_REBUILDING, NULL);
 }
@@ -701,7 +710,22 @@ find_tables(KeptView *v)
 		braid_capture_tie(linitial_oid(v->tables), lfirst_oid(lc));
 }
 
-/* What views mean to each other. */
+/*
+ * What reads a stream may not wait for others to be populated, or rows would pass by:
+ * these are populated in the cycle, and what they read too.
+ */
+static void
+hurry_inputs(KeptView *v)
+{
+	ListCell *lc;
+
+	if (v->plan == NULL || (v->plan->streams == NIL && !v->is_hurried))
+		return;
+	v->is_hurried = true;
+	foreach (lc, v->plan->views)
+		braid_keeper_find(lfirst_int(lc))->is_hurried = true;
+}
+
 static ViewGroup *
 find_group(Oid relid)
 {
@@ -727,6 +751,7 @@ put_into_group(KeptView *v)
 	g->views = lappend(g->views, v);
 }
 
+/* What views mean to each other. */
 static void
 relate_views(void)
 {
@@ -739,6 +764,8 @@ relate_views(void)
 	foreach (lc, views)
 		if (((KeptView *) lfirst(lc))->plan)
 			find_tables(lfirst(lc));
+	for (int i = list_length(views) - 1; i >= 0; i--)
+		hurry_inputs(list_nth(views, i));
 	foreach (lc, views)
 		if (((KeptView *) lfirst(lc))->plan)
 		{
@@ -930,7 +957,7 @@ may_have_work(KeptView *v)
 		BraidSource *source = braid_capture_source(lfirst_oid(lc));
 		BraidDelta *d = &source->delta;
 
-		if (!source->has_frontier || d->rows || d->recompute || d->incomplete)
+		if (!source->has_frontier || d->nrows > 0 || d->recompute || d->incomplete)
 			return true;
 	}
 	return false;
@@ -942,7 +969,7 @@ look_at_inputs(KeptView *v)
 {
 	ListCell *lc;
 
-	foreach (lc, v->plan->views)
+	foreach (lc, v->plan->heeded_views)
 	{
 		KeptView *input = braid_keeper_find(lfirst_int(lc));
 
@@ -1034,7 +1061,7 @@ is_incomplete(KeptView *v)
 {
 	ListCell *lc;
 
-	foreach (lc, v->plan->tables)
+	foreach (lc, v->plan->heeded_tables)
 		if (braid_capture_source(lfirst_oid(lc))->delta.incomplete)
 			return true;
 	return false;
@@ -1044,13 +1071,14 @@ is_incomplete(KeptView *v)
  * The view could not follow its delta.  That need not be the query's fault: the
  * terms of a delta hold pairs of rows that never were there together, which an
  * expression may not be able to take.  So it is populated anew, and is broken if
- * that fails too.
+ * that fails too.  Streams have no such pairs, and nothing to populate from.
  */
 static void
 give_up_delta(KeptView *v, const char *error)
 {
 	braid_follow_forget(v);
-	if (v->state != VIEW_LIVE || v->catches_up || v->plan->is_recomputed || is_incomplete(v))
+	if (v->state != VIEW_LIVE || v->catches_up || v->plan->is_recomputed || v->plan->streams ||
+		is_incomplete(v))
 	{
 		mark_broken(v, error);
 		return;
@@ -1089,6 +1117,16 @@ note_recomputation(KeptView *v)
 	store_state(v, VIEW_LIVE, NULL);
 }
 
+/* Of a new view there is a stored state only now. */
+static void
+set_live(KeptView *v)
+{
+	ViewState before = v->state;
+
+	store_state(v, VIEW_LIVE, NULL);
+	braid_gap_look(v, before);
+}
+
 static void
 apply(void)
 {
@@ -1115,7 +1153,7 @@ apply(void)
 			note_recomputation(v);
 		if (!is_being_made(v) || v->waits)
 			continue;
-		store_state(v, VIEW_LIVE, NULL);
+		set_live(v);
 
 		/* Definitions are loaded again, and what is ready is exchanged. */
 		if (v->is_replacement)

@@ -50,6 +50,8 @@ typedef struct KeptView
 	List *tables;				 /* oids of captured tables below, also by way of other views */
 	List *states;				 /* oids of the state tables */
 	bool is_read;				 /* by another view that is kept */
+	bool is_hurried;			 /* it reads a stream, or one that does reads it */
+	bool was_restored;			 /* new here, it has rows of streams from a dump */
 	Bitmapset *read;			 /* numbers of the nodes whose deltas are read */
 	struct HTAB *plans;			 /* of statements, see run.h */
 	int64 schedule_ms;			 /* 0: kept up to date; else recomputed as a whole, this often */

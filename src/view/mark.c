@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "view/operators.h"
+#include "view/passing.h"
 #include "view/text.h"
 #include "view/turn.h"
 
@@ -70,7 +71,7 @@ braid_mark_delta(ViewNode *node)
 	initStringInfo(&s);
 	if (l->changed)
 		appendStringInfoString(&s, marked_rows(node, ", i1.w", braid_text_shared_delta(l)));
-	if (r->changed)
+	if (r->changed && braid_passing_heeds(node, r))
 		appendStringInfo(&s, "%s%s", s.len > 0 ? " UNION ALL " : "", turned_rows(node));
 	return psprintf("(%s%s)", braid_text_with_deltas(node), s.data);
 }

@@ -71,10 +71,20 @@ attribute(ViewNode *node, int i)
 	return quote_identifier(get_attname(node->relid, node->attnums[i], false));
 }
 
+/* Nothing, with the columns of the node: rows of a stream are there in its delta only. */
+static char *
+stream_new(ViewNode *node)
+{
+	return psprintf("(SELECT %s WHERE false)", braid_text_list(braid_text_nulls(node, 1)));
+}
+
 static char *
 relation_new(ViewNode *node)
 {
 	StringInfoData s;
+
+	if (node->is_stream)
+		return stream_new(node);
 
 	initStringInfo(&s);
 	appendStringInfoString(&s, "(SELECT");

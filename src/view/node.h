@@ -57,6 +57,9 @@ typedef struct ViewNode
 	bool is_single;		/* always has exactly one row */
 	bool tells_deletes; /* TABLE, BLOCK: weights tell deletions, for a group above */
 	bool are_told;		/* TABLE: weights of the table's delta do, for some view */
+	bool is_stream;		/* TABLE: its rows are kept nowhere */
+	bool is_passing;	/* has rows only in the cycle that brings them: see passing.c */
+	bool is_streamed;	/* is changed by streams alone */
 
 	/* TABLE, VIEW */
 	Oid relid;

@@ -47,6 +47,7 @@ extern int braid_aggregate_add_output(ViewNode *group, char *text, NodeColumn co
 /* group.c */
 extern void braid_group_follow(ViewNode *node);
 extern void braid_group_populate(ViewNode *node);
+extern void braid_group_begin(ViewNode *node); /* makes groups that always exist */
 extern char *braid_group_new(ViewNode *node);
 extern char *braid_group_difference(ViewNode *node); /* as braid_difference_query() */
 extern char *braid_group_state_columns(ViewNode *node);

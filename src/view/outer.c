@@ -13,11 +13,14 @@
  *	  FULL has R's rows without a match too: those of dR come with L x dR if that
  *	  is an outer join, and rows of R turn when L changes.
  *
+ *	  If L passes by, and keeps no rows, only dL LEFT JOIN R is left: see passing.c.
+ *
  *	  A condition that is null is one that does not hold, here as there.
  */
 #include "postgres.h"
 
 #include "view/operators.h"
+#include "view/passing.h"
 #include "view/text.h"
 #include "view/turn.h"
 
@@ -86,18 +89,19 @@ braid_outer_delta(ViewNode *node)
 {
 	ViewNode *l = left(node);
 	ViewNode *r = right(node);
+	bool r_changed = r->changed && braid_passing_heeds(node, r);
 	StringInfoData s;
 
 	initStringInfo(&s);
 	if (l->changed)
 		add_join(&s, node, "i1.w", braid_text_shared_delta(l), "LEFT JOIN", braid_node_new(r));
-	if (r->changed)
+	if (r_changed)
 		add_join(&s, node, "i2.w", braid_node_new(l), node->is_full ? "RIGHT JOIN" : "JOIN",
 				 braid_text_shared_delta(r));
-	if (l->changed && r->changed)
+	if (l->changed && r_changed)
 		add_join(&s, node, "-(i1.w * i2.w)", braid_text_shared_delta(l), "JOIN",
 				 braid_text_shared_delta(r));
-	if (r->changed)
+	if (r_changed)
 		add_turned(&s, node, 1);
 	if (l->changed && node->is_full)
 		add_turned(&s, node, 2);

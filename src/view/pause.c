@@ -7,7 +7,8 @@
  *	  when it next loads the definitions, and stores the snapshot that the view
  *	  shows from then on.  A paused view wants no table, so that neither deltas
  *	  nor WAL are kept for it.  What it has missed is therefore not known when it
- *	  is resumed: it is rebuilt, and shows what it has until that is done.
+ *	  is resumed: it is rebuilt, and shows what it has until that is done.  One
+ *	  that reads a stream goes on without that: see gap.c.
  */
 #include "postgres.h"
 
@@ -22,6 +23,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "view/definition.h"
+#include "view/passing.h"
 
 static void
 set_paused(const ViewDefinition *def, bool paused)
@@ -56,6 +58,13 @@ braid_sql_pause(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("a new state is being made for continuous view \"%s\"", get_rel_name(def.view)),
 			 errhint("SELECT braid.wait() waits until it has taken the place of the old one.")));
+	if (!def.paused && braid_passing_is_read(&def))
+		ereport(WARNING,
+				(errmsg("continuous view \"%s\" misses what comes to its streams while it is "
+						"paused",
+						get_rel_name(def.view)),
+				 errdetail("Rows of streams are not kept: when it is resumed it goes on with "
+						   "those that come then.")));
 	set_paused(&def, true);
 	PG_RETURN_VOID();
 }

@@ -29,10 +29,12 @@
 #include "optimizer/tlist.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
+#include "stream/stream.h"
 #include "utils/lsyscache.h"
 #include "view/accumulator.h"
 #include "view/definition.h"
 #include "view/operators.h"
+#include "view/passing.h"
 #include "view/plan.h"
 #include "view/refusal.h"
 #include "view/session_window.h"
@@ -271,17 +273,29 @@ take_distinct(Draft *draft, Query *query)
 	return distinct;
 }
 
+static bool
+any_passes(List *nodes)
+{
+	ListCell *lc;
+
+	foreach (lc, nodes)
+		if (((ViewNode *) lfirst(lc))->is_passing)
+			return true;
+	return false;
+}
+
 /*
  * Subqueries in the target list.  At the top, single values are left to whoever
- * reads the view: otherwise all rows would change with them.
+ * reads the view: otherwise all rows would change with them.  Rows of streams have
+ * those of when they came.
  */
 static Draft *
 take_target_sublinks(Draft *draft, Query *query, bool is_top)
 {
 	bool single = braid_take_tied_sublinks(&draft, (Node *) query->targetList);
 
-	if (single && is_top && !query->distinctClause && !query->hasWindowFuncs &&
-		!query->hasTargetSRFs && !reads_one(inputs_of(draft)))
+	if (single && !any_passes(inputs_of(draft)) && is_top && !query->distinctClause &&
+		!query->hasWindowFuncs && !query->hasTargetSRFs && !reads_one(inputs_of(draft)))
 		draft = keep_entries(draft);
 	return braid_take_sublinks(draft, (Node *) query->targetList);
 }
@@ -640,6 +654,7 @@ braid_plan_make(Query *query, int id, const PlanTime *time, ParseState *pstate)
 		braid_refuse(pstate, exprLocation((Node *) query->targetList), "a query without a table");
 	finish_graph(p.plan);
 	braid_session_window_check(&p);
+	braid_passing_finish(&p);
 	take_fingerprints(p.plan, id);
 	return p.plan;
 }
@@ -701,6 +716,9 @@ find_reads(Node *node, ReadSearch *s)
 
 		if (rte->rtekind != RTE_RELATION || !rte->inFromCl)
 			return false;
+		if (braid_stream_is(rte->relid))
+			braid_refuse_stream(s->planner->pstate, rte->relid,
+								"a schedule for a query that reads a stream");
 		if (is_captured(rte->relid) || braid_definition_find(rte->relid, &def))
 			add_read(s->planner, rte->relid, &s->inputs);
 		else if (get_rel_relkind(rte->relid) != RELKIND_VIEW)
@@ -796,6 +814,7 @@ braid_plan_recompute(Query *query, int id, ParseState *pstate)
 	p.plan->top = linitial(draft->nodes);
 	p.plan->visible = braid_draft_visible(draft, recomputed_targets(draft, query), NULL);
 	finish_graph(p.plan);
+	braid_passing_finish(&p);
 	take_fingerprints(p.plan, id);
 	return p.plan;
 }

@@ -24,6 +24,9 @@ typedef struct ViewPlan
 	ViewNode *watermark; /* NULL if the view has none */
 	List *tables;		 /* oids of captured tables, each once */
 	List *views;		 /* ids of the continuous views that it reads, each once */
+	List *streams;		 /* those of the tables that are streams */
+	List *heeded_tables; /* and those of whose changes something is made, */
+	List *heeded_views;	 /* and of the views; see passing.c */
 	List *watched;		 /* oids of ordinary views in between */
 	bool is_recomputed;	 /* as a whole, on a schedule */
 	bool is_ageing;		 /* of a recomputed one: the result can change while its tables do not */

@@ -216,7 +216,7 @@ blocks_of(Oid relid)
 
 /*
  * A view that reads others is populated in the cycle: only there do these and
- * the tables stand for the same snapshot.
+ * the tables stand for the same snapshot.  Rows of streams would pass by meanwhile.
  */
 static bool
 is_for_a_process(KeptView *v)
@@ -224,7 +224,7 @@ is_for_a_process(KeptView *v)
 	uint64 blocks = 0;
 	ListCell *lc;
 
-	if (max_processes == 0 || v->plan->views != NIL)
+	if (max_processes == 0 || v->plan->views != NIL || v->is_hurried)
 		return false;
 	foreach (lc, v->plan->tables)
 		blocks += blocks_of(lfirst_oid(lc));

@@ -26,6 +26,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
 #include "parser/parser.h"
+#include "stream/stream.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -87,6 +88,21 @@ location_of_relation(ParseState *pstate, const char *name)
 			break;
 	}
 	return search.location;
+}
+
+void
+braid_refuse_stream(ParseState *pstate, Oid stream, const char *what)
+{
+	char *name = get_rel_name(stream);
+
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("continuous views do not support %s", what),
+		 errdetail("\"%s\" is a stream: its rows pass by, and are not kept.", name),
+		 errhint(
+			 "Keep what is needed of them in a continuous view of its own, CREATE MATERIALIZED VIEW ... WITH (braid.continuous) AS SELECT ... FROM %s, and read that.",
+			 quote_identifier(name)),
+		 parser_errposition(pstate, location_of_relation(pstate, name))));
 }
 
 typedef struct NodeSearch
@@ -225,7 +241,8 @@ refuse_relation_kind(ParseState *pstate, Relation rel)
 {
 	char kind = rel->rd_rel->relkind;
 
-	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE)
+	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ||
+		braid_stream_is(RelationGetRelid(rel)))
 		return;
 	ereport(
 		ERROR,
@@ -233,8 +250,25 @@ refuse_relation_kind(ParseState *pstate, Relation rel)
 		 errmsg("continuous views cannot read \"%s\", which is not a table",
 				RelationGetRelationName(rel)),
 		 errhint(
-			 "Only changes of ordinary and partitioned tables can be captured: name the table that it reads."),
+			 "Only changes of ordinary and partitioned tables and of streams can be captured: name the table that it reads."),
 		 parser_errposition(pstate, location_of_relation(pstate, RelationGetRelationName(rel)))));
+}
+
+/* Rows of those cannot be captured, or not be read again. */
+static void
+refuse_foreign_partitions(ParseState *pstate, Relation rel, int location)
+{
+	ListCell *lc;
+
+	foreach (lc, braid_capture_members(RelationGetRelid(rel)))
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("continuous views do not support partitioned tables with "
+								   "partitions that are foreign tables or streams"),
+							errdetail("\"%s\" is one of \"%s\".", get_rel_name(lfirst_oid(lc)),
+									  RelationGetRelationName(rel)),
+							errhint("Read the partitions, each by a view of its own."),
+							parser_errposition(pstate, location)));
 }
 
 static void
@@ -251,10 +285,13 @@ refuse_relation(ParseState *pstate, Relation rel, RangeTblEntry *rte)
 		braid_refuse(pstate, location, "unlogged tables");
 	if (rte->tablesample)
 		braid_refuse(pstate, location, "TABLESAMPLE");
-	if (rte->inh && rel->rd_rel->relkind == RELKIND_RELATION && has_subclass(RelationGetRelid(rel)))
+	if (rte->inh && rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
+		has_subclass(RelationGetRelid(rel)))
 		braid_refuse(pstate, location, "tables that others inherit from");
 	if (!rte->inh && rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 		braid_refuse(pstate, location, "ONLY with a partitioned table");
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		refuse_foreign_partitions(pstate, rel, location);
 }
 
 void

@@ -12,6 +12,9 @@
 /* "continuous views do not support <what>", at the location. */
 BRAID_NORETURN extern void braid_refuse(ParseState *pstate, int location, const char *what);
 
+/* The same of what reads a stream as if it kept its rows. */
+BRAID_NORETURN extern void braid_refuse_stream(ParseState *pstate, Oid stream, const char *what);
+
 /* For check_functions_in_node(): its result can change while its arguments do not. */
 extern bool braid_refusal_is_unfit_function(Oid function, void *context);
 

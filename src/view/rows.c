@@ -9,18 +9,23 @@
  *	  and others where equal is not the same (1.0 and 1.00).  Of rows that are the
  *	  same it does not matter which one is removed.
  *
+ *	  Rows of which none ever goes, those of streams, need no digest: d is null.
+ *
  *	  A delta can have a row come and go several times, in any order, so weights
  *	  are added up first.
  */
 #include "postgres.h"
 
 #include "view/operators.h"
+#include "view/passing.h"
 #include "view/run.h"
 #include "view/text.h"
 
 static char *
 digest(ViewNode *node, const char *alias)
 {
+	if (braid_passing_only_grows(input_of(node)))
+		return "NULL::bytea";
 	return psprintf("substr(sha256(convert_to(ROW(%s)::text, 'UTF8')), 1, 16)",
 					braid_text_list(braid_text_columns(alias, node->ncolumns)));
 }
@@ -152,5 +157,6 @@ braid_rows_state_columns(ViewNode *node)
 char *
 braid_rows_state_index(ViewNode *node, const char *index)
 {
-	return psprintf("INDEX %s ON %s (d)", index, node->state);
+	return psprintf("INDEX %s ON %s (d)%s", index, node->state,
+					braid_passing_only_grows(input_of(node)) ? " WHERE d IS NOT NULL" : "");
 }

@@ -33,6 +33,7 @@
 #include "view/definition.h"
 #include "view/difference.h"
 #include "view/keeper.h"
+#include "view/passing.h"
 #include "view/verify.h"
 
 #define MAX_REQUESTS 16
@@ -437,6 +438,12 @@ braid_sql_verify(PG_FUNCTION_ARGS)
 						errmsg("continuous view \"%s\" is recomputed on a schedule",
 							   get_rel_name(def.view)),
 						errhint("REFRESH MATERIALIZED VIEW computes it now.")));
+	if (braid_passing_is_read(&def))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("continuous view \"%s\" reads a stream and cannot be verified",
+							   get_rel_name(def.view)),
+						errdetail("Rows of streams are not kept, so its query cannot be run."),
+						errhint("Views that read it can be.")));
 	if (!(sample > 0 && sample <= 1))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("sample must be greater than 0 and at most 1")));

@@ -35,10 +35,13 @@ CREATE TABLE braid_internal.view_states (
 	error text,
 	fingerprint text,
 	strategy text,
-	frontier pg_snapshot
+	frontier pg_snapshot,
+	gaps int NOT NULL DEFAULT 0,
+	last_gap timestamptz,
+	gap_reason text
 );
 COMMENT ON TABLE braid_internal.view_states IS
-'State of each continuous view, the rebuild request that it has come up to, and the fingerprint and the dearest strategy of the plan that has made its state tables; of a paused one, the snapshot that it shows.';
+'State of each continuous view, the rebuild request that it has come up to, and the fingerprint and the dearest strategy of the plan that has made its state tables; of a paused one, the snapshot that it shows; how often it went on although rows of its streams may be missing, when last, and why.';
 
 -- What processes that populate views have done, until the capture worker goes
 -- on from there. Not dumped.
@@ -225,6 +228,9 @@ SELECT c.oid::regclass AS name,
 	e.dropped,
 	e.diverted,
 	v.valid_since,
+	s.gaps,
+	s.last_gap,
+	s.gap_reason,
 	v.options,
 	v.id
 FROM braid_internal.views v
@@ -279,6 +285,9 @@ COMMENT ON COLUMN braid.views.late IS 'Rows, and changes of rows, that came when
 COMMENT ON COLUMN braid.views.dropped IS 'Of these, those that were ignored';
 COMMENT ON COLUMN braid.views.diverted IS 'And those that were put aside, see braid.diverted()';
 COMMENT ON COLUMN braid.views.valid_since IS 'For columns that braid.alter_view() has added and that are null in older groups: the watermark of then';
+COMMENT ON COLUMN braid.views.gaps IS 'How often the view has gone on although rows of streams that it reads may be missing: the slot was lost, it was restored from a dump, broken or paused';
+COMMENT ON COLUMN braid.views.last_gap IS 'When that was last';
+COMMENT ON COLUMN braid.views.gap_reason IS 'And why';
 COMMENT ON COLUMN braid.views.options IS 'Options as given to braid.create_view()';
 REVOKE ALL ON braid.views FROM PUBLIC;
 GRANT SELECT ON braid.views TO PUBLIC;

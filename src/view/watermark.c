@@ -293,17 +293,24 @@ braid_watermark_follow(ViewNode *node)
 }
 
 void
-braid_watermark_populate(ViewNode *node)
+braid_watermark_begin(ViewNode *node)
 {
-	char **values = palloc0(sizeof(char *) * list_length(node->inputs));
-	ListCell *lc;
-
-	foreach (lc, node->inputs)
-		values[foreach_current_index(lc)] = highest(lfirst(lc), braid_node_new(lfirst(lc)), "");
 	braid_run(psprintf("INSERT INTO %s (k, late, dropped, diverted, merged) "
 					   "VALUES (true, 0, 0, 0, 0) ON CONFLICT (k) DO NOTHING",
 					   node->state),
 			  0);
+}
+
+void
+braid_watermark_populate(ViewNode *node)
+{
+	char **values = values_of_deltas(node);
+	ListCell *lc;
+
+	foreach (lc, node->inputs)
+		if (!((ViewNode *) lfirst(lc))->is_passing)
+			values[foreach_current_index(lc)] = highest(lfirst(lc), braid_node_new(lfirst(lc)), "");
+	braid_watermark_begin(node);
 	braid_run_into(RESULT, update_statement(node, values), PG_INT64_MAX);
 }
 

@@ -71,6 +71,7 @@ extern ViewNode *braid_close_take(Planner *planner, ViewNode *group);
 
 extern void braid_watermark_follow(ViewNode *node);
 extern void braid_watermark_populate(ViewNode *node);
+extern void braid_watermark_begin(ViewNode *node); /* makes the row, if it is not there */
 extern char *braid_watermark_state_columns(ViewNode *node);
 extern char *braid_watermark_state_index(ViewNode *node, const char *index);
 

@@ -23,7 +23,7 @@ SELECT has_function('braid', 'merge_diverted', ARRAY['regclass']);
 SELECT function_returns('braid', 'diverted', ARRAY['regclass'], 'setof record');
 SELECT function_returns('braid', 'merge_diverted', ARRAY['regclass'], 'bigint');
 SELECT has_view('braid', 'views', 'braid.views exists');
-SELECT columns_are('braid', 'views', ARRAY['name', 'owner', 'state', 'since', 'base_tables', 'strategy', 'frontier', 'lag_bytes', 'lag', 'lag_ms', 'rows', 'bytes', 'last_error', 'new_query', 'watermark', 'late', 'dropped', 'diverted', 'valid_since', 'options', 'id']);
+SELECT columns_are('braid', 'views', ARRAY['name', 'owner', 'state', 'since', 'base_tables', 'strategy', 'frontier', 'lag_bytes', 'lag', 'lag_ms', 'rows', 'bytes', 'last_error', 'new_query', 'watermark', 'late', 'dropped', 'diverted', 'valid_since', 'gaps', 'last_gap', 'gap_reason', 'options', 'id']);
 SELECT table_privs_are('braid', 'views', 'public', ARRAY['SELECT'], 'everybody may see which views there are');
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p
