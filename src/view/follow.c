@@ -341,8 +341,6 @@ name_table_delta(ViewNode *node)
 
 	if (braid_run_count(name) >= 0)
 		return;
-	if (node->is_stream)
-		braid_delta_make_rows(source);
 	braid_run_name(name, table_delta(following, node->relid)->rows, source->desc);
 }
 

@@ -24,7 +24,7 @@
 static char *
 digest(ViewNode *node, const char *alias)
 {
-	if (braid_passing_only_grows(input_of(node)))
+	if (braid_passing_only_grows(braid_node_input(node)))
 		return "NULL::bytea";
 	return psprintf("substr(sha256(convert_to(ROW(%s)::text, 'UTF8')), 1, 16)",
 					braid_text_list(braid_text_columns(alias, node->ncolumns)));
@@ -158,5 +158,5 @@ char *
 braid_rows_state_index(ViewNode *node, const char *index)
 {
 	return psprintf("INDEX %s ON %s (d)%s", index, node->state,
-					braid_passing_only_grows(input_of(node)) ? " WHERE d IS NOT NULL" : "");
+					braid_passing_only_grows(braid_node_input(node)) ? " WHERE d IS NOT NULL" : "");
 }
