@@ -42,6 +42,7 @@
 #include "nodes/pg_list.h"
 #include "stream/pack.h"
 #include "stream/pending.h"
+#include "stream/seal.h"
 #include "stream/stream.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -115,6 +116,7 @@ log_message(BraidPending *p, char *bytes, Size size)
 						errmsg("row is too large for stream \"%s\"", get_rel_name(p->stream)),
 						errdetail("A message of %zu bytes would be written, and %zu are the most.",
 								  size, MAX_MESSAGE_SIZE)));
+	braid_seal_put(bytes, size, GetCurrentTransactionId());
 	braid_compat_log_message(BRAID_STREAM_PREFIX, bytes, size);
 }
 
