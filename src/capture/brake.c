@@ -12,8 +12,8 @@
  *	  It waits before the commit, since nobody can be interrupted after it, and so
  *	  with the locks that it has.  Nothing is asked of a transaction that wrote
  *	  nothing, and little if the worker keeps up: what it has written is looked at
- *	  only when there is a reason to wait.  PostgreSQL counts that for its
- *	  statistics: with track_counts off nobody waits.
+ *	  only when there is a reason to wait.  Of tables PostgreSQL counts that for its
+ *	  statistics: with track_counts off only writers of streams wait.
  */
 #include "postgres.h"
 
@@ -26,6 +26,7 @@
 #include "common/xact.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "stream/stream.h"
 #include "utils/guc.h"
 #include "utils/relcache.h"
 #include "utils/rel.h"
@@ -137,7 +138,8 @@ before_commit(XactEvent event)
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return;
 	beyond = excess();
-	if (beyond > 0 && braid_compat_has_written(is_captured))
+	if (beyond > 0 && (braid_compat_has_written(is_captured) ||
+					   braid_stream_has_written(braid_doorbell_may_capture)))
 		wait_before_commit(beyond);
 }
 
