@@ -121,6 +121,16 @@ SELECT braid.wait('hers');
 SELECT braid.wait('fragile');
 SELECT name, state, last_error FROM braid.views ORDER BY id;
 SELECT * FROM fragile ORDER BY q;
+-- What it failed of may be known to whoever may read the rows, and to operators.
+GRANT SELECT ON fragile TO regress_view_bob;
+SET ROLE regress_view_bob;
+SELECT name, state, last_error FROM braid.views WHERE name = 'fragile'::regclass;
+SELECT * FROM fragile ORDER BY q;
+SELECT braid.wait('fragile');
+SET braid.read = strict;
+SELECT * FROM fragile ORDER BY q;
+RESET braid.read;
+RESET ROLE;
 DELETE FROM p WHERE x = 0;
 REFRESH MATERIALIZED VIEW fragile;
 SELECT braid.wait('fragile');

@@ -102,12 +102,13 @@ static void
 refuse_not_live(RosterView *cause)
 {
 	const char *name = get_rel_name(cause->view);
+	const char *error = braid_roster_error(cause);
 
 	if (cause->standing->state == VIEW_BROKEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("continuous view \"%s\" is broken", name),
-				 cause->standing->error ? errdetail("%s", cause->standing->error) : 0,
+				 error ? errdetail("%s", error) : 0,
 				 errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW; with braid.read = "
 						 "eventual it shows what it had.")));
 	if (cause->standing->state == VIEW_PAUSED)

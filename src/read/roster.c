@@ -173,6 +173,14 @@ braid_roster_not_live(RosterView *v)
 	return NULL;
 }
 
+const char *
+braid_roster_error(const RosterView *v)
+{
+	const char *error = v->standing->state == VIEW_BROKEN ? v->standing->error : NULL;
+
+	return error && braid_view_error_is_visible(v->view) ? error : NULL;
+}
+
 ReadMode
 braid_roster_mode(const RosterView *v)
 {

@@ -42,6 +42,9 @@ extern void braid_roster_look_into(RosterView *view);
 /* One that is not live, of it and the views that it reads; NULL if all are. */
 extern RosterView *braid_roster_not_live(RosterView *view);
 
+/* Why it is broken; NULL if there is nothing that the reader may know. */
+extern const char *braid_roster_error(const RosterView *view);
+
 /* What the setting, and else the view's option, promises. */
 extern ReadMode braid_roster_mode(const RosterView *view);
 

@@ -137,12 +137,11 @@ static void
 refuse_unpopulated(RosterView *v)
 {
 	const char *name = get_rel_name(v->view);
+	const char *error = braid_roster_error(v);
 
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("continuous view \"%s\" has not been populated", name),
-					v->standing->state == VIEW_BROKEN && v->standing->error
-						? errdetail("%s", v->standing->error)
-						: 0,
+					error ? errdetail("%s", error) : 0,
 					v->standing->state == VIEW_BROKEN
 						? errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW.")
 					: v->standing->state == VIEW_PAUSED
@@ -157,6 +156,7 @@ tell(RosterView *v)
 {
 	RosterView *cause = braid_roster_not_live(v);
 	TimestampTz now = GetCurrentStatementStartTimestamp();
+	const char *error;
 
 	if (cause == NULL)
 		return;
@@ -170,11 +170,12 @@ tell(RosterView *v)
 				(errcode(ERRCODE_WARNING),
 				 errmsg("continuous view \"%s\" is being rebuilt", get_rel_name(cause->view)),
 				 errdetail("What is read is as it was before.")));
+	error = braid_roster_error(cause);
 	if (cause->standing->state == VIEW_BROKEN)
 		ereport(WARNING, (errcode(ERRCODE_WARNING),
 						  errmsg("continuous view \"%s\" is broken", get_rel_name(cause->view)),
-						  errdetail("What is read is as it was before the error: %s",
-									cause->standing->error),
+						  error ? errdetail("What is read is as it was before the error: %s", error)
+								: errdetail("What is read is as it was before the error."),
 						  errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW.")));
 }
 

@@ -16,12 +16,20 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "view/definition.h"
 #include "view/keeper.h"
 #include "view/view.h"
+
+PG_FUNCTION_INFO_V1(braid_sql_view_error_is_visible);
 
 #define ATTNUM_ID 1 /* of both tables */
 #define ATTNUM_VIEW 2
@@ -175,4 +183,28 @@ List *
 braid_view_parts(int id)
 {
 	return braid_definition_states(id);
+}
+
+/* ---------------------------------------------------------------- errors */
+
+bool
+braid_view_error_is_visible(Oid view)
+{
+	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
+	Oid operator= get_role_oid("braid_operator", true);
+	Oid owner;
+
+	if (!HeapTupleIsValid(tup))
+		return false;
+	owner = ((Form_pg_class) GETSTRUCT(tup))->relowner;
+	ReleaseSysCache(tup);
+	return has_privs_of_role(GetUserId(), owner) ||
+		   has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
+		   (OidIsValid(operator) && has_privs_of_role(GetUserId(), operator));
+}
+
+Datum
+braid_sql_view_error_is_visible(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(braid_view_error_is_visible(PG_GETARG_OID(0)));
 }

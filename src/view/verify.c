@@ -35,6 +35,7 @@
 #include "view/keeper.h"
 #include "view/passing.h"
 #include "view/verify.h"
+#include "view/view.h"
 
 #define MAX_REQUESTS 16
 #define POPULATING_NAP_MS 20 /* between looks at a view that is not live yet */
@@ -262,14 +263,18 @@ id_list(ViewDefinition *def, ViewInputs *inputs)
 static void
 refuse_standing(HeapTuple row, TupleDesc desc, const char *state)
 {
+	Oid view = atooid(SPI_getvalue(row, desc, 4));
+	char *error;
+
 	if (strcmp(state, "paused") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("continuous view \"%s\" is paused", SPI_getvalue(row, desc, 3)),
 				 errhint("It shows its query as of then; braid.resume() lets it catch up.")));
+	error = SPI_getvalue(row, desc, 2);
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("continuous view \"%s\" is broken", SPI_getvalue(row, desc, 3)),
-					errdetail("%s", SPI_getvalue(row, desc, 2)),
+					error && braid_view_error_is_visible(view) ? errdetail("%s", error) : 0,
 					errhint("Mend the cause, then run REFRESH MATERIALIZED VIEW.")));
 }
 
@@ -283,7 +288,7 @@ is_live(ViewDefinition *def, ViewInputs *inputs)
 	bool live = true;
 
 	read_latest(psprintf(
-		"SELECT CASE WHEN v.paused THEN 'paused' ELSE nullif(s.state, 'paused') END, s.error, c.relname "
+		"SELECT CASE WHEN v.paused THEN 'paused' ELSE nullif(s.state, 'paused') END, s.error, c.relname, c.oid "
 		"FROM braid_internal.views v JOIN pg_class c ON c.oid = v.view LEFT JOIN "
 		"braid_internal.view_states s ON s.id = v.id AND s.rebuilds = v.rebuilds "
 		"WHERE v.id IN (%s)",

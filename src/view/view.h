@@ -49,6 +49,12 @@ extern void braid_view_catalogs(Oid *definitions, Oid *states);
  */
 extern void braid_view_inputs(Oid view, List **tables, List **ids, List **looked_into);
 
+/*
+ * Whether the current user may see why a view is broken: an error can say what is
+ * in rows that only its owner may read.
+ */
+extern bool braid_view_error_is_visible(Oid view);
+
 /* Oids of the tables in which the capture worker keeps the view with this id. */
 extern List *braid_view_parts(int id);
 

@@ -205,6 +205,11 @@ $$;
 COMMENT ON FUNCTION braid.explain_json(regclass) IS
 'What braid.explain() returns, as an array of objects. Errors: as braid.explain().';
 
+CREATE FUNCTION braid_internal.view_error_is_visible(view oid) RETURNS boolean
+AS 'MODULE_PATHNAME', 'braid_sql_view_error_is_visible' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION braid_internal.view_error_is_visible(oid) IS
+'Whether the caller may see why a continuous view is broken: members of its owner, of pg_read_all_stats and of braid_operator.';
+
 CREATE VIEW braid.views AS
 SELECT c.oid::regclass AS name,
 	c.relowner::regrole AS owner,
@@ -220,6 +225,8 @@ SELECT c.oid::regclass AS name,
 	t.bytes,
 	CASE WHEN x.state = 'stopped' THEN braid_internal.capture_problem()
 		WHEN s.state = 'live' AND b.what IS NOT NULL THEN b.what
+		WHEN n.error IS NULL AND s.error IS NULL THEN NULL
+		WHEN NOT braid_internal.view_error_is_visible(v.view) THEN '<insufficient privilege>'
 		WHEN n.error IS NOT NULL THEN format('its new query: %s', n.error)
 		ELSE s.error END AS last_error,
 	n.state AS new_query,
@@ -279,6 +286,7 @@ COMMENT ON COLUMN braid.views.lag IS 'Time since then; zero if nothing was writt
 COMMENT ON COLUMN braid.views.lag_ms IS 'The same in milliseconds';
 COMMENT ON COLUMN braid.views.rows IS 'Estimated number of rows of its state tables';
 COMMENT ON COLUMN braid.views.bytes IS 'Size of its state tables with their indexes';
+COMMENT ON COLUMN braid.views.last_error IS 'Why it is broken, held back or stopped. What its query has failed of is for members of its owner, of pg_read_all_stats and of braid_operator, as it can say what is in rows';
 COMMENT ON COLUMN braid.views.new_query IS 'State of what braid.alter_view() makes beside the view: populating, live (and about to take its place), rebuilding, broken (see last_error); null if there is nothing';
 COMMENT ON COLUMN braid.views.watermark IS 'How far event time has come, see braid.watermark in the reference; null without one';
 COMMENT ON COLUMN braid.views.late IS 'Rows, and changes of rows, that came when their group was closed, since the view was made';
