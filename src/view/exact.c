@@ -76,6 +76,21 @@ scale_natural(Natural *x, uint32 factor)
 	}
 }
 
+static void
+add_to_natural(Natural *x, uint32 value)
+{
+	uint64 carry = value;
+
+	for (int i = 0; i < x->n && carry > 0; i++)
+	{
+		carry += x->limbs[i];
+		x->limbs[i] = carry % BASE;
+		carry /= BASE;
+	}
+	if (carry > 0)
+		x->limbs[x->n++] = carry;
+}
+
 /* x *= factor ^ exponent; bulk is factor ^ nbulk */
 static void
 scale_by_power(Natural *x, uint32 factor, uint32 bulk, int nbulk, int exponent)
@@ -201,6 +216,48 @@ braid_exact_product(float8 x, float8 y)
 	set_natural(&other, split(y, &other_exponent));
 	multiply_naturals(&natural, &other);
 	return make_numeric((x < 0) != (y < 0), &natural, exponent + other_exponent);
+}
+
+/* Bits that are zero below the lowest one that is not; 0 of a zero. */
+static int
+trailing_zeros(const uint64 *x, int nwords)
+{
+	for (int i = 0; i < nwords; i++)
+		if (x[i] != 0)
+			return i * 64 + pg_rightmost_one_pos64(x[i]);
+	return 0;
+}
+
+/* The 16 bits of x that begin at one. */
+static uint32
+bits_at(const uint64 *x, int nwords, int bit)
+{
+	int word = bit / 64;
+	int shift = bit % 64;
+	uint64 result = word < nwords ? x[word] >> shift : 0;
+
+	if (shift > 48 && word + 1 < nwords)
+		result |= x[word + 1] << (64 - shift);
+	return result & 0xffff;
+}
+
+Numeric
+braid_exact_words(bool is_negative, const uint64 *x, int nwords, int exponent)
+{
+	int zeros = trailing_zeros(x, nwords);
+	Natural natural = {.n = 1, .limbs = {0}};
+
+	for (int bit = nwords * 64 - 16; bit > -16; bit -= 16)
+	{
+		uint32 digit = bits_at(x, nwords, bit + zeros);
+
+		if (natural.n > 1 || natural.limbs[0] > 0)
+			scale_natural(&natural, 1 << 16);
+		add_to_natural(&natural, digit);
+	}
+	if (natural.n == 1 && natural.limbs[0] == 0)
+		return integer_numeric(0);
+	return make_numeric(is_negative, &natural, exponent + zeros);
 }
 
 /* ---------------------------------------------------------------- results */

@@ -11,6 +11,9 @@
 extern Numeric braid_exact(float8 x);
 extern Numeric braid_exact_product(float8 x, float8 y);
 
+/* x * 2 ^ exponent of a natural number, and its sign; the lowest word of x comes first. */
+extern Numeric braid_exact_words(bool is_negative, const uint64 *x, int nwords, int exponent);
+
 /*
  * From sums of these.  Errors: 22003 out of the range of floats; or, if it may
  * overflow, an infinity.

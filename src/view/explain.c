@@ -23,6 +23,7 @@
 #include "view/definition.h"
 #include "view/event_time.h"
 #include "view/explain.h"
+#include "view/fast.h"
 #include "view/plan.h"
 
 #define MAX_FIGURES 1024
@@ -34,6 +35,7 @@ typedef struct ShownFigures
 	int node;
 	int64 rows;
 	double ms;
+	char path;
 	uint64 written; /* counts up */
 } ShownFigures;
 
@@ -106,7 +108,8 @@ braid_explain_show(int view, NodeFigures *figures, int highest)
 		f->is_new = false;
 		f->slot = find_slot(view, i, f->slot);
 		shared->figures[f->slot] = (ShownFigures){
-			MyDatabaseId, view, i, f->rows, INSTR_TIME_GET_MILLISEC(f->time), ++shared->written};
+			MyDatabaseId,	  view, i, f->rows, INSTR_TIME_GET_MILLISEC(f->time), f->path,
+			++shared->written};
 	}
 	LWLockRelease(&shared->lock);
 }
@@ -198,11 +201,19 @@ put_text(Datum *value, bool *isnull, const char *text)
 		*value = CStringGetTextDatum(text);
 }
 
+static const char *
+path_name(char path)
+{
+	if (path == 0)
+		return NULL;
+	return path == PATH_COLUMNS ? "columns" : "SQL";
+}
+
 static void
 put_node(ReturnSetInfo *result, int view, ViewNode *node, int depth)
 {
-	Datum values[7];
-	bool nulls[7] = {false};
+	Datum values[8];
+	bool nulls[8] = {false};
 	ShownFigures figures;
 
 	values[0] = Int32GetDatum(node->number);
@@ -219,6 +230,7 @@ put_node(ReturnSetInfo *result, int view, ViewNode *node, int depth)
 		values[5] = Int64GetDatum(figures.rows);
 		values[6] = Float8GetDatum(figures.ms);
 	}
+	put_text(&values[7], &nulls[7], nulls[5] ? NULL : path_name(figures.path));
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

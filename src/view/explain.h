@@ -13,7 +13,8 @@ typedef struct NodeFigures
 	bool is_new; /* since they were last shown */
 	int64 rows;	 /* of its state that were written, or of its delta */
 	instr_time time;
-	int slot; /* where they are shown; a guess */
+	char path; /* of the node */
+	int slot;  /* where they are shown; a guess */
 } NodeFigures;
 
 /* Shows those that are new; figures[i] are those of node i. */

@@ -328,6 +328,7 @@ take_figures(KeptView *view, ViewNode *node, void (*action)(ViewNode *node))
 	INSTR_TIME_SUBTRACT(figures->time, start);
 	nrows = braid_node_is_stateful(node) ? braid_run_processed() - processed : counted_rows(node);
 	figures->is_new = nrows >= 0;
+	figures->path = node->path;
 	figures->rows = nrows;
 }
 

@@ -34,6 +34,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "view/accumulator.h"
+#include "view/fast.h"
 #include "view/operators.h"
 #include "view/refusal.h"
 #include "view/run.h"
@@ -200,6 +201,7 @@ braid_group_populate(ViewNode *node)
 			  PG_INT64_MAX);
 	braid_run(state_insert(node, braid_late_enters(node)), PG_INT64_MAX);
 	insert_permanent(node, PG_INT64_MAX);
+	node->path = 0;
 }
 
 /* ---------------------------------------------------------------- one delta */
@@ -488,6 +490,17 @@ delete_expired(ViewNode *node)
 		braid_run(psprintf("DELETE FROM %s s WHERE %s", node->state, expired), 0);
 }
 
+static int64
+make_groups(Following *f)
+{
+	char *sql = groups_statement(f->node, f->retracts);
+	int64 ngroups = braid_fast_follow(f->node, f->groups, sql, f->retracts);
+
+	if (ngroups >= 0)
+		return ngroups;
+	return braid_run_into(f->groups, sql, braid_run_delta_rows(braid_node_input(f->node)));
+}
+
 void
 braid_group_follow(ViewNode *node)
 {
@@ -498,8 +511,7 @@ braid_group_follow(ViewNode *node)
 	f.retracts = braid_run_retracts(braid_node_input(node)) || braid_late_merges(node);
 	f.is_read = braid_run_delta_is_read(node) || braid_late_merges(node);
 	f.groups = psprintf("groups_%d", node->number);
-	f.ngroups = braid_run_into(f.groups, groups_statement(node, f.retracts),
-							   braid_run_delta_rows(braid_node_input(node)));
+	f.ngroups = make_groups(&f);
 	f.groups = braid_late_split(node, f.groups, &f.ngroups);
 	if (f.is_read || f.retracts || braid_accumulators_are_opaque(node))
 		f.has_nulls = find_nulls(&f);

@@ -100,6 +100,7 @@ typedef struct ViewNode
 	List *outputs;		 /* char * */
 	char *permanent_key; /* "true", or "1, NULL": a group that always exists; or NULL */
 	char *gap;			 /* SESSION: SQL of a constant */
+	char path;			 /* GROUP: how the last delta was grouped, see fast.h; or 0 */
 
 	struct EventTime *time; /* GROUP by a window, DIVERT, CLOSE, WATERMARK; or NULL */
 } ViewNode;

@@ -139,8 +139,8 @@ sizes_for(const char *sql, int64 nrows)
 	return sizes;
 }
 
-static SPIPlanPtr
-plan_for(const char *sql, int64 nrows)
+SPIPlanPtr
+braid_run_plan(const char *sql, int64 nrows)
 {
 	PlanKey key = {sql, sizes_for(sql, nrows)};
 	KeptPlan *kept = hash_search(plans, &key, HASH_FIND, NULL);
@@ -160,11 +160,20 @@ plan_for(const char *sql, int64 nrows)
 
 /* ---------------------------------------------------------------- relations */
 
-static void
-return_memory(void)
+int
+braid_run_take_memory(int at_most)
 {
-	braid_capture_return_memory(memory);
-	memory = 0;
+	int kb = braid_capture_take_memory(at_most);
+
+	memory += kb;
+	return kb;
+}
+
+void
+braid_run_return_memory(int kb)
+{
+	braid_capture_return_memory(kb);
+	memory -= kb;
 }
 
 void
@@ -173,7 +182,7 @@ braid_run_begin(HTAB *table)
 	plans = table;
 	relations = NIL;
 	processed = 0;
-	return_memory(); /* what an error has left */
+	braid_run_return_memory(memory); /* what an error has left */
 }
 
 void
@@ -190,7 +199,7 @@ braid_run_end(void)
 	}
 	relations = NIL;
 	plans = NULL;
-	return_memory();
+	braid_run_return_memory(memory);
 }
 
 static NamedRows *
@@ -240,6 +249,15 @@ braid_run_count(const char *name)
 	return r ? tuplestore_tuple_count(r->rows) : -1;
 }
 
+Tuplestorestate *
+braid_run_rows(const char *name, TupleDesc *desc)
+{
+	NamedRows *r = find_rows(name);
+
+	*desc = r->desc;
+	return r->rows;
+}
+
 /* Of types that are passed by value. */
 Datum
 braid_run_value(const char *name, int column, bool *isnull)
@@ -273,7 +291,7 @@ braid_run(const char *sql, int64 nrows)
 
 	if (braid_bulk_run(sql, &processed))
 		return;
-	result = SPI_execute_plan(plan_for(sql, nrows), NULL, NULL, false, 0);
+	result = SPI_execute_plan(braid_run_plan(sql, nrows), NULL, NULL, false, 0);
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
 	processed += SPI_processed;
@@ -283,7 +301,7 @@ TupleDesc
 braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows)
 {
 	MemoryContext context = CurrentMemoryContext; /* SPI leaves its own behind */
-	SPIPlanPtr plan = plan_for(sql, nrows);
+	SPIPlanPtr plan = braid_run_plan(sql, nrows);
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 	SPIExecuteOptions options = {.dest = CreateDestReceiver(DestTuplestore)};
 	int result;
@@ -300,7 +318,7 @@ braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows)
 int64 *
 braid_run_values(const char *sql, int64 nrows, int *n)
 {
-	int result = SPI_execute_plan(plan_for(sql, nrows), NULL, NULL, true, 0);
+	int result = SPI_execute_plan(braid_run_plan(sql, nrows), NULL, NULL, true, 0);
 	int64 *values;
 	bool isnull;
 
@@ -315,15 +333,31 @@ braid_run_values(const char *sql, int64 nrows, int *n)
 	return values;
 }
 
+Tuplestorestate *
+braid_run_begin_rows(void)
+{
+	return tuplestore_begin_heap(false, false, braid_run_take_memory(work_mem));
+}
+
+int64
+braid_run_own(const char *name, Tuplestorestate *rows, TupleDesc desc)
+{
+	name_rows(name, rows, desc, true);
+	return tuplestore_tuple_count(rows);
+}
+
+TupleDesc
+braid_run_describe(const char *sql, int64 nrows)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(braid_run_plan(sql, nrows)));
+
+	return CreateTupleDescCopy(source->resultDesc);
+}
+
 int64
 braid_run_into(const char *name, const char *sql, int64 nrows)
 {
-	int kb = braid_capture_take_memory(work_mem);
-	Tuplestorestate *rows = tuplestore_begin_heap(false, false, kb);
-	TupleDesc desc;
+	Tuplestorestate *rows = braid_run_begin_rows();
 
-	memory += kb;
-	desc = braid_run_append(rows, sql, nrows);
-	name_rows(name, rows, desc, true);
-	return tuplestore_tuple_count(rows);
+	return braid_run_own(name, rows, braid_run_append(rows, sql, nrows));
 }

@@ -63,4 +63,23 @@ extern Datum braid_run_value(const char *name, int column, bool *isnull);
 /* Rows that statements have written or made since begin. */
 extern int64 braid_run_processed(void);
 
+/*
+ * For fast.c.  The plan of a statement, found or made as for running it; and what a
+ * SELECT returns.
+ */
+struct _SPI_plan;
+extern struct _SPI_plan *braid_run_plan(const char *sql, int64 nrows);
+extern TupleDesc braid_run_describe(const char *sql, int64 nrows);
+
+/* Rows that can be read by this name, of which there are some. */
+extern Tuplestorestate *braid_run_rows(const char *name, TupleDesc *desc);
+
+/* Rows to be filled, and then to be read by a name.  Returns their number. */
+extern Tuplestorestate *braid_run_begin_rows(void);
+extern int64 braid_run_own(const char *name, Tuplestorestate *rows, TupleDesc desc);
+
+/* Of the memory for rows, in kB; what an error leaves is returned by the next begin. */
+extern int braid_run_take_memory(int at_most);
+extern void braid_run_return_memory(int kb);
+
 #endif /* BRAID_RUN_H */

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "view/explain.h"
+#include "view/fast.h"
 #include "view/follow.h"
 #include "view/guard.h"
 #include "view/keeper.h"
@@ -26,5 +27,6 @@ braid_view_init(void)
 	braid_verify_init();
 	braid_explain_init();
 	braid_follow_init();
+	braid_fast_init();
 	braid_view_stat_init();
 }

@@ -170,20 +170,20 @@ COMMENT ON FUNCTION braid_internal.view_inputs(regclass) IS
 'What a continuous view stands on, also by way of other views: tables, and the ids of continuous views.';
 
 CREATE FUNCTION braid_internal.explain(view regclass, OUT node int, OUT depth int, OUT operator text, OUT strategy text,
-	OUT state regclass, OUT last_rows bigint, OUT last_ms float8) RETURNS SETOF record
+	OUT state regclass, OUT last_rows bigint, OUT last_ms float8, OUT path text) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'braid_sql_explain' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid_internal.explain(regclass) IS 'What braid.explain() shows, without sizes.';
 
 CREATE FUNCTION braid.explain(view regclass) RETURNS TABLE (node int, depth int, operator text, strategy text,
-	state regclass, bytes bigint, rows bigint, last_rows bigint, last_ms float8)
+	state regclass, bytes bigint, rows bigint, last_rows bigint, last_ms float8, path text)
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT e.node, e.depth, e.operator, e.strategy, e.state, pg_total_relation_size(e.state),
-		pg_stat_get_live_tuples(e.state), e.last_rows, e.last_ms
+		pg_stat_get_live_tuples(e.state), e.last_rows, e.last_ms, e.path
 	FROM braid_internal.explain(explain.view) e
 $$;
 COMMENT ON FUNCTION braid.explain(regclass) IS
-'How a continuous view is kept: the operators of its query, from the top, a reader before its inputs. depth: how far below the top; a node that is read twice is there twice, its inputs once. strategy: algebraic, combine or affected keys; null where rows come from. state: the table that it keeps, with its size, in bytes and estimated rows. last_rows: rows of the state written, or of the delta made, when the view last followed, and last_ms the milliseconds that it took; null if that is part of its reader''s statements, or not known (since the server''s start, and for the 1,024 nodes that followed last). Errors: 42809 not a continuous view, 42501 no SELECT privilege.';
+'How a continuous view is kept: the operators of its query, from the top, a reader before its inputs. depth: how far below the top; a node that is read twice is there twice, its inputs once. strategy: algebraic, combine or affected keys; null where rows come from. state: the table that it keeps, with its size, in bytes and estimated rows. last_rows: rows of the state written, or of the delta made, when the view last followed, and last_ms the milliseconds that it took; null if that is part of its reader''s statements, or not known (since the server''s start, and for the 1,024 nodes that followed last). path, of groups: whether the rows of the last delta were grouped by columns, without SQL for each row, or by SQL. Errors: 42809 not a continuous view, 42501 no SELECT privilege.';
 
 CREATE FUNCTION braid.explain_text(view regclass) RETURNS SETOF text
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -192,6 +192,7 @@ AS $$
 		|| coalesce('  (' || e.strategy || ')', '')
 		|| CASE WHEN e.state IS NULL THEN '' ELSE format('  state=%s bytes=%s rows=%s', e.state, e.bytes, e.rows) END
 		|| CASE WHEN e.last_rows IS NULL THEN '' ELSE format('  last: rows=%s time=%s ms', e.last_rows, round(e.last_ms::numeric, 3)) END
+		|| coalesce(' path=' || e.path, '')
 	FROM braid.explain(explain_text.view) e
 $$;
 COMMENT ON FUNCTION braid.explain_text(regclass) IS

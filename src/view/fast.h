@@ -1,0 +1,22 @@
+/*
+ * fast.h
+ *	  What a delta does to groups, without SQL for each row.
+ */
+#ifndef BRAID_FAST_H
+#define BRAID_FAST_H
+
+#include "view/node.h"
+
+/* ViewNode.path */
+#define PATH_COLUMNS 'c'
+#define PATH_SQL 's'
+
+/*
+ * Makes name, what the delta of its input does to the groups of a node, as sql would.
+ * Returns how many groups, or -1: then run sql.
+ */
+extern int64 braid_fast_follow(ViewNode *node, const char *name, const char *sql, bool retracts);
+
+extern void braid_fast_init(void);
+
+#endif /* BRAID_FAST_H */

@@ -1,0 +1,143 @@
+/*
+ * fast_group.h
+ *	  Columns of rows, groups of them, and what is kept for each: fast.c's parts.
+ */
+#ifndef BRAID_FAST_GROUP_H
+#define BRAID_FAST_GROUP_H
+
+#include "access/attnum.h"
+#include "executor/execdesc.h"
+#include "nodes/execnodes.h"
+#include "nodes/plannodes.h"
+
+/* Rows that are looked at together, unless a message brings more. */
+#define FAST_ROWS 1024
+
+/* ---------------------------------------------------------------- rows: fast_rows.c */
+
+/*
+ * What is needed of the rows that are looked at together: an expression over the
+ * columns of what is scanned.  It is null where its filter is not true, and is
+ * not computed there.
+ */
+typedef struct FastColumn
+{
+	Expr *expr;
+	struct FastColumn *filter; /* NULL: none */
+	Oid type;				   /* without domains */
+	int16 length;
+	bool by_value;
+	bool is_null_only; /* nobody asks for the values */
+	AttrNumber attnum; /* of a plain column; else 0 */
+	ExprState *state;  /* of any other */
+	Datum *values;	   /* those by reference have room of their own */
+	bool *nulls;
+	bool any_null;
+	char *room;
+} FastColumn;
+
+typedef struct FastRows
+{
+	Scan *scan;
+	List *columns; /* FastColumn; filters before what they are of */
+	int nrows;	   /* that are looked at */
+	int nroom;	   /* that there is room for */
+	ExprState *qual;
+	EState *estate;
+	ExprContext *context;
+	TupleTableSlot *slot;
+	Tuplestorestate *store;
+	AttrNumber last; /* column of the scanned rows that is needed */
+} FastRows;
+
+/* The column of an expression, and of one more condition; there is one for all that ask for the same. */
+extern FastColumn *braid_fast_column(FastRows *rows, Expr *expr, FastColumn *filter);
+
+/* Begins to read; the next rows, false if there are none; ends. */
+extern void
+braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt, Tuplestorestate *store, TupleDesc desc);
+extern bool braid_fast_rows_next(FastRows *rows);
+extern void braid_fast_rows_close(FastRows *rows);
+
+/* ---------------------------------------------------------------- groups: fast_groups.c */
+
+/* How often each key is there, and what is kept for it, are words behind the key's. */
+typedef struct FastKey
+{
+	FastColumn *column;
+	int word; /* the first one */
+	int nwords;
+} FastKey;
+
+typedef struct FastGroups
+{
+	int nkeys;
+	FastKey *keys;
+	int nkey_words; /* the first one: which keys are null */
+	int nwords;		/* of a group */
+	uint64 *words;	/* of all groups */
+	uint32 n;
+	uint32 room;
+	Size limit;	   /* bytes that may be used */
+	uint32 *found; /* the group of each row that is looked at */
+	uint32 *hashes;
+	uint64 *row_keys;
+	int nroom; /* of rows */
+	struct fast_hash *table;
+} FastGroups;
+
+/* The keys have been set. */
+extern void braid_fast_groups_open(FastGroups *groups, int nstate_words, Size limit);
+
+/* Finds or makes the group of each row.  False: they need more memory than they may use. */
+extern bool braid_fast_groups_find(FastGroups *groups, FastRows *rows);
+
+/* All groups, sorted by the keys; first is the key that comes first. */
+extern uint32 *braid_fast_groups_sort(FastGroups *groups, int first);
+
+extern Datum braid_fast_groups_key(FastGroups *groups, uint32 group, int key, bool *isnull);
+
+static inline uint64 *
+braid_fast_group(FastGroups *groups, uint32 group)
+{
+	return groups->words + (Size) group * groups->nwords;
+}
+
+/* ---------------------------------------------------------------- steps: fast_step.c */
+
+typedef enum FastStepKind
+{
+	FAST_ROW_COUNT, /* rows, by weight; whether one went */
+	FAST_RAW_COUNT, /* rows as such */
+	FAST_COUNT,		/* values that are not null, by weight */
+	FAST_SUM,		/* of small integers, which cannot overflow */
+	FAST_WIDE_SUM,	/* of int8, as a numeric */
+	FAST_EXACT,		/* of floats, as exact numbers */
+	FAST_PRODUCT,	/* the same of their products */
+	FAST_XOR,
+	FAST_MIN,
+	FAST_MAX
+} FastStepKind;
+
+/* What is kept for each group by one pass over the rows. */
+typedef struct FastStep
+{
+	FastStepKind kind;
+	FastColumn *value;
+	FastColumn *second; /* of PRODUCT */
+	int word;			/* the first one, of a group */
+} FastStep;
+
+/* How many words of a group it takes; they are zero in the beginning. */
+extern int braid_fast_step_words(FastStepKind kind);
+
+/* Takes the rows that are looked at; weight is NULL if all are +1. */
+extern void braid_fast_step(FastStep *step, FastGroups *groups, FastColumn *weight, int nrows);
+
+/* Puts its columns of a group, and returns how many these are. */
+extern int braid_fast_step_result(FastStep *step, uint64 *group, Datum *values, bool *nulls);
+
+/* Whether a minimum or maximum of the type can be kept. */
+extern bool braid_fast_has_extremes(Oid type);
+
+#endif /* BRAID_FAST_GROUP_H */

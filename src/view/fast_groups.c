@@ -1,0 +1,309 @@
+/*
+ * fast_groups.c
+ *	  Groups of rows, by keys whose values are equal if their bits are.
+ *
+ * NOTES
+ *	  A group is a row of words: which keys are null, the keys, then what is kept
+ *	  for it.  All are in one array, in the order in which they were found; a
+ *	  hash table leads from keys to places in it.  Rows are looked up some at a
+ *	  time, so that what follows are short loops over columns and groups.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+#include "view/fast_group.h"
+
+#define FIRST_GROUPS 256
+
+typedef struct FastEntry
+{
+	uint32 hash;
+	uint32 group;
+	char status;
+} FastEntry;
+
+/* What is looked up: the keys of the row, and where groups are. */
+typedef struct FastLookup
+{
+	FastGroups *groups;
+	const uint64 *keys;
+} FastLookup;
+
+static inline bool
+is_group(void *private_data, uint32 group)
+{
+	FastLookup *lookup = private_data;
+	const uint64 *a = braid_fast_group(lookup->groups, group);
+	const uint64 *b = lookup->keys;
+
+	for (int i = 0; i < lookup->groups->nkey_words; i++)
+		if (a[i] != b[i])
+			return false;
+	return true;
+}
+
+#define SH_PREFIX fast
+#define SH_ELEMENT_TYPE FastEntry
+#define SH_KEY_TYPE uint32
+#define SH_KEY group
+#define SH_HASH_KEY(table, key) (key)
+#define SH_EQUAL(table, group, key) is_group((table)->private_data, group)
+#define SH_SCOPE static inline
+#define SH_STORE_HASH
+#define SH_GET_HASH(table, entry) (entry)->hash
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* ---------------------------------------------------------------- begin */
+
+static int
+words_of(FastColumn *column)
+{
+	return (column->length + sizeof(uint64) - 1) / sizeof(uint64);
+}
+
+static void
+place_keys(FastGroups *groups)
+{
+	groups->nkey_words = 1;
+	for (int i = 0; i < groups->nkeys; i++)
+	{
+		FastKey *key = &groups->keys[i];
+
+		key->word = groups->nkey_words;
+		key->nwords = words_of(key->column);
+		groups->nkey_words += key->nwords;
+	}
+}
+
+void
+braid_fast_groups_open(FastGroups *groups, int nstate_words, Size limit)
+{
+	FastLookup *lookup = palloc0(sizeof(FastLookup));
+
+	lookup->groups = groups;
+	groups->table = fast_create(CurrentMemoryContext, FIRST_GROUPS, lookup);
+	place_keys(groups);
+	groups->nwords = groups->nkey_words + nstate_words;
+	groups->room = FIRST_GROUPS;
+	groups->words = palloc((Size) groups->room * groups->nwords * sizeof(uint64));
+	groups->limit = limit;
+}
+
+static void
+make_row_room(FastGroups *groups, int nrows)
+{
+	if (nrows <= groups->nroom)
+		return;
+	groups->nroom = nrows;
+	groups->found = palloc(sizeof(uint32) * nrows);
+	groups->hashes = palloc(sizeof(uint32) * nrows);
+	groups->row_keys = palloc(sizeof(uint64) * nrows * groups->nkey_words);
+}
+
+/* ---------------------------------------------------------------- keys of rows */
+
+/* One of a few lengths, with its sign. */
+static inline uint64
+by_value_word(Datum value, int length)
+{
+	switch (length)
+	{
+		case 1:
+			return (uint64) (int64) (int8) value;
+		case 2:
+			return (uint64) (int64) (int16) value;
+		case 4:
+			return (uint64) (int64) (int32) value;
+		default:
+			return (uint64) value;
+	}
+}
+
+static void
+take_by_value(FastGroups *groups, FastKey *key, int nrows)
+{
+	const Datum *values = key->column->values;
+	uint64 *to = groups->row_keys + key->word;
+	int length = key->column->length;
+
+	for (int i = 0; i < nrows; i++, to += groups->nkey_words)
+		*to = by_value_word(values[i], length);
+}
+
+static void
+take_by_reference(FastGroups *groups, FastKey *key, int nrows)
+{
+	uint64 *to = groups->row_keys + key->word;
+
+	for (int i = 0; i < nrows; i++, to += groups->nkey_words)
+	{
+		to[key->nwords - 1] = 0;
+		if (!key->column->nulls[i])
+			memcpy(to, DatumGetPointer(key->column->values[i]), key->column->length);
+	}
+}
+
+static void
+mark_nulls(FastGroups *groups, int nth, int nrows)
+{
+	FastKey *key = &groups->keys[nth];
+	uint64 *row = groups->row_keys;
+
+	for (int i = 0; i < nrows; i++, row += groups->nkey_words)
+		if (key->column->nulls[i])
+		{
+			row[0] |= UINT64CONST(1) << nth;
+			memset(row + key->word, 0, sizeof(uint64) * key->nwords);
+		}
+}
+
+static void
+take_keys(FastGroups *groups, int nrows)
+{
+	for (int i = 0; i < nrows; i++)
+		groups->row_keys[(Size) i * groups->nkey_words] = 0;
+	for (int i = 0; i < groups->nkeys; i++)
+	{
+		FastKey *key = &groups->keys[i];
+
+		if (key->column->by_value)
+			take_by_value(groups, key, nrows);
+		else
+			take_by_reference(groups, key, nrows);
+		if (key->column->any_null)
+			mark_nulls(groups, i, nrows);
+	}
+}
+
+static void
+hash_keys(FastGroups *groups, int nrows)
+{
+	const uint64 *row = groups->row_keys;
+
+	for (int i = 0; i < nrows; i++, row += groups->nkey_words)
+	{
+		uint64 hash = row[0];
+
+		for (int w = 1; w < groups->nkey_words; w++)
+			hash = (hash ^ row[w]) * UINT64CONST(0x9E3779B97F4A7C15);
+		groups->hashes[i] = (uint32) (hash >> 32) ^ (uint32) hash;
+	}
+}
+
+/* ---------------------------------------------------------------- looking up */
+
+static bool
+grow(FastGroups *groups)
+{
+	Size width = groups->nwords * sizeof(uint64);
+	uint32 room = groups->room * 2;
+
+	if (groups->n < groups->room)
+		return true;
+	if (room > PG_INT32_MAX || room * (width + 2 * sizeof(FastEntry)) > groups->limit)
+		return false;
+	groups->words = repalloc_huge(groups->words, room * width);
+	groups->room = room;
+	return true;
+}
+
+static void
+add_group(FastGroups *groups, const uint64 *keys)
+{
+	uint64 *group = braid_fast_group(groups, groups->n++);
+
+	memcpy(group, keys, sizeof(uint64) * groups->nkey_words);
+	memset(group + groups->nkey_words, 0, sizeof(uint64) * (groups->nwords - groups->nkey_words));
+}
+
+bool
+braid_fast_groups_find(FastGroups *groups, FastRows *rows)
+{
+	FastLookup *lookup = groups->table->private_data;
+
+	make_row_room(groups, rows->nrows);
+	take_keys(groups, rows->nrows);
+	hash_keys(groups, rows->nrows);
+	lookup->keys = groups->row_keys;
+	for (int i = 0; i < rows->nrows; i++, lookup->keys += groups->nkey_words)
+	{
+		FastEntry *entry;
+		bool found;
+
+		entry = fast_insert_hash(groups->table, groups->n, groups->hashes[i], &found);
+		if (!found)
+		{
+			entry->group = groups->n;
+			if (!grow(groups))
+				return false;
+			add_group(groups, lookup->keys);
+		}
+		groups->found[i] = entry->group;
+	}
+	return true;
+}
+
+/* ---------------------------------------------------------------- results */
+
+typedef struct SortOrder
+{
+	FastGroups *groups;
+	int first;
+} SortOrder;
+
+/* Of two groups by one key; nulls come last. */
+static int
+compare_key(FastGroups *groups, int nth, const uint64 *a, const uint64 *b)
+{
+	FastKey *key = &groups->keys[nth];
+	int nulls = (int) (a[0] >> nth & 1) - (int) (b[0] >> nth & 1);
+
+	if (nulls != 0 || (a[0] >> nth & 1))
+		return nulls;
+	if (!key->column->by_value)
+		return memcmp(a + key->word, b + key->word, key->column->length);
+	return (int64) a[key->word] < (int64) b[key->word]
+			   ? -1
+			   : (int64) a[key->word] > (int64) b[key->word];
+}
+
+static int
+compare_groups(const void *a, const void *b, void *arg)
+{
+	SortOrder *order = arg;
+	FastGroups *groups = order->groups;
+	const uint64 *x = braid_fast_group(groups, *(const uint32 *) a);
+	const uint64 *y = braid_fast_group(groups, *(const uint32 *) b);
+	int result = compare_key(groups, order->first, x, y);
+
+	for (int i = 0; i < groups->nkeys && result == 0; i++)
+		result = compare_key(groups, i, x, y);
+	return result;
+}
+
+uint32 *
+braid_fast_groups_sort(FastGroups *groups, int first)
+{
+	SortOrder order = {groups, first};
+	uint32 *sorted =
+		MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * Max(groups->n, 1));
+
+	for (uint32 i = 0; i < groups->n; i++)
+		sorted[i] = i;
+	if (groups->nkeys > 0)
+		qsort_arg(sorted, groups->n, sizeof(uint32), compare_groups, &order);
+	return sorted;
+}
+
+Datum
+braid_fast_groups_key(FastGroups *groups, uint32 group, int key, bool *isnull)
+{
+	const uint64 *words = braid_fast_group(groups, group);
+	FastKey *k = &groups->keys[key];
+
+	*isnull = words[0] >> key & 1;
+	return k->column->by_value ? (Datum) words[k->word] : PointerGetDatum(words + k->word);
+}
