@@ -380,6 +380,7 @@ log_parent(int level)
 		MemoryContextSwitchTo(old);
 		log_message(p, m->bytes, m->size);
 		m->logged_by = level;
+		BRAID_FAILPOINT("stream_parent_logged");
 	}
 }
 
