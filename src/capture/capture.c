@@ -353,7 +353,8 @@ is_new(BraidSource *source)
 {
 	BraidDelta *d = &source->delta;
 
-	return !source->has_frontier || source->reshaped || d->rows || d->recompute || d->incomplete;
+	return !source->has_frontier || source->reshaped || !braid_delta_is_empty(d) || d->recompute ||
+		   d->incomplete;
 }
 
 /* Returns whether any frontier has moved. */

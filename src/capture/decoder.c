@@ -30,6 +30,7 @@
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "capture/decoder.h"
+#include "capture/message.h"
 #include "capture/move.h"
 #include "common/compat.h"
 #include "capture/source.h"
@@ -306,6 +307,7 @@ braid_decoder_close(void)
 	if (decoding)
 		FreeDecodingContext(decoding);
 	decoding = NULL;
+	braid_message_forget_all();
 }
 
 bool
@@ -341,7 +343,11 @@ read_record(void)
 	if (record)
 	{
 		braid_move_note(reader);
-		LogicalDecodingProcessRecord(decoding, reader);
+		if (!braid_message_take(decoding))
+		{
+			LogicalDecodingProcessRecord(decoding, reader);
+			braid_message_follow(decoding);
+		}
 		return true;
 	}
 	if (reader_private.end_of_wal)

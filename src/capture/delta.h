@@ -6,10 +6,13 @@
 #define BRAID_DELTA_H
 
 #include "access/tupdesc.h"
+#include "access/xlogdefs.h"
 #include "capture/frontier.h"
 #include "common/histogram.h"
 #include "datatype/timestamp.h"
+#include "executor/tuptable.h"
 #include "nodes/pg_list.h"
+#include "stream/pack.h"
 #include "utils/tuplestore.h"
 
 /* The weight of a row that was deleted, and not updated, if the source tells that apart. */
@@ -18,18 +21,23 @@
 /* Rows that came (weight +1) or went (weight -1). */
 typedef struct BraidDelta
 {
-	Tuplestorestate *rows; /* NULL while there are none */
-	int64 nrows;
+	Tuplestorestate *rows;	  /* NULL while there are none, and see braid_delta_make_rows() */
+	Tuplestorestate *batches; /* of a stream: its messages; NULL while there are none */
+	TupleTableSlot *reader;	  /* of these; the one read last: where it was logged, by whom */
+	XLogRecPtr lsn;
+	Oid stream;
+	int64 nrows;	 /* in rows, or of all batches */
 	int memory;		 /* kB that the rows may take, of the worker's */
 	bool retracts;	 /* a weight is negative */
 	bool recompute;	 /* rows do not tell: read the table under S */
 	bool incomplete; /* a change came without its old row */
 } BraidDelta;
 
-/* A table, or the leaf partitions of one, whose changes are captured. */
+/* A table, or the leaf partitions of one, or a stream, whose changes are captured. */
 typedef struct BraidSource
 {
 	Oid relid;
+	bool is_stream;
 	TupleDesc desc;			 /* of the rows: the weight, then the columns wanted */
 	AttrNumber *attnums;	 /* of those columns in relid */
 	List *members;			 /* oids, sorted: relid itself or its leaf partitions */
@@ -57,6 +65,30 @@ typedef struct BraidSource
  */
 extern void braid_capture_want_deletes(Oid relid);
 extern bool braid_capture_tells_deletes(Oid relid);
+
+/*
+ * The messages of a stream's delta, one after the other, as often as wanted: rewind, then
+ * next until it is false.  A batch can be used until the next one is asked for; what it
+ * allocates is in the current memory context.  Each of its rows counts +1.  Bytes that are
+ * no message are an error, ERRCODE_DATA_CORRUPTED, that names stream and position.
+ */
+extern void braid_delta_rewind(BraidDelta *delta);
+extern bool braid_delta_next(BraidDelta *delta, BraidBatch *batch);
+
+/* braid_batch_column() of the batch that came last, whose errors name stream and position. */
+extern bool braid_delta_column(BraidDelta *delta, BraidBatch *batch, AttrNumber attnum, Oid type,
+							   Datum *values, bool *nulls, bool *any_null);
+
+/*
+ * Makes the rows of a stream's delta, for statements, unless that has been done in this
+ * cycle: with a weight of +1 and the columns wanted.  The second one does so for the delta
+ * of a tap, of the source.
+ */
+extern void braid_delta_make_rows(BraidSource *source);
+extern void braid_delta_make_rows_of(BraidDelta *delta, BraidSource *source);
+
+/* Whether there is anything in the delta. */
+extern bool braid_delta_is_empty(BraidDelta *delta);
 
 /*
  * When the cycle has committed: adds the times from commit to visible of the cycle's

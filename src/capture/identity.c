@@ -36,6 +36,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "stream/stream.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -95,8 +96,11 @@ static bool
 claim_member(Oid relid)
 {
 	char *index;
-	char identity = current_identity(relid, &index);
+	char identity;
 
+	if (braid_stream_is(relid)) /* its rows only come */
+		return false;
+	identity = current_identity(relid, &index);
 	if (identity == REPLICA_IDENTITY_FULL)
 		return false;
 	LockRelationOid(relid, AccessExclusiveLock);
@@ -121,7 +125,7 @@ braid_capture_claim(Oid relid)
 		Oid member = lfirst_oid(lc);
 		char *index;
 
-		if (current_identity(member, &index) != REPLICA_IDENTITY_FULL &&
+		if (!braid_stream_is(member) && current_identity(member, &index) != REPLICA_IDENTITY_FULL &&
 			!braid_compat_is_relation_owner(member, GetUserId()))
 			ereport(
 				ERROR,

@@ -8,7 +8,8 @@
  *	  rest on disk.  PostgreSQL's parts each know how to do that, and each has to
  *	  be told its limit beforehand:
  *
- *		decoding	3/8		the reorder buffer: logical_decoding_work_mem
+ *		decoding	1/4		the reorder buffer: logical_decoding_work_mem
+ *		messages	1/8		of streams, until their transactions end: message.c
  *		rows		3/8		deltas, held pieces, taps, what statements leave to
  *							each other: tuplestores
  *		statements	1/4		sorts and hash tables: work_mem, a sixteenth of the
@@ -37,7 +38,13 @@ static int taken = 0;
 int
 braid_memory_for_decoding(void)
 {
-	return braid_capture_memory / 8 * 3;
+	return braid_capture_memory / 4;
+}
+
+int
+braid_memory_for_messages(void)
+{
+	return braid_capture_memory / 8;
 }
 
 int

@@ -10,6 +10,9 @@ extern int braid_capture_memory; /* kB */
 /* For transactions that are being decoded, in kB. */
 extern int braid_memory_for_decoding(void);
 
+/* For messages of transactions that have not ended, in kB. */
+extern int braid_memory_for_messages(void);
+
 /* For one sort or hash table of a statement, in kB. */
 extern int braid_memory_for_operator(void);
 

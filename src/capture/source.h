@@ -22,6 +22,16 @@ typedef struct SourceMember
 	struct SourceMember *also; /* the same relation for another source */
 } SourceMember;
 
+/* A transaction whose rows come; its top-level id. */
+typedef struct SourceTransaction
+{
+	TransactionId xid;
+	XLogRecPtr commit; /* start of the commit record */
+	TimestampTz committed;
+} SourceTransaction;
+
+struct SourceMessage; /* rows.h */
+
 /* A new set of sources, to be filled by wants and then used or thrown away. */
 extern void braid_source_begin_set(void);
 /* Returns the name of the weight's column. */
@@ -42,8 +52,9 @@ extern List *braid_source_next_list(void);
 
 /*
  * Puts the new set in place of the old.  Returns false, and changes nothing,
- * if transactions are held whose rows would not fit it: decode again then,
- * after braid_source_forget_held().
+ * if transactions are held whose rows would not fit it, or messages of running
+ * ones were let go that it wants: decode again then, after
+ * braid_source_forget_held() and braid_decoder_close().
  */
 extern bool braid_source_use_set(void);
 extern void braid_source_forget_held(void);
@@ -63,8 +74,13 @@ braid_source_begin_transaction(TransactionId xid, XLogRecPtr commit, TimestampTz
 extern BraidDelta *braid_source_target(BraidSource *source);
 extern void braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls);
 
-/* Ends its rows; it is empty then. */
-extern void braid_source_free_delta(BraidDelta *delta);
+/* The same for a message of a stream, of the transaction that has begun. */
+extern void braid_source_put_message(BraidSource *source, struct SourceMessage *m);
+
+/* From pieces: rows for the delta of the running cycle, from this transaction. */
+extern void
+braid_source_bring(BraidSource *source, const SourceTransaction *t, Datum *values, bool *nulls);
+extern void braid_source_bring_message(BraidSource *source, const struct SourceMessage *m);
 
 extern bool braid_source_any_held(void);
 

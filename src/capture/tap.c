@@ -26,6 +26,8 @@
  *	  columns that the reader wants, by number, which stay the same when other
  *	  definitions on the table come and go.
  *
+ *	  Of a stream messages are set aside as they are.
+ *
  *	  A tap lives in the worker's memory, and what is too much for that in
  *	  temporary files.  It breaks when rows do not tell all: the table was
  *	  truncated, its partitions or its form have changed.  Who needs it then
@@ -35,6 +37,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "capture/rows.h"
 #include "capture/source.h"
 #include "capture/tap.h"
 #include "catalog/pg_type.h"
@@ -52,8 +55,8 @@ typedef struct TappedTable
 	Oid relid;
 	AttrNumber *attnums; /* of the columns */
 	int *columns;		 /* where they are in the rows of the source */
-	TupleDesc desc;
-	bool tells_deletes; /* as the source did when the tap was made */
+	TupleDesc desc;		 /* NULL: of a stream, rows has messages */
+	bool tells_deletes;	 /* as the source did when the tap was made */
 	Tuplestorestate *rows;
 	int memory; /* of rows, kB */
 	int64 nrows;
@@ -103,6 +106,8 @@ column_of(BraidSource *source, AttrNumber attnum)
 static bool
 bind(TappedTable *t, BraidSource *source)
 {
+	if (source->is_stream || t->desc == NULL)
+		return source->is_stream && t->desc == NULL;
 	if (t->tells_deletes != source->tells_deletes)
 		return false;
 	for (int i = 0; i < t->desc->natts - LEAD; i++)
@@ -155,7 +160,8 @@ braid_capture_tap_add(BraidTap *tap, Oid relid, Bitmapset *attnums)
 	t->tap = tap;
 	t->relid = relid;
 	t->tells_deletes = source->tells_deletes;
-	describe(t, source, attnums);
+	if (!source->is_stream)
+		describe(t, source, attnums);
 	CurrentResourceOwner = tap->owner;
 	t->memory = braid_capture_take_memory(TAP_MEM_KB);
 	t->rows = tuplestore_begin_heap(false, true, t->memory);
@@ -169,7 +175,7 @@ braid_capture_tap_add(BraidTap *tap, Oid relid, Bitmapset *attnums)
 static void
 free_delta(TappedTable *t)
 {
-	braid_source_free_delta(&t->delta);
+	braid_rows_free(&t->delta);
 	t->is_asked = false;
 }
 
@@ -243,6 +249,20 @@ braid_tap_put(BraidSource *source, TransactionId xid, const Datum *values, const
 	}
 }
 
+void
+braid_tap_put_message(BraidSource *source, const SourceMessage *m)
+{
+	ListCell *lc;
+
+	foreach (lc, source->taps)
+	{
+		TappedTable *t = lfirst(lc);
+
+		braid_rows_append_message(t->rows, m);
+		t->nrows += m->nrows;
+	}
+}
+
 /* A row as the source's deltas have it; columns that nobody wanted are null. */
 static void
 put_back(TappedTable *t, BraidSource *source, TupleTableSlot *slot)
@@ -259,22 +279,8 @@ put_back(TappedTable *t, BraidSource *source, TupleTableSlot *slot)
 		values[t->columns[i - LEAD]] = slot->tts_values[i];
 		nulls[t->columns[i - LEAD]] = slot->tts_isnull[i];
 	}
-	tuplestore_putvalues(t->delta.rows, source->desc, values, nulls);
-	t->delta.nrows++;
+	braid_rows_put(&t->delta, ROWS_OF_CYCLE, source->desc, values, nulls);
 	t->delta.retracts |= DatumGetInt64(values[0]) < 0;
-}
-
-static void
-begin_delta(TappedTable *t)
-{
-	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-	ResourceOwner owner = CurrentResourceOwner;
-
-	CurrentResourceOwner = TopTransactionResourceOwner;
-	t->delta.memory = braid_capture_take_memory(INT_MAX);
-	t->delta.rows = tuplestore_begin_heap(false, false, t->delta.memory);
-	CurrentResourceOwner = owner;
-	MemoryContextSwitchTo(old);
 }
 
 static TappedTable *
@@ -295,8 +301,6 @@ make_delta(TappedTable *t, BraidSource *source, const BraidFrontier *s0)
 	TransactionId last = InvalidTransactionId;
 	bool is_in_s0 = false;
 
-	begin_delta(t);
-	tuplestore_rescan(t->rows);
 	while (tuplestore_gettupleslot(t->rows, true, false, slot))
 	{
 		TransactionId xid;
@@ -310,9 +314,19 @@ make_delta(TappedTable *t, BraidSource *source, const BraidFrontier *s0)
 			put_back(t, source, slot);
 	}
 	ExecDropSingleTupleTableSlot(slot);
-	if (t->delta.nrows == 0)
-		free_delta(t);
-	t->is_asked = true;
+}
+
+/* The same for a stream. */
+static void
+make_batches(TappedTable *t, const BraidFrontier *s0)
+{
+	TupleTableSlot *slot = braid_rows_make_slot();
+	SourceMessage m;
+
+	while (braid_rows_next_message(t->rows, slot, &m))
+		if (!braid_frontier_contains(s0, m.xid))
+			braid_rows_put_message(&t->delta, ROWS_OF_CYCLE, &m);
+	ExecDropSingleTupleTableSlot(slot);
 }
 
 BraidDelta *
@@ -323,7 +337,14 @@ braid_capture_tap_delta(BraidTap *tap, Oid relid, const BraidFrontier *s0)
 
 	Assert(!tap->broken && source->locked);
 	if (!t->is_asked)
-		make_delta(t, source, s0);
+	{
+		tuplestore_rescan(t->rows);
+		if (source->is_stream)
+			make_batches(t, s0);
+		else
+			make_delta(t, source, s0);
+		t->is_asked = true;
+	}
 	return &t->delta;
 }
 

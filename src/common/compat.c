@@ -115,6 +115,15 @@ braid_compat_oid_array(Datum *oids, int noids)
 }
 
 void
+braid_compat_store_plain(TupleDesc desc, AttrNumber attnum)
+{
+	TupleDescAttr(desc, attnum - 1)->attstorage = TYPSTORAGE_PLAIN;
+#if PG_VERSION_NUM >= 180000
+	populate_compact_attribute(desc, attnum - 1);
+#endif
+}
+
+void
 braid_compat_create_slot(const char *name)
 {
 #if PG_VERSION_NUM >= 170000

@@ -65,6 +65,9 @@ extern WaitEventSet *braid_compat_create_wait_event_set(int nevents);
 /* An oid[] with these elements, allocated in the current memory context. */
 extern ArrayType *braid_compat_oid_array(Datum *oids, int noids);
 
+/* Values of the column are stored as they are, with a varlena's header of four bytes. */
+extern void braid_compat_store_plain(TupleDesc desc, AttrNumber attnum);
+
 /* Makes a logical slot that goes away unless it is made to persist. */
 extern void braid_compat_create_slot(const char *name);
 

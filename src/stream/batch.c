@@ -188,23 +188,38 @@ read_data(Cursor *cursor, BraidBatchColumn *column, int nrows)
 	column->data = read_bytes(cursor, data_size(column));
 }
 
+static void
+read_head(Cursor *cursor, Oid *stream, int *nrows)
+{
+	uint32 n;
+
+	read_bytes(cursor, BRAID_SEAL_SIZE);
+	if (read_byte(cursor) != PACK_VERSION)
+		damaged("It is of an unknown version.");
+	n = read_number(cursor);
+	if (n == 0 || n > PACK_MAX_ROWS)
+		damaged("It has an impossible number of rows.");
+	*nrows = n;
+	*stream = read_number(cursor);
+}
+
+void
+braid_batch_peek(const char *message, Size size, Oid *stream, int *nrows)
+{
+	Cursor cursor = {message, message, message + size};
+
+	read_head(&cursor, stream, nrows);
+}
+
 void
 braid_batch_open(BraidBatch *batch, const char *message, Size size)
 {
 	Cursor cursor = {message, message, message + size};
 	AttrNumber before = 0;
-	uint32 nrows;
 
 	Assert(message == (const char *) MAXALIGN(message));
 
-	read_bytes(&cursor, BRAID_SEAL_SIZE);
-	if (read_byte(&cursor) != PACK_VERSION)
-		damaged("It is of an unknown version.");
-	nrows = read_number(&cursor);
-	if (nrows == 0 || nrows > PACK_MAX_ROWS)
-		damaged("It has an impossible number of rows.");
-	batch->nrows = nrows;
-	batch->stream = read_number(&cursor);
+	read_head(&cursor, &batch->stream, &batch->nrows);
 	batch->ncolumns = read_number(&cursor);
 	if (batch->ncolumns > MaxAttrNumber)
 		damaged("It has an impossible number of columns.");

@@ -77,6 +77,12 @@ typedef struct BraidBatch
 } BraidBatch;
 
 /*
+ * The stream of a message, which may begin anywhere, and how many rows it has.
+ * Error: ERRCODE_DATA_CORRUPTED.
+ */
+extern void braid_batch_peek(const char *message, Size size, Oid *stream, int *nrows);
+
+/*
  * Opens a message, which begins at a multiple of MAXIMUM_ALIGNOF and stays as it is
  * while the batch or values are used.  Of more than BRAID_BATCH_FEW columns the array
  * is allocated in the current memory context.  What is read outside of a column's own

@@ -338,11 +338,14 @@ static void
 name_table_delta(ViewNode *node)
 {
 	BraidSource *source = braid_capture_source(node->relid);
+	BraidDelta *delta = table_delta(following, node->relid);
 	char *name = braid_node_table_delta_name(node->relid);
 
 	if (braid_run_count(name) >= 0)
 		return;
-	braid_run_name(name, table_delta(following, node->relid)->rows, source->desc);
+	if (source->is_stream)
+		braid_delta_make_rows_of(delta, source);
+	braid_run_name(name, delta->rows, source->desc);
 }
 
 static void

@@ -1,0 +1,160 @@
+/*
+ * delta.c
+ *	  What consumers ask of a delta.
+ *
+ * NOTES
+ *	  The delta of a table is rows.  That of a stream is the messages, as they were
+ *	  logged: who can read them by column does so, and rows are made for those
+ *	  who cannot, once for all of them.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/tupdesc.h"
+#include "access/xact.h"
+#include "capture/capture.h"
+#include "capture/rows.h"
+#include "utils/memutils.h"
+
+bool
+braid_delta_is_empty(BraidDelta *delta)
+{
+	return delta->rows == NULL && delta->batches == NULL;
+}
+
+/* ---------------------------------------------------------------- batches */
+
+void
+braid_delta_rewind(BraidDelta *delta)
+{
+	MemoryContext old;
+
+	if (delta->batches == NULL)
+		return;
+	tuplestore_rescan(delta->batches);
+	if (delta->reader)
+		return;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	delta->reader = braid_rows_make_slot();
+	MemoryContextSwitchTo(old);
+}
+
+bool
+braid_delta_next(BraidDelta *delta, BraidBatch *batch)
+{
+	MessagePlace place;
+	SourceMessage m;
+
+	if (delta->batches == NULL || !braid_rows_next_message(delta->batches, delta->reader, &m))
+		return false;
+	delta->lsn = m.lsn;
+	delta->stream = m.stream;
+	braid_rows_begin_place(&place, m.lsn, m.stream);
+	braid_batch_open(batch, VARDATA(m.bytes), VARSIZE(m.bytes) - VARHDRSZ);
+	braid_rows_end_place(&place);
+	return true;
+}
+
+bool
+braid_delta_column(BraidDelta *delta, BraidBatch *batch, AttrNumber attnum, Oid type, Datum *values,
+				   bool *nulls, bool *any_null)
+{
+	MessagePlace place;
+	bool has;
+
+	braid_rows_begin_place(&place, delta->lsn, delta->stream);
+	has = braid_batch_column(batch, attnum, type, values, nulls, any_null);
+	braid_rows_end_place(&place);
+	return has;
+}
+
+/* ---------------------------------------------------------------- rows */
+
+/* The columns of a batch that the source wants, each as an array. */
+typedef struct Columns
+{
+	Datum **values;
+	bool **nulls;
+} Columns;
+
+/* The column of the rows, from 1; what is not null everywhere is said for each row. */
+static void
+read_column(BraidDelta *delta, BraidSource *source, BraidBatch *batch, Columns *c, int column)
+{
+	Form_pg_attribute att = TupleDescAttr(source->desc, column);
+	bool any_null = false;
+
+	c->values[column] = palloc(sizeof(Datum) * batch->nrows);
+	c->nulls[column] = palloc(sizeof(bool) * batch->nrows);
+	if (!braid_delta_column(delta, batch, source->attnums[column - 1], att->atttypid,
+							c->values[column], c->nulls[column], &any_null))
+	{
+		memset(c->values[column], 0, sizeof(Datum) * batch->nrows);
+		memset(c->nulls[column], true, sizeof(bool) * batch->nrows);
+	}
+	else if (!any_null)
+		memset(c->nulls[column], false, sizeof(bool) * batch->nrows);
+}
+
+static void
+put_rows(Tuplestorestate *rows, BraidSource *source, BraidBatch *batch, Columns *c)
+{
+	Datum values[MaxTupleAttributeNumber];
+	bool nulls[MaxTupleAttributeNumber];
+	int n = source->desc->natts;
+
+	values[0] = Int64GetDatum(1);
+	nulls[0] = false;
+	for (int row = 0; row < batch->nrows; row++)
+	{
+		for (int i = 1; i < n; i++)
+		{
+			values[i] = c->values[i][row];
+			nulls[i] = c->nulls[i][row];
+		}
+		tuplestore_putvalues(rows, source->desc, values, nulls);
+	}
+}
+
+static void
+put_batch(Tuplestorestate *rows, BraidDelta *delta, BraidSource *source, BraidBatch *batch)
+{
+	Columns c;
+
+	c.values = palloc(sizeof(Datum *) * source->desc->natts);
+	c.nulls = palloc(sizeof(bool *) * source->desc->natts);
+	for (int i = 1; i < source->desc->natts; i++)
+		read_column(delta, source, batch, &c, i);
+	put_rows(rows, source, batch, &c);
+}
+
+/* If it throws nothing is made, and what was begun goes with the transaction. */
+void
+braid_delta_make_rows_of(BraidDelta *delta, BraidSource *source)
+{
+	Tuplestorestate *rows;
+	BraidBatch batch;
+	MemoryContext context;
+	MemoryContext old;
+
+	if (delta->rows || delta->batches == NULL)
+		return;
+	rows = braid_rows_begin(ROWS_OF_CYCLE, &delta->memory);
+	context = AllocSetContextCreate(CurrentMemoryContext, "braid batch", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	braid_delta_rewind(delta);
+	while (braid_delta_next(delta, &batch))
+	{
+		put_batch(rows, delta, source, &batch);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	delta->rows = rows;
+}
+
+void
+braid_delta_make_rows(BraidSource *source)
+{
+	braid_delta_make_rows_of(&source->delta, source);
+}
