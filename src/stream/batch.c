@@ -81,6 +81,16 @@ is_width(int width)
 	return width == 1 || width == 2 || width == 4 || width == 8;
 }
 
+static void
+read_entries(Cursor *cursor, BraidBatchColumn *column)
+{
+	column->nentries = read_number(cursor);
+	if (column->nentries < 2 || column->nentries > PACK_MAX_ENTRIES)
+		damaged("A column has an impossible number of different values.");
+	if (column->encoding < PACK_FIXED || column->is_constant)
+		damaged("A column has codes that cannot have them.");
+}
+
 /* Checks the shape of a column, and reads what follows it. */
 static void
 read_shape(Cursor *cursor, BraidBatchColumn *column)
@@ -93,6 +103,8 @@ read_shape(Cursor *cursor, BraidBatchColumn *column)
 	width = PACK_VALUE_WIDTH(column->shape);
 	if (!is_width(width))
 		damaged("A column has an unknown width.");
+	if (column->is_coded)
+		read_entries(cursor, column);
 	switch (column->encoding)
 	{
 		case PACK_DENSE:
@@ -129,10 +141,9 @@ read_description(Cursor *cursor, BraidBatchColumn *column, AttrNumber before)
 	column->encoding = tag & PACK_ENCODING;
 	column->has_nulls = (tag & PACK_HAS_NULLS) != 0;
 	column->is_constant = (tag & PACK_CONSTANT) != 0;
+	column->is_coded = (tag & PACK_CODED) != 0;
 	column->type = read_number(cursor);
-	if (tag & 0x80)
-		damaged("A column has an unknown tag.");
-	if (column->encoding == PACK_NULL && tag & (PACK_HAS_NULLS | PACK_CONSTANT))
+	if (column->encoding == PACK_NULL && tag & (PACK_HAS_NULLS | PACK_CONSTANT | PACK_CODED))
 		damaged("A column without values has nulls marked.");
 	read_shape(cursor, column);
 }
@@ -154,11 +165,20 @@ read_nulls(Cursor *cursor, BraidBatchColumn *column, int nrows)
 		damaged("All or none of the values of a column with some nulls are null.");
 }
 
-/* Bytes of the values of a column, after they have been aligned. */
-static uint64
-data_size(BraidBatchColumn *column)
+/* How many values there are in the data of a column. */
+static uint32
+stored_values(const BraidBatchColumn *column)
 {
-	uint64 n = column->is_constant ? 1 : column->nvalues;
+	if (column->is_constant)
+		return 1;
+	return column->is_coded ? column->nentries : column->nvalues;
+}
+
+/* Bytes of these, after they have been aligned. */
+static uint64
+data_size(const BraidBatchColumn *column)
+{
+	uint64 n = stored_values(column);
 
 	switch (column->encoding)
 	{
@@ -186,6 +206,8 @@ read_data(Cursor *cursor, BraidBatchColumn *column, int nrows)
 		read_bytes(cursor, TYPEALIGN(column->shape, offset) - offset);
 	}
 	column->data = read_bytes(cursor, data_size(column));
+	if (column->is_coded)
+		column->codes = (const uint8 *) read_bytes(cursor, column->nvalues);
 }
 
 static void
@@ -450,11 +472,11 @@ point_to_cstrings(BraidBatchColumn *column, Datum *values, int n)
 		damaged("A column has too many values.");
 }
 
-/* The values that are not null, one after the other; with PACK_CONSTANT only one. */
+/* All values that are in the data. */
 static void
-read_values(BraidBatchColumn *column, Datum *values)
+read_stored(BraidBatchColumn *column, Datum *values)
 {
-	int n = column->is_constant ? 1 : column->nvalues;
+	int n = stored_values(column);
 
 	switch (column->encoding)
 	{
@@ -474,6 +496,33 @@ read_values(BraidBatchColumn *column, Datum *values)
 			point_to_cstrings(column, values, n);
 			break;
 	}
+}
+
+static void
+decode(BraidBatchColumn *column, Datum *values)
+{
+	Datum entries[PACK_MAX_ENTRIES];
+	const uint8 *codes = column->codes;
+	int n = column->nvalues;
+	uint8 highest = 0;
+
+	read_stored(column, entries);
+	for (int i = 0; i < n; i++)
+		highest = Max(highest, codes[i]);
+	if (highest >= column->nentries)
+		damaged("A code stands for no value.");
+	for (int i = 0; i < n; i++)
+		values[i] = entries[codes[i]];
+}
+
+/* The values that are not null, one after the other. */
+static void
+read_values(BraidBatchColumn *column, Datum *values)
+{
+	if (column->is_coded)
+		decode(column, values);
+	else
+		read_stored(column, values);
 	if (column->is_constant)
 		fill(values + 1, column->nvalues - 1, values[0]);
 }

@@ -11,15 +11,18 @@
  *   stream      number: its oid
  *   columns     number
  *   for each column, by attnum:
- *     tag       1 byte: PackEncoding, and PACK_HAS_NULLS, PACK_CONSTANT, PACK_NEXT
+ *     tag       1 byte: PackEncoding, and PACK_HAS_NULLS, PACK_CONSTANT, PACK_NEXT, PACK_CODED
  *     attnum    number; not with PACK_NEXT: one more than that of the column before
  *     type      number: its oid
  *     shape     1 byte: see the encoding; not for PACK_NULL
- *     size      number: bytes of data; for PACK_FIXED of one value; not for others whose size follows
+ *     entries   number, with PACK_CODED: how many different values there are, from 2 to PACK_MAX_ENTRIES
+ *     size      number, for by-reference encodings: bytes of one value, if PACK_FIXED, or of the values
  *   for each column, in the same order, except PACK_NULL:
  *     nulls     with PACK_HAS_NULLS: a bit for each row, 1 is null, the first in the lowest bit
  *     padding   zeros, up to the alignment that the encoding says
- *     data      the values that are not null; with PACK_CONSTANT one for all of them
+ *     values    those that are not null; with PACK_CONSTANT one for all of them; with PACK_CODED
+ *               the different ones
+ *     codes     with PACK_CODED: 1 byte for each row that is not null, which entry its value is
  */
 #ifndef BRAID_LAYOUT_H
 #define BRAID_LAYOUT_H
@@ -28,6 +31,7 @@
 
 #define PACK_VERSION 1
 #define PACK_MAX_ROWS (1 << 20)
+#define PACK_MAX_ENTRIES 256
 
 typedef enum PackEncoding
 {
@@ -39,10 +43,11 @@ typedef enum PackEncoding
 	PACK_CSTRING /* with their zeros; shape is 1 */
 } PackEncoding;
 
-#define PACK_ENCODING 0x0F
+#define PACK_ENCODING 0x0F /* of the tag */
 #define PACK_HAS_NULLS 0x10
 #define PACK_CONSTANT 0x20
 #define PACK_NEXT 0x40
+#define PACK_CODED 0x80 /* by reference */
 
 #define PACK_VALUE_WIDTH(shape) ((shape) &0x0F)
 #define PACK_OFFSET_WIDTH(shape) ((shape) >> 4)

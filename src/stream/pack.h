@@ -56,11 +56,14 @@ typedef struct BraidBatchColumn
 	uint8 shape; /* widths and alignment */
 	bool has_nulls;
 	bool is_constant;
+	bool is_coded;
 	Oid type;
 	uint32 nvalues;	   /* that are not null */
 	uint32 size;	   /* of data */
+	uint32 nentries;   /* different values, if there are codes */
 	const char *nulls; /* bitmap, one bit for each row */
 	const char *data;
+	const uint8 *codes;
 } BraidBatchColumn;
 
 /* Columns of a batch that need no allocation. */
