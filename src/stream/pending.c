@@ -380,7 +380,7 @@ log_parent(int level)
 		MemoryContextSwitchTo(old);
 		log_message(p, m->bytes, m->size);
 		m->logged_by = level;
-		BRAID_FAILPOINT("stream_parent_logged");
+		BRAID_FAILPOINT("stream-parent-logged");
 	}
 }
 
@@ -450,10 +450,10 @@ before_end(XactEvent event)
 	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
 		dlist_is_empty(&pendings))
 		return;
-	BRAID_FAILPOINT("stream_before_log");
+	BRAID_FAILPOINT("stream-before-log");
 	settle_all();
 	log_level();
-	BRAID_FAILPOINT("stream_after_log");
+	BRAID_FAILPOINT("stream-after-log");
 }
 
 /* The memory goes with the transaction. */
