@@ -207,7 +207,9 @@ INSERT INTO order_changes VALUES ('x', 'y', 'me');
 INSERT INTO order_changes VALUES ('x', 'y');
 COMMIT;
 ALTER FOREIGN TABLE order_changes DROP COLUMN after;
+\set VERBOSITY terse
 ALTER FOREIGN TABLE order_changes ALTER COLUMN after TYPE varchar;
+\set VERBOSITY default
 ALTER FOREIGN TABLE order_changes RENAME COLUMN after TO afterwards;
 INSERT INTO order_changes (before, afterwards) VALUES ('x', 'z');
 SELECT braid.wait('order_flow');

@@ -109,17 +109,19 @@ sub process_usage
 	return { cpu => $nanoseconds / 1000, sleeps => $sleeps };
 }
 
-# Compiles a C source of test/bench with libpq; returns the file made. Options
-# are those of the compiler.
+# Compiles a C source with libpq, of test/bench unless another folder is given with it; returns the
+# file made. Options are those of the compiler.
 sub compile
 {
 	my ($source, @options) = @_;
 	my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
 	my ($include, $lib) = map { my $dir = `$pg_config $_`; chomp $dir; $dir } '--includedir', '--libdir';
-	my $result = PostgreSQL::Test::Utils::tempdir() . '/' . ($source =~ s/\.c$//r);
+	my ($folder, $name) = $source =~ m{^(?:(.*)/)?([^/]+)\.c$};
+	my $result = PostgreSQL::Test::Utils::tempdir() . "/$name";
+	$folder //= 'test/bench';
 	my ($out, $ok);
 	$ok = IPC::Run::run([ $ENV{CC} // 'cc', '-O2', '-Wall', '-Wextra', '-Werror', "-I$include", '-o', $result,
-			"test/bench/$source", @options, "-L$lib", '-lpq' ], '>', \$out, '2>', \$out);
+			"$folder/$name.c", @options, "-L$lib", '-lpq' ], '>', \$out, '2>', \$out);
 	die "$source cannot be compiled: $out" unless $ok;
 	return $result;
 }
