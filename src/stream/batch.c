@@ -238,13 +238,15 @@ braid_batch_open(BraidBatch *batch, const char *message, Size size)
 {
 	Cursor cursor = {message, message, message + size};
 	AttrNumber before = 0;
+	uint32 ncolumns;
 
 	Assert(message == (const char *) MAXALIGN(message));
 
 	read_head(&cursor, &batch->stream, &batch->nrows);
-	batch->ncolumns = read_number(&cursor);
-	if (batch->ncolumns > MaxAttrNumber)
+	ncolumns = read_number(&cursor);
+	if (ncolumns > MaxAttrNumber)
 		damaged("It has an impossible number of columns.");
+	batch->ncolumns = ncolumns;
 
 	batch->columns = batch->few;
 	if (batch->ncolumns > BRAID_BATCH_FEW)
