@@ -1,0 +1,151 @@
+# Groups made of columns (view/fast.c) are what SQL makes of the same rows: the states of
+# the same views in a database with the fast path and one without, after the same random
+# changes, and both are what PostgreSQL says of the query. With nulls, rows that come and go
+# within a delta, sums beyond 64 bits, NaN and infinities, the smallest and the largest values.
+use strict;
+use warnings;
+use Braid::Cluster;
+use Test::More;
+
+my $steps = $ENV{BRAID_ROUNDS} // 12;
+my $seed = $ENV{BRAID_SEED} // 20261123;
+note "BRAID_SEED=$seed";
+
+my $cluster = Braid::Cluster->new('db', { conf => "autovacuum = off\nTimeZone = 'UTC'\nmax_worker_processes = 20\n" });
+my $node = $cluster->node('db');
+my @databases = qw(by_columns by_sql);
+
+sub in_db { my ($database, $sql) = @_; return $node->safe_psql($database, "SET client_min_messages = warning;\n$sql"); }
+
+# What each kind of key and accumulator is in: one view each, and some of many.
+my %views = (
+	keys => 'SELECT b, c, i2, i4 % 5 AS m, i8 % 3 AS m8, o, d, ts, u, e, count(*) AS n FROM t GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10',
+	times => 'SELECT t1, tz, ma, mo, count(*) AS n, sum(i4) AS s FROM t GROUP BY 1, 2, 3, 4',
+	integers => 'SELECT k, count(*), count(x) AS cx, sum(i2) AS s2, sum(i4) AS s4, sum(i8) AS s8, avg(i2) AS a2, avg(i8) AS a8, stddev(i4) AS v4, bit_xor(i8) AS x8, bit_xor(i2) AS x2 FROM t GROUP BY k',
+	squares => 'SELECT k, variance(i8) AS v8, var_pop(i2) AS v2 FROM t GROUP BY k',
+	floats => 'SELECT k, sum(f8) AS s, avg(f4) AS a, stddev(f8) AS v, covar_pop(f8, f4) AS c, regr_slope(f4, f8) AS r FROM t GROUP BY k',
+	extremes => 'SELECT k, min(i2) AS a, max(i4) AS b, min(i8) AS c, max(f4) AS d, min(f8) AS e, max(d) AS f, min(ts) AS g, max(tz) AS h FROM t GROUP BY k',
+	filters => 'SELECT k, count(*) FILTER (WHERE b) AS n, sum(i4) FILTER (WHERE i2 > 0) AS s, sum(1000 / i2) FILTER (WHERE i2 <> 0) AS q, bool_and(b), bool_or(b) AS o FROM t WHERE i4 IS NULL OR abs(i4::int8) % 7 <> 3 GROUP BY k',
+	"all" => 'SELECT count(*), sum(i8), max(f8), avg(f8) FROM t',
+	different => 'SELECT DISTINCT d, b FROM t WHERE x IS NOT NULL',
+	per_day => 'SELECT d, sum(n) AS n, sum(s) AS s, max(m) AS m FROM daily GROUP BY d',
+	domains => 'SELECT p, sum(p) AS s, max(p) AS m FROM t GROUP BY p',
+	words => 'SELECT x, count(*) FROM t GROUP BY x',
+);
+
+for my $database (@databases)
+{
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	$node->safe_psql('postgres', "ALTER DATABASE $database SET braid.view_fast_path = " . ($database eq 'by_sql' ? 'off' : 'on'));
+	in_db($database, <<'SQL');
+CREATE EXTENSION braid;
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE TABLE t (id int PRIMARY KEY, k int, b bool, c "char", i2 int2, i4 int4, i8 int8, o oid, d date, ts timestamp, tz timestamptz, t1 time,
+	u uuid, e mood, ma macaddr, mo money, f4 float4, f8 float8, x text, p positive);
+
+-- About one of n is null, and one of n is an odd value.
+CREATE FUNCTION pick(regular anyelement, odd anyarray, n int DEFAULT 12) RETURNS anyelement LANGUAGE sql VOLATILE AS $$
+	SELECT CASE (random() * n)::int WHEN 0 THEN NULL WHEN 1 THEN odd[1 + floor(random() * array_length(odd, 1))::int] ELSE regular END $$;
+CREATE FUNCTION fill(from_id int, to_id int) RETURNS void LANGUAGE sql VOLATILE AS $$
+	INSERT INTO t SELECT g, pick((random() * 9)::int, ARRAY[-2147483648, 2147483647]), pick(random() < 0.5, ARRAY[true]), pick(chr(97 + (random() * 2)::int)::"char", ARRAY['x'::"char"]),
+		pick((random() * 100 - 50)::int2, '{-32768,32767,0}'::int2[]), pick((random() * 1e6 - 5e5)::int4, '{-2147483648,2147483647,0}'::int4[]),
+		pick((random() * 1e12)::int8, '{-9223372036854775808,9223372036854775807,0}'::int8[]), pick((random() * 3)::int::oid, '{4294967295,0}'::oid[]),
+		pick('2026-01-01'::date + (random() * 3)::int, '{infinity,-infinity,0001-01-01 BC}'::date[]),
+		pick('2026-01-01'::timestamp + (random() * 3)::int * interval '1 hour', '{infinity,-infinity}'::timestamp[]),
+		pick('2026-01-01'::timestamptz + (random() * 3)::int * interval '1 second', '{infinity,-infinity}'::timestamptz[]),
+		pick('12:00'::time + (random() * 2)::int * interval '1 ms', '{24:00:00}'::time[]),
+		pick(('00000000-0000-4000-8000-00000000000' || (random() * 3)::int)::uuid, '{ffffffff-ffff-ffff-ffff-ffffffffffff}'::uuid[]),
+		pick('ok'::mood, '{sad,happy}'::mood[]), pick('08:00:2b:01:02:03'::macaddr, '{ff:ff:ff:ff:ff:ff}'::macaddr[]), pick((random() * 3)::int::money, '{-1}'::money[]),
+		pick((random() * 100)::float4, '{NaN,Infinity,-Infinity,0,-0,1e-40,3e38}'::float4[], 60),
+		pick((random() - 0.5) * 10.0 ^ (random() * 12)::int, '{NaN,Infinity,-Infinity,0,-0,1e-310,5e-324,1e150,-1e150}'::float8[], 60),
+		pick('w' || (random() * 5)::int, '{""}'::text[]), pick((1 + random() * 4)::int, ARRAY[9])::positive
+	FROM generate_series(from_id, to_id) g $$;
+CREATE MATERIALIZED VIEW daily WITH (braid.continuous) AS SELECT d, k, count(*) AS n, sum(i4) AS s, max(i2) AS m FROM t GROUP BY 1, 2;
+SQL
+	in_db($database, join '', map { "CREATE MATERIALIZED VIEW $_ WITH (braid.continuous) AS $views{$_};\n" } sort grep { $_ ne 'all' } keys %views);
+	in_db($database, "CREATE MATERIALIZED VIEW everything WITH (braid.continuous) AS $views{all}");
+}
+my @names = ('daily', 'everything', sort grep { $_ ne 'all' } keys %views);
+
+# The rows of the states of all views, as text.
+sub states
+{
+	my ($database) = @_;
+	in_db($database, "SELECT braid.wait(v, '30 s') FROM unnest('{@{[ join ',', @names ]}}'::regclass[]) v");
+	my @texts = split /\n/, in_db($database, <<"SQL");
+SELECT format('SELECT %L, s::text FROM %s s', v, e.state) FROM unnest('{@{[ join ',', @names ]}}'::text[]) v, braid.explain(v::regclass) e WHERE e.state IS NOT NULL
+SQL
+	return in_db($database, join(' UNION ALL ', @texts) . ' ORDER BY 1, 2');
+}
+
+sub differences
+{
+	my ($database) = @_;
+	return in_db($database, "SELECT v, x.* FROM unnest('{@{[ join ',', @names ]}}'::text[]) v, braid.verify(v::regclass) x");
+}
+
+# The same number comes with more zeros from the one or the other.
+sub without_zeros { my ($text) = @_; $text =~ s/(\.\d*?)0+(?=[,)|\n]|$)/$1/g; $text =~ s/\.(?=[,)|\n]|$)//g; return $text; }
+
+my $last = 0;
+for my $step (1 .. $steps)
+{
+	my $n = (3, 40, 3000)[ $step % 3 ];
+	my $from = $last + 1;
+	$last += $n;
+	my @changes = ("SELECT fill($from, $last)");
+	push @changes, "DELETE FROM t WHERE id % 7 = $step % 7" if $step % 2 == 0;
+	push @changes, "UPDATE t SET k = k % 5 + 1, f8 = -f8, i8 = i8 / 2 WHERE id % 5 = $step % 5" if $step % 3 == 0;
+	push @changes, 'DELETE FROM t WHERE k = 3' if $step % 4 == 0;
+
+	# Values come and go within one delta.
+	push @changes, "SELECT fill(1000000, 1000050)", 'DELETE FROM t WHERE id >= 1000000';
+	in_db($_, sprintf "BEGIN; SELECT setseed(%f);\n%s;\nCOMMIT", ($seed + $step) % 1000 / 1000, join ";\n", @changes) for @databases;
+	my ($columns, $sql) = map { without_zeros(states($_)) } @databases;
+	ok($columns ne '' && $columns eq $sql, "step $step: the same states");
+	if ($columns ne $sql)
+	{
+		my %other = map { $_ => 1 } split /\n/, $sql;
+		diag join "\n", (grep { !$other{$_} } split /\n/, $columns)[ 0 .. 3 ];
+	}
+	is(differences($databases[0]), '', "step $step: which are those of the query");
+}
+
+sub paths { my ($database) = @_; return in_db($database, "SELECT string_agg(DISTINCT v, ' ' ORDER BY v) FROM unnest('{@{[ join ',', @names ]}}'::text[]) v, braid.explain(v::regclass) e WHERE e.path = 'columns'"); }
+is(paths('by_columns'), join(' ', sort grep { $_ ne 'words' && $_ ne 'squares' } @names), 'groups were made of columns');
+is(paths('by_sql'), '', 'and by SQL');
+
+# ---------------------------------------------------------------- errors are PostgreSQL's
+
+for my $database (@databases)
+{
+	in_db($database, <<'SQL');
+CREATE TABLE n (k int, i int4, big int8);
+CREATE MATERIALIZED VIEW quotients WITH (braid.continuous) AS SELECT k, sum(100 / i) AS s FROM n GROUP BY k;
+CREATE MATERIALIZED VIEW doubled WITH (braid.continuous) AS SELECT k, sum(big * 2) AS s FROM n GROUP BY k;
+CREATE MATERIALIZED VIEW rows_of_n WITH (braid.continuous) AS SELECT k, count(*) AS n FROM n GROUP BY k;
+SELECT braid.wait('rows_of_n', '30 s');
+INSERT INTO n VALUES (1, 0, 9223372036854775807), (1, 1, 1);
+SELECT braid.wait('rows_of_n', '30 s');
+SQL
+	is(in_db($database, "SELECT name, state, last_error FROM braid.views WHERE name::text IN ('quotients', 'doubled', 'rows_of_n') ORDER BY name::text"),
+		"doubled|broken|bigint out of range\nquotients|broken|division by zero\nrows_of_n|live|", "$database: division by zero, overflow");
+	is(in_db($database, 'SELECT * FROM rows_of_n'), '1|2', "$database: the others go on");
+}
+
+# ---------------------------------------------------------------- more groups than there is memory for
+
+$node->append_conf('postgresql.conf', "braid.capture_memory = '16MB'\n");
+$node->reload;
+in_db('by_columns', <<'SQL');
+CREATE TABLE many (k int, v int);
+CREATE MATERIALIZED VIEW groups_of_many WITH (braid.continuous) AS SELECT k, count(*) AS n, sum(v) AS s FROM many GROUP BY k;
+SELECT braid.wait('groups_of_many', '30 s');
+INSERT INTO many SELECT g % 150000, g FROM generate_series(1, 200000) g;
+SELECT braid.wait('groups_of_many', '60 s');
+SQL
+is(in_db('by_columns', "SELECT count(*) FROM braid.verify('groups_of_many')"), '0', 'more groups than there is memory for');
+is(in_db('by_columns', "SELECT path FROM braid.explain('groups_of_many') WHERE state IS NOT NULL"), 'SQL', 'are made by SQL');
+
+done_testing();
