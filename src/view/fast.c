@@ -403,15 +403,11 @@ put_groups(FastPath *path, Tuplestorestate *rows, TupleDesc desc)
 static bool
 run(FastPath *path, PlannedStmt *stmt, bool retracts, int kb)
 {
-	NamedTuplestoreScan *scan = (NamedTuplestoreScan *) stmt->planTree;
-	TupleDesc desc;
-	Tuplestorestate *store;
 	bool done;
 
 	if (!take_plan(path, stmt) || !take_keys(path) || !take_steps(path, retracts))
 		return false;
-	store = braid_run_rows(scan->enrname, &desc);
-	braid_fast_rows_open(&path->rows, stmt, store, desc);
+	braid_fast_rows_open(&path->rows, stmt);
 	braid_fast_groups_open(&path->groups, path->nwords, (Size) kb * 1024);
 	for (int i = 0; i < path->nsteps; i++)
 		path->steps[i].word += path->groups.nkey_words;

@@ -1,63 +1,11 @@
 /*
  * fast_group.h
- *	  Columns of rows, groups of them, and what is kept for each: fast.c's parts.
+ *	  Groups of rows, and what is kept for each.
  */
 #ifndef BRAID_FAST_GROUP_H
 #define BRAID_FAST_GROUP_H
 
-#include "access/attnum.h"
-#include "executor/execdesc.h"
-#include "nodes/execnodes.h"
-#include "nodes/plannodes.h"
-
-/* Rows that are looked at together, unless a message brings more. */
-#define FAST_ROWS 1024
-
-/* ---------------------------------------------------------------- rows: fast_rows.c */
-
-/*
- * What is needed of the rows that are looked at together: an expression over the
- * columns of what is scanned.  It is null where its filter is not true, and is
- * not computed there.
- */
-typedef struct FastColumn
-{
-	Expr *expr;
-	struct FastColumn *filter; /* NULL: none */
-	Oid type;				   /* without domains */
-	int16 length;
-	bool by_value;
-	bool is_null_only; /* nobody asks for the values */
-	AttrNumber attnum; /* of a plain column; else 0 */
-	ExprState *state;  /* of any other */
-	Datum *values;	   /* those by reference have room of their own */
-	bool *nulls;
-	bool any_null;
-	char *room;
-} FastColumn;
-
-typedef struct FastRows
-{
-	Scan *scan;
-	List *columns; /* FastColumn; filters before what they are of */
-	int nrows;	   /* that are looked at */
-	int nroom;	   /* that there is room for */
-	ExprState *qual;
-	EState *estate;
-	ExprContext *context;
-	TupleTableSlot *slot;
-	Tuplestorestate *store;
-	AttrNumber last; /* column of the scanned rows that is needed */
-} FastRows;
-
-/* The column of an expression, and of one more condition; there is one for all that ask for the same. */
-extern FastColumn *braid_fast_column(FastRows *rows, Expr *expr, FastColumn *filter);
-
-/* Begins to read; the next rows, false if there are none; ends. */
-extern void
-braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt, Tuplestorestate *store, TupleDesc desc);
-extern bool braid_fast_rows_next(FastRows *rows);
-extern void braid_fast_rows_close(FastRows *rows);
+#include "view/fast_rows.h"
 
 /* ---------------------------------------------------------------- groups: fast_groups.c */
 

@@ -16,7 +16,8 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
-#include "view/fast_group.h"
+#include "view/fast_rows.h"
+#include "view/run.h"
 
 /* ---------------------------------------------------------------- what is needed */
 
@@ -51,31 +52,61 @@ braid_fast_column(FastRows *rows, Expr *expr, FastColumn *filter)
 
 /* ---------------------------------------------------------------- begin and end */
 
-/* The last column that an expression refers to. */
+/* The columns that expressions refer to: the last of them, and of messages all. */
 static bool
-find_last(Node *node, AttrNumber *last)
+find_inputs(Node *node, FastRows *rows)
 {
+	Var *var = (Var *) node;
+
 	if (node == NULL)
 		return false;
-	if (IsA(node, Var))
-		*last = Max(*last, ((Var *) node)->varattno);
-	return expression_tree_walker(node, find_last, last);
+	if (!IsA(node, Var))
+		return expression_tree_walker(node, find_inputs, rows);
+	rows->last = Max(rows->last, var->varattno);
+	if (rows->batches)
+	{
+		FastColumn *input = braid_fast_column(rows, (Expr *) var, NULL);
+
+		input->is_null_only = false;
+		rows->inputs = list_append_unique_ptr(rows->inputs, input);
+	}
+	return false;
 }
 
+/* Of conditions, and of whatever is not a column by itself. */
 static void
-make_room(FastRows *rows, int nrows)
+find_all_inputs(FastRows *rows)
+{
+	int n = list_length(rows->columns);
+
+	(void) find_inputs((Node *) rows->scan->plan.qual, rows);
+	for (int i = 0; i < n; i++)
+	{
+		FastColumn *c = list_nth(rows->columns, i);
+
+		rows->last = Max(rows->last, c->attnum);
+		if (c->attnum == 0)
+			(void) find_inputs((Node *) c->expr, rows);
+	}
+}
+
+void
+braid_fast_rows_make_room(FastRows *rows, int nrows)
 {
 	ListCell *lc;
 
+	if (nrows <= rows->nroom)
+		return;
 	foreach (lc, rows->columns)
 	{
 		FastColumn *c = lfirst(lc);
 
 		c->values = palloc(sizeof(Datum) * nrows);
 		c->nulls = palloc(sizeof(bool) * nrows);
-		if (!c->by_value && !c->is_null_only)
+		if (c->length > 0 && !c->by_value && !c->is_null_only)
 			c->room = palloc((Size) c->length * nrows);
 	}
+	rows->passed = palloc(sizeof(int) * nrows);
 	rows->nroom = nrows;
 }
 
@@ -84,44 +115,58 @@ make_room(FastRows *rows, int nrows)
  * compiled if the plan says so.
  */
 static PlanState *
-make_parent(FastRows *rows, PlannedStmt *stmt, const TupleTableSlotOps *ops)
+make_parent(FastRows *rows, PlannedStmt *stmt)
 {
 	ScanState *parent = makeNode(ScanState);
 
 	rows->estate->es_jit_flags = stmt->jitFlags;
 	parent->ps.plan = &rows->scan->plan;
 	parent->ps.state = rows->estate;
-	parent->ps.scanops = ops;
+	parent->ps.scanops = rows->slot->tts_ops;
 	parent->ps.scanopsset = true;
 	parent->ps.scanopsfixed = true;
 	return &parent->ps;
 }
 
-void
-braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt, Tuplestorestate *store, TupleDesc desc)
+static void
+make_expressions(FastRows *rows, PlannedStmt *stmt)
 {
-	PlanState *parent;
+	PlanState *parent = make_parent(rows, stmt);
 	ListCell *lc;
 
-	rows->estate = CreateExecutorState();
-	rows->context = GetPerTupleExprContext(rows->estate);
-	rows->store = store;
-	rows->slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	rows->context->ecxt_scantuple = rows->slot;
-	parent = make_parent(rows, stmt, &TTSOpsMinimalTuple);
 	rows->qual = ExecInitQual(rows->scan->plan.qual, parent);
-	(void) find_last((Node *) rows->scan->plan.qual, &rows->last);
 	foreach (lc, rows->columns)
 	{
 		FastColumn *c = lfirst(lc);
 
-		(void) find_last((Node *) c->expr, &rows->last);
 		if (c->attnum == 0)
 			c->state = ExecInitExpr(c->expr, parent);
 	}
-	make_room(rows, FAST_ROWS);
-	tuplestore_select_read_pointer(store, 0);
-	tuplestore_rescan(store);
+}
+
+void
+braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt)
+{
+	char *name = ((NamedTuplestoreScan *) rows->scan)->enrname;
+	TupleDesc desc;
+
+	rows->store = braid_run_rows(name, &desc);
+	rows->batches = braid_run_batches(name, &rows->source);
+	rows->estate = CreateExecutorState();
+	rows->context = GetPerTupleExprContext(rows->estate);
+	rows->slot =
+		MakeSingleTupleTableSlot(desc, rows->batches ? &TTSOpsVirtual : &TTSOpsMinimalTuple);
+	rows->context->ecxt_scantuple = rows->slot;
+	find_all_inputs(rows);
+	make_expressions(rows, stmt);
+	if (rows->batches)
+	{
+		braid_fast_batch_open(rows);
+		return;
+	}
+	braid_fast_rows_make_room(rows, FAST_ROWS);
+	tuplestore_select_read_pointer(rows->store, 0);
+	tuplestore_rescan(rows->store);
 }
 
 void
@@ -133,22 +178,6 @@ braid_fast_rows_close(FastRows *rows)
 
 /* ---------------------------------------------------------------- reading */
 
-static inline bool
-is_left_out(FastColumn *c, int row)
-{
-	return c->filter && (c->filter->nulls[row] || !DatumGetBool(c->filter->values[row]));
-}
-
-/* A value that may go away with the row. */
-static inline Datum
-keep_value(FastColumn *c, int row, Datum value)
-{
-	char *to = c->room + (Size) c->length * row;
-
-	memcpy(to, DatumGetPointer(value), c->length);
-	return PointerGetDatum(to);
-}
-
 static inline void
 take_value(FastRows *rows, FastColumn *c, int row)
 {
@@ -156,7 +185,7 @@ take_value(FastRows *rows, FastColumn *c, int row)
 	Datum value;
 	bool isnull;
 
-	if (is_left_out(c, row))
+	if (braid_fast_is_filtered(c, row))
 	{
 		c->nulls[row] = true;
 		c->any_null = true;
@@ -172,7 +201,7 @@ take_value(FastRows *rows, FastColumn *c, int row)
 	c->nulls[row] = isnull;
 	c->any_null |= isnull;
 	if (!isnull && !c->is_null_only)
-		c->values[row] = c->by_value ? value : keep_value(c, row, value);
+		c->values[row] = c->by_value ? value : braid_fast_keep(c, row, value);
 }
 
 static void
@@ -193,6 +222,8 @@ braid_fast_rows_next(FastRows *rows)
 	foreach (lc, rows->columns)
 		((FastColumn *) lfirst(lc))->any_null = false;
 	rows->nrows = 0;
+	if (rows->batches)
+		return braid_fast_batch_next(rows);
 	while (rows->nrows < FAST_ROWS && tuplestore_gettupleslot(rows->store, true, false, rows->slot))
 	{
 		ResetExprContext(rows->context);

@@ -344,8 +344,9 @@ name_table_delta(ViewNode *node)
 	if (braid_run_count(name) >= 0)
 		return;
 	if (source->is_stream)
-		braid_delta_make_rows_of(delta, source);
-	braid_run_name(name, delta->rows, source->desc);
+		braid_run_name_batches(name, delta, source);
+	else
+		braid_run_name(name, delta->rows, source->desc);
 }
 
 static void

@@ -58,6 +58,10 @@ typedef struct NamedRows
 	Tuplestorestate *rows;
 	int size_class;
 	bool is_ours; /* to be freed at the end */
+	BraidDelta
+		*batches; /* of a stream: its rows are made when a statement asks for them; or NULL */
+	BraidSource *source;
+	EphemeralNamedRelation enr;
 } NamedRows;
 
 static HTAB *plans = NULL;
@@ -213,26 +217,41 @@ find_rows(const char *name)
 	return NULL;
 }
 
-static void
-name_rows(const char *name, Tuplestorestate *rows, TupleDesc desc, bool is_ours)
+/* Says that there are nrows rows, which are put there at once or later. */
+static NamedRows *
+register_rows(const char *name, TupleDesc desc, int64 nrows)
 {
-	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
-	NamedRows *r = palloc(sizeof(NamedRows));
+	NamedRows *r = palloc0(sizeof(NamedRows));
 
 	Assert(find_rows(name) == NULL);
 	r->name = pstrdup(name);
 	r->desc = desc;
-	r->rows = rows;
-	r->size_class = size_class(tuplestore_tuple_count(rows));
-	r->is_ours = is_ours;
+	r->size_class = size_class(nrows);
+	r->enr = palloc0(sizeof(EphemeralNamedRelationData));
+	r->enr->md.name = r->name;
+	r->enr->md.tupdesc = desc;
+	r->enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	r->enr->md.enrtuples = size_classes[r->size_class].planned;
 	relations = lappend(relations, r);
-	enr->md.name = r->name;
-	enr->md.tupdesc = desc;
-	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
-	enr->md.enrtuples = size_classes[r->size_class].planned;
-	enr->reldata = rows;
-	if (SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
+	if (SPI_register_relation(r->enr) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register rows as \"%s\"", name);
+	return r;
+}
+
+static void
+set_rows(NamedRows *r, Tuplestorestate *rows)
+{
+	r->rows = rows;
+	r->enr->reldata = rows;
+}
+
+static void
+name_rows(const char *name, Tuplestorestate *rows, TupleDesc desc, bool is_ours)
+{
+	NamedRows *r = register_rows(name, desc, tuplestore_tuple_count(rows));
+
+	set_rows(r, rows);
+	r->is_ours = is_ours;
 }
 
 void
@@ -241,12 +260,40 @@ braid_run_name(const char *name, Tuplestorestate *rows, TupleDesc desc)
 	name_rows(name, rows, desc, false);
 }
 
+void
+braid_run_name_batches(const char *name, BraidDelta *batches, BraidSource *source)
+{
+	NamedRows *r = register_rows(name, source->desc, batches->nrows);
+
+	r->batches = batches;
+	r->source = source;
+}
+
+/* Makes the rows of streams that a statement reads. */
+static void
+make_rows_for(const char *sql)
+{
+	ListCell *lc;
+
+	foreach (lc, relations)
+	{
+		NamedRows *r = lfirst(lc);
+
+		if (r->rows || strstr(sql, r->name) == NULL)
+			continue;
+		braid_delta_make_rows_of(r->batches, r->source);
+		set_rows(r, r->batches->rows);
+	}
+}
+
 int64
 braid_run_count(const char *name)
 {
 	NamedRows *r = find_rows(name);
 
-	return r ? tuplestore_tuple_count(r->rows) : -1;
+	if (r == NULL)
+		return -1;
+	return r->rows ? tuplestore_tuple_count(r->rows) : r->batches->nrows;
 }
 
 Tuplestorestate *
@@ -256,6 +303,15 @@ braid_run_rows(const char *name, TupleDesc *desc)
 
 	*desc = r->desc;
 	return r->rows;
+}
+
+BraidDelta *
+braid_run_batches(const char *name, BraidSource **source)
+{
+	NamedRows *r = find_rows(name);
+
+	*source = r->source;
+	return r->batches;
 }
 
 /* Of types that are passed by value. */
@@ -289,6 +345,7 @@ braid_run(const char *sql, int64 nrows)
 {
 	int result;
 
+	make_rows_for(sql);
 	if (braid_bulk_run(sql, &processed))
 		return;
 	result = SPI_execute_plan(braid_run_plan(sql, nrows), NULL, NULL, false, 0);
@@ -306,6 +363,7 @@ braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows)
 	SPIExecuteOptions options = {.dest = CreateDestReceiver(DestTuplestore)};
 	int result;
 
+	make_rows_for(sql);
 	SetTuplestoreDestReceiverParams(options.dest, rows, context, false, NULL, NULL);
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result < 0)
@@ -318,10 +376,12 @@ braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows)
 int64 *
 braid_run_values(const char *sql, int64 nrows, int *n)
 {
-	int result = SPI_execute_plan(braid_run_plan(sql, nrows), NULL, NULL, true, 0);
 	int64 *values;
 	bool isnull;
+	int result;
 
+	make_rows_for(sql);
+	result = SPI_execute_plan(braid_run_plan(sql, nrows), NULL, NULL, true, 0);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
 	*n = (int) SPI_processed;

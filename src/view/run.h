@@ -10,6 +10,7 @@
 #define BRAID_RUN_H
 
 #include "access/tupdesc.h"
+#include "capture/capture.h"
 #include "utils/hsearch.h"
 #include "utils/tuplestore.h"
 #include "view/node.h"
@@ -51,6 +52,9 @@ extern void braid_run_end(void);
 /* Makes rows readable by name.  They and their descriptor stay the caller's. */
 extern void braid_run_name(const char *name, Tuplestorestate *rows, TupleDesc desc);
 
+/* The same for messages of a stream, whose rows are made when a statement reads them. */
+extern void braid_run_name_batches(const char *name, BraidDelta *batches, BraidSource *source);
+
 /* Runs a SELECT and appends what it returns; its descriptor, in the current context. */
 extern TupleDesc braid_run_append(Tuplestorestate *rows, const char *sql, int64 nrows);
 
@@ -71,8 +75,9 @@ struct _SPI_plan;
 extern struct _SPI_plan *braid_run_plan(const char *sql, int64 nrows);
 extern TupleDesc braid_run_describe(const char *sql, int64 nrows);
 
-/* Rows that can be read by this name, of which there are some. */
+/* Rows that can be read by this name, which has some; NULL if they are not made.  Or messages; or NULL. */
 extern Tuplestorestate *braid_run_rows(const char *name, TupleDesc *desc);
+extern BraidDelta *braid_run_batches(const char *name, BraidSource **source);
 
 /* Rows to be filled, and then to be read by a name.  Returns their number. */
 extern Tuplestorestate *braid_run_begin_rows(void);

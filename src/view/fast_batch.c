@@ -1,0 +1,182 @@
+/*
+ * fast_batch.c
+ *	  Columns of the messages of a stream.
+ *
+ * NOTES
+ *	  Columns come out of a message as arrays.  Where there is nothing else to be
+ *	  computed, no row is looked at; conditions and expressions are evaluated over a
+ *	  virtual row, of the columns that they refer to.
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "utils/memutils.h"
+#include "view/fast_rows.h"
+
+void
+braid_fast_batch_open(FastRows *rows)
+{
+	rows->context_of_batch =
+		AllocSetContextCreate(CurrentMemoryContext, "braid message", ALLOCSET_SMALL_SIZES);
+	ExecStoreAllNullTuple(rows->slot);
+	braid_delta_rewind(rows->batches);
+}
+
+/* ---------------------------------------------------------------- plain columns */
+
+static void
+read_column(FastRows *rows, BraidBatch *batch, FastColumn *c)
+{
+	AttrNumber attnum = rows->source->attnums[c->attnum - 2]; /* the first one is the weight */
+	Oid type = TupleDescAttr(rows->source->desc, c->attnum - 1)->atttypid;
+
+	if (!braid_delta_column(rows->batches, batch, attnum, type, c->values, c->nulls, &c->any_null))
+	{
+		memset(c->nulls, true, batch->nrows);
+		c->any_null = true;
+	}
+	else if (!c->any_null)
+		memset(c->nulls, false, batch->nrows);
+}
+
+static void
+read_columns(FastRows *rows, BraidBatch *batch)
+{
+	ListCell *lc;
+
+	foreach (lc, rows->columns)
+	{
+		FastColumn *c = lfirst(lc);
+
+		if (c->attnum > 0)
+			read_column(rows, batch, c);
+	}
+}
+
+/* ---------------------------------------------------------------- conditions */
+
+/* Puts what expressions refer to into the row. */
+static inline void
+set_row(FastRows *rows, int row)
+{
+	ListCell *lc;
+
+	foreach (lc, rows->inputs)
+	{
+		FastColumn *c = lfirst(lc);
+
+		rows->slot->tts_values[c->attnum - 1] = c->values[row];
+		rows->slot->tts_isnull[c->attnum - 1] = c->nulls[row];
+	}
+}
+
+static void
+leave_out(FastRows *rows, FastColumn *c, int npassed)
+{
+	c->any_null = false;
+	for (int i = 0; i < npassed; i++)
+	{
+		c->values[i] = c->values[rows->passed[i]];
+		c->nulls[i] = c->nulls[rows->passed[i]];
+		c->any_null |= c->nulls[i];
+	}
+}
+
+/* Leaves out rows that do not meet the conditions. */
+static void
+meet_conditions(FastRows *rows)
+{
+	int npassed = 0;
+	ListCell *lc;
+
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		ResetExprContext(rows->context);
+		set_row(rows, i);
+		rows->passed[npassed] = i;
+		npassed += ExecQual(rows->qual, rows->context);
+	}
+	if (npassed == rows->nrows)
+		return;
+	foreach (lc, rows->columns)
+	{
+		FastColumn *c = lfirst(lc);
+
+		if (c->attnum > 0)
+			leave_out(rows, c, npassed);
+	}
+	rows->nrows = npassed;
+}
+
+/* ---------------------------------------------------------------- expressions */
+
+static void
+compute_column(FastRows *rows, FastColumn *c)
+{
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		bool isnull = true;
+		Datum value = (Datum) 0;
+
+		if (!braid_fast_is_filtered(c, i))
+		{
+			ResetExprContext(rows->context);
+			set_row(rows, i);
+			value = ExecEvalExprSwitchContext(c->state, rows->context, &isnull);
+		}
+		c->nulls[i] = isnull;
+		c->any_null |= isnull;
+		c->values[i] =
+			isnull || c->is_null_only || c->by_value ? value : braid_fast_keep(c, i, value);
+	}
+}
+
+static void
+filter_column(FastRows *rows, FastColumn *c)
+{
+	for (int i = 0; i < rows->nrows; i++)
+		c->nulls[i] |= braid_fast_is_filtered(c, i);
+	c->any_null = true;
+}
+
+static void
+compute_columns(FastRows *rows)
+{
+	ListCell *lc;
+
+	foreach (lc, rows->columns)
+	{
+		FastColumn *c = lfirst(lc);
+
+		if (c->attnum == 0)
+			compute_column(rows, c);
+		else if (c->filter)
+			filter_column(rows, c);
+	}
+}
+
+/* ---------------------------------------------------------------- the next rows */
+
+bool
+braid_fast_batch_next(FastRows *rows)
+{
+	while (rows->nrows == 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(rows->context_of_batch);
+		BraidBatch batch;
+		bool found;
+
+		MemoryContextReset(rows->context_of_batch);
+		found = braid_delta_next(rows->batches, &batch);
+		MemoryContextSwitchTo(old);
+		if (!found)
+			return false;
+		rows->nrows = batch.nrows;
+		braid_fast_rows_make_room(rows, batch.nrows);
+		read_columns(rows, &batch);
+		if (rows->qual)
+			meet_conditions(rows);
+	}
+	compute_columns(rows);
+	return true;
+}

@@ -1,0 +1,91 @@
+/*
+ * fast_rows.h
+ *	  Rows of a delta as columns, some of them at a time.
+ */
+#ifndef BRAID_FAST_ROWS_H
+#define BRAID_FAST_ROWS_H
+
+#include "access/attnum.h"
+#include "capture/capture.h"
+#include "nodes/execnodes.h"
+#include "nodes/plannodes.h"
+
+/* Rows that are looked at together, unless a message brings more. */
+#define FAST_ROWS 1024
+
+/*
+ * What is needed of the rows that are looked at together: an expression over the
+ * columns of what is scanned.  It is null where its filter is not true, and is
+ * not computed there.
+ */
+typedef struct FastColumn
+{
+	Expr *expr;
+	struct FastColumn *filter; /* NULL: none */
+	Oid type;				   /* without domains */
+	int16 length;
+	bool by_value;
+	bool is_null_only; /* nobody asks for the values */
+	AttrNumber attnum; /* of a plain column; else 0 */
+	ExprState *state;  /* of any other */
+	Datum *values;	   /* those by reference have room of their own */
+	bool *nulls;
+	bool any_null;
+	char *room;
+} FastColumn;
+
+typedef struct FastRows
+{
+	Scan *scan;
+	List *columns; /* FastColumn; filters before what they are of */
+	int nrows;	   /* that are looked at */
+	int nroom;	   /* that there is room for */
+	ExprState *qual;
+	EState *estate;
+	ExprContext *context;
+	TupleTableSlot *slot;
+	AttrNumber last;		/* column of the scanned rows that is needed */
+	Tuplestorestate *store; /* rows; or */
+	BraidDelta *batches;	/* messages of a stream, */
+	BraidSource *source;
+	List *inputs; /* their columns that expressions refer to, */
+	MemoryContext context_of_batch;
+	int *passed; /* and the rows that meet the conditions */
+} FastRows;
+
+/* The column of an expression, and of one more condition; there is one for all that ask for the same. */
+extern FastColumn *braid_fast_column(FastRows *rows, Expr *expr, FastColumn *filter);
+
+/*
+ * Begins to read what has the name that the plan scans; the next rows, none in the end;
+ * ends.
+ */
+extern void braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt);
+extern bool braid_fast_rows_next(FastRows *rows);
+extern void braid_fast_rows_close(FastRows *rows);
+
+/* Room for that many rows. */
+extern void braid_fast_rows_make_room(FastRows *rows, int nrows);
+
+/* fast_batch.c: the same for messages; inputs have been found. */
+extern void braid_fast_batch_open(FastRows *rows);
+extern bool braid_fast_batch_next(FastRows *rows);
+
+/* A value that does not stay where it is. */
+static inline Datum
+braid_fast_keep(FastColumn *c, int row, Datum value)
+{
+	char *to = c->room + (Size) c->length * row;
+
+	memcpy(to, DatumGetPointer(value), c->length);
+	return PointerGetDatum(to);
+}
+
+/* Whether a row is left out by the column's filter. */
+static inline bool
+braid_fast_is_filtered(FastColumn *c, int row)
+{
+	return c->filter && (c->filter->nulls[row] || !DatumGetBool(c->filter->values[row]));
+}
+
+#endif /* BRAID_FAST_ROWS_H */
