@@ -5,6 +5,7 @@
 #   make lint      rules of the code   make bench    measure
 #   make format    the look of the code, by clang-format
 #   make soak      100,000 random transactions under random kills; 10,000 random views; 1,000,000 reads
+#   make bench-nexmark  the queries of the Nexmark benchmark, beside Flink's published figures
 #   make check-model  verify the models of the commit protocol, with spin
 #
 # Variables: PG_CONFIG, FAILPOINTS=1 (fault injection and assertions, for tests only).
@@ -49,7 +50,7 @@ SHLIB_LINK = -lpq
 EXTRA_CLEAN = .build-flags braid--*.sql build
 
 # Targets that need neither the server's headers nor pg_config.
-ALONE = setup check check-model soak bench demo lint format
+ALONE = setup check check-model soak bench bench-nexmark demo lint format
 ifneq ($(filter-out $(ALONE),$(or $(MAKECMDGOALS),all)),)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -93,6 +94,9 @@ soak: setup
 
 bench: setup
 	tools/bench
+
+bench-nexmark: setup
+	tools/bench test/bench/nexmark.pl
 
 demo: setup
 	demo/run
