@@ -77,17 +77,34 @@ typedef struct Columns
 	bool **nulls;
 } Columns;
 
+/*
+ * Whether the batch has the column with values of this type.  One that a view reads cannot be
+ * altered; but the delta may go back to before it was, if nobody read the column then, and who
+ * reads it now began with what has been written since.
+ */
+static bool
+has_column(BraidBatch *batch, AttrNumber attnum, Oid type)
+{
+	int i = Min(batch->ncolumns, attnum) - 1;
+
+	while (i >= 0 && batch->columns[i].attnum > attnum)
+		i--;
+	return i >= 0 && batch->columns[i].attnum == attnum && batch->columns[i].type == type;
+}
+
 /* The column of the rows, from 1; what is not null everywhere is said for each row. */
 static void
 read_column(BraidDelta *delta, BraidSource *source, BraidBatch *batch, Columns *c, int column)
 {
-	Form_pg_attribute att = TupleDescAttr(source->desc, column);
+	AttrNumber attnum = source->attnums[column - 1];
+	Oid type = TupleDescAttr(source->desc, column)->atttypid;
 	bool any_null = false;
 
 	c->values[column] = palloc(sizeof(Datum) * batch->nrows);
 	c->nulls[column] = palloc(sizeof(bool) * batch->nrows);
-	if (!braid_delta_column(delta, batch, source->attnums[column - 1], att->atttypid,
-							c->values[column], c->nulls[column], &any_null))
+	if (!has_column(batch, attnum, type) ||
+		!braid_delta_column(delta, batch, attnum, type, c->values[column], c->nulls[column],
+							&any_null))
 	{
 		memset(c->values[column], 0, sizeof(Datum) * batch->nrows);
 		memset(c->nulls[column], true, sizeof(bool) * batch->nrows);

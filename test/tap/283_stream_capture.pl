@@ -165,6 +165,23 @@ $locker->quit;
 same('after the lock');
 is(sql("SELECT sum(count) FROM named"), sql('SELECT count(*) FROM t') - $before, 'and the join as well');
 
+# ---- messages from before a column was altered that nobody read then
+sql('CREATE FOREIGN TABLE altered (id int, x int) SERVER braid_stream');
+sql(view('ids', 'SELECT id, id % 10 AS digit FROM altered'));
+ok($node->poll_query_until('postgres', q{SELECT braid.wait('ids', '5 s')}), 'a view of one column');
+$cluster->hold_capture('db');
+sql('INSERT INTO altered VALUES (1, 10)');
+sql('ALTER FOREIGN TABLE altered ALTER COLUMN x TYPE text, ADD COLUMN y int DEFAULT 5');
+sql("INSERT INTO altered VALUES (2, 'two')");
+sql(view('texts', 'SELECT x, y FROM altered'));
+$cluster->release_capture('db');
+ok($node->poll_query_until('postgres', "SELECT braid.wait('$_', '5 s')"), "$_ catches up") for 'ids', 'texts';
+sql("INSERT INTO altered VALUES (3, 'three')");
+ok($node->poll_query_until('postgres', "SELECT braid.wait('$_', '5 s')"), "$_ catches up again") for 'ids', 'texts';
+is(sql(q{SELECT string_agg(id::text, ', ' ORDER BY id) FROM ids}), '1, 2, 3', 'the view of the column has all');
+is(sql('TABLE texts'), 'three|5', 'that of the others has what came after it was made');
+sql('DROP VIEW ids, texts');
+
 # ---- everybody may write messages
 $pid = worker();
 sql("CREATE ROLE forger; SET ROLE forger; SELECT pg_logical_emit_message(true, 'braid.stream', x::bytea), pg_logical_emit_message(false, 'braid.stream', x::bytea)
