@@ -1,4 +1,5 @@
--- Streams: foreign tables whose rows are kept by nothing but the continuous views on them.
+-- Streams: foreign tables whose rows are kept by nothing but the continuous views on them. What
+-- docs/reference.md shows, and all else that one may do with a table.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS braid;
 RESET client_min_messages;
