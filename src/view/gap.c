@@ -20,35 +20,30 @@
 #include "view/gap.h"
 #include "view/passing.h"
 
+/* Once for each time that the view is being rebuilt. */
 void
 braid_gap_note(const KeptView *v, const char *reason)
 {
 	if (!braid_passing_is_read(&v->def))
 		return;
-	ereport(WARNING, (errmsg("continuous view \"%s\" goes on, and may lack rows of streams: %s",
-							 get_rel_name(v->def.view), reason),
-					  errhint("See the columns gaps, last_gap and gap_reason of braid.views.")));
 	SPI_execute(psprintf("UPDATE braid_internal.view_states SET gaps = gaps + 1, "
-						 "last_gap = clock_timestamp(), gap_reason = %s WHERE id = %d",
+						 "last_gap = clock_timestamp(), gap_reason = %s WHERE id = %d AND "
+						 "(state <> 'rebuilding' OR last_gap IS NULL OR last_gap < since)",
 						 quote_literal_cstr(reason), v->def.id),
 				false, 0);
+	if (SPI_processed > 0)
+		ereport(WARNING,
+				(errmsg("continuous view \"%s\" goes on, and may lack rows of streams: %s",
+						get_rel_name(v->def.view), reason),
+				 errhint("See the columns gaps, last_gap and gap_reason of braid.views.")));
 }
 
 void
-braid_gap_look(const KeptView *v, ViewState before)
+braid_gap_look(const KeptView *v)
 {
 	ListCell *lc;
 
-	if (before == VIEW_POPULATING)
-	{
-		if (v->was_restored)
-			braid_gap_note(v, "it was restored from a dump");
-		return;
-	}
 	foreach (lc, v->plan->streams)
 		if (!braid_capture_source(lfirst_oid(lc))->has_frontier)
-		{
 			braid_gap_note(v, "the replication slot was lost");
-			return;
-		}
 }

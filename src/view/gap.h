@@ -14,7 +14,7 @@
  */
 extern void braid_gap_note(const KeptView *view, const char *reason);
 
-/* From apply, when the view is live again: the same, if the cycle shows it. */
-extern void braid_gap_look(const KeptView *view, ViewState before);
+/* From apply, when the view was rebuilt and is not live yet: the same, if the cycle shows it. */
+extern void braid_gap_look(const KeptView *view);
 
 #endif /* BRAID_GAP_H */

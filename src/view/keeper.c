@@ -602,12 +602,12 @@ settle(KeptView *v)
 static void
 begin_rebuild(KeptView *v)
 {
+	v->state = v->stored;
+	store_state(v, VIEW_REBUILDING, NULL);
 	if (v->stored == VIEW_BROKEN)
 		braid_gap_note(v, "it was broken");
 	else if (v->stored == VIEW_PAUSED)
 		braid_gap_note(v, "it was paused");
-	v->state = v->stored;
-	store_state(v, VIEW_REBUILDING, NULL);
 }
 
 static void
@@ -1121,10 +1121,13 @@ note_recomputation(KeptView *v)
 static void
 set_live(KeptView *v)
 {
-	ViewState before = v->state;
+	bool is_new = v->state == VIEW_POPULATING;
 
+	if (!is_new)
+		braid_gap_look(v);
 	store_state(v, VIEW_LIVE, NULL);
-	braid_gap_look(v, before);
+	if (is_new && v->was_restored)
+		braid_gap_note(v, "it was restored from a dump");
 }
 
 static void
