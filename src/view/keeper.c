@@ -942,7 +942,7 @@ braid_keeper_is_at_snapshot(KeptView *v)
 	return takes_part(v) && v->state == VIEW_LIVE;
 }
 
-/* Whether a table below has anything new, or the view is not live. */
+/* Whether a table below has anything new, or the view, or one below, has something to do. */
 static bool
 may_have_work(KeptView *v)
 {
@@ -952,6 +952,9 @@ may_have_work(KeptView *v)
 		return false;
 	if (v->state != VIEW_LIVE || is_due(v) || braid_follow_is_wanted(v))
 		return true;
+	foreach (lc, v->plan->views)
+		if (may_have_work(braid_keeper_find(lfirst_int(lc))))
+			return true;
 	foreach (lc, v->tables)
 	{
 		BraidSource *source = braid_capture_source(lfirst_oid(lc));
