@@ -102,5 +102,15 @@ CREATE MATERIALIZED VIEW refused WITH (braid.continuous) AS
 CREATE MATERIALIZED VIEW refused WITH (braid.continuous) AS
 	SELECT started, max(at - started) FROM (SELECT at, braid.session(at, '10 min') OVER (ORDER BY at) AS started FROM clicks) s GROUP BY started;
 
+-- What would break the view with its first rows is refused: gaps that are none, and rows from late to early.
+CREATE MATERIALIZED VIEW refused WITH (braid.continuous) AS
+	SELECT user_id, started, count(*) FROM (SELECT user_id, braid.session(at, '0 s') OVER (PARTITION BY user_id ORDER BY at) AS started FROM clicks) s GROUP BY 1, 2;
+CREATE MATERIALIZED VIEW refused WITH (braid.continuous) AS
+	SELECT id, braid.session_end(id, -1) OVER (PARTITION BY user_id ORDER BY id) AS until FROM clicks;
+CREATE MATERIALIZED VIEW refused WITH (braid.continuous) AS
+	SELECT id, braid.session(at, '1 month') OVER (PARTITION BY user_id ORDER BY at) AS started FROM clicks;
+CREATE MATERIALIZED VIEW refused WITH (braid.continuous) AS
+	SELECT user_id, started, count(*) FROM (SELECT user_id, braid.session(at, '10 min') OVER (PARTITION BY user_id ORDER BY at DESC) AS started FROM clicks) s GROUP BY 1, 2;
+
 DROP MATERIALIZED VIEW visits CASCADE;
 DROP TABLE clicks CASCADE;

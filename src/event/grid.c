@@ -59,6 +59,16 @@ braid_span_read(EventType type, Datum value, const char *name)
 	return span;
 }
 
+Span
+braid_gap_read(EventType type, Datum value)
+{
+	Span gap = braid_span_read(type, value, "gap");
+
+	if (gap.months > 0)
+		refuse_span("gap", "It has months, which differ in length.", "Give days, hours and less.");
+	return gap;
+}
+
 /* ---------------------------------------------------------------- months */
 
 static inline int64

@@ -37,6 +37,9 @@ braid_day_length(EventType type)
 	return type == EVENT_DATE ? 1 : USECS_PER_DAY;
 }
 
+/* The same of the gap of a session, which has no months either. */
+extern Span braid_gap_read(EventType type, Datum value);
+
 /* Where boundaries are counted from unless the user says it: weeks begin on Mondays. */
 static inline int64
 braid_span_origin(EventType type, Span span)

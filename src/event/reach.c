@@ -37,7 +37,7 @@ static Datum
 reach(FunctionCallInfo fcinfo, EventType type)
 {
 	int64 last = braid_event_read(type, PG_GETARG_DATUM(0));
-	int64 beyond = braid_span_read(type, PG_GETARG_DATUM(1), "gap").length - 1;
+	int64 beyond = braid_gap_read(type, PG_GETARG_DATUM(1)).length - 1;
 
 	if (braid_event_is_infinite(type, last))
 		return braid_event_datum(type, last);
@@ -51,7 +51,7 @@ static Datum
 end(FunctionCallInfo fcinfo, EventType type)
 {
 	int64 last = braid_event_read(type, PG_GETARG_DATUM(0));
-	int64 gap = braid_span_read(type, PG_GETARG_DATUM(1), "gap").length;
+	int64 gap = braid_gap_read(type, PG_GETARG_DATUM(1)).length;
 
 	if (braid_event_is_infinite(type, last))
 		return braid_event_datum(type, last);

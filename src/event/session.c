@@ -40,11 +40,7 @@ read_gap(FunctionCallInfo fcinfo, SessionState *state, EventType type)
 	value = WinGetFuncArgCurrent(PG_WINDOW_OBJECT(), 1, &isnull);
 	if (isnull)
 		return false;
-	gap = braid_span_read(type, value, "gap");
-	if (gap.months > 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid gap of windows"),
-						errdetail("It has months, which differ in length."),
-						errhint("Give days, hours and less.")));
+	gap = braid_gap_read(type, value);
 	if (state->has_gap && gap.length != state->gap.length)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid gap of windows"),
 						errdetail("It differs between rows of one partition.")));

@@ -24,6 +24,7 @@
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
+#include "parser/parse_func.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -110,6 +111,74 @@ is_ordered(SessionWindow *w, Query *query)
 	return equal(get_sortgroupclause_expr(order, query->targetList), w->time) &&
 		   order->sortop == lookup_type_cache(exprType(w->time), TYPECACHE_LT_OPR)->lt_opr;
 }
+
+/* ---------------------------------------------------------------- what cannot be */
+
+/* Those who keep sessions ask for their reach: it has an error for every gap that is none. */
+static void
+try_gap(Oid time, Const *gap)
+{
+	Oid types[2] = {time, gap->consttype};
+	List *name = list_make2(makeString("braid_internal"), makeString("session_reach"));
+	Oid function = LookupFuncName(name, lengthof(types), types, true);
+
+	if (OidIsValid(function))
+		(void) OidFunctionCall2(function, (Datum) 0, gap->constvalue);
+}
+
+static void
+refuse_descending(ParseState *pstate, Query *query, WindowFunc *f)
+{
+	WindowClause *clause = list_nth(query->windowClause, f->winref - 1);
+	Node *time = linitial(f->args);
+	SortGroupClause *order;
+
+	if (clause->orderClause == NIL)
+		return;
+	order = linitial(clause->orderClause);
+	if (!equal(get_sortgroupclause_expr(order, query->targetList), time) ||
+		order->sortop != lookup_type_cache(exprType(time), TYPECACHE_GT_OPR)->gt_opr)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_WINDOWING_ERROR),
+			 errmsg("sessions need rows in the order of their event time"),
+			 errdetail("The window is ordered by it from late to early."),
+			 errhint("Order the window by the event time: OVER (PARTITION BY ... ORDER BY ts)."),
+			 parser_errposition(pstate, exprLocation((Node *) f))));
+}
+
+typedef struct RefusalSearch
+{
+	ParseState *pstate;
+	Query *query;
+} RefusalSearch;
+
+static bool
+refuse_sessions(Node *node, RefusalSearch *s)
+{
+	WindowFunc *f = (WindowFunc *) node;
+	Const *gap;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, WindowFunc) || (!is_start(node) && !is_end(node)) || list_length(f->args) != 2)
+		return expression_tree_walker(node, refuse_sessions, s);
+	gap = gap_of(f);
+	if (gap)
+		try_gap(exprType(linitial(f->args)), gap);
+	refuse_descending(s->pstate, s->query, f);
+	return false;
+}
+
+void
+braid_session_window_refuse(ParseState *pstate, Query *query)
+{
+	RefusalSearch s = {pstate, query};
+
+	(void) refuse_sessions((Node *) query->targetList, &s);
+}
+
+/* ---------------------------------------------------------------- the sessions of a query */
 
 /* What the windows of a query tell, if it is sessions and nothing else; or NULL. */
 static SessionWindow *

@@ -21,6 +21,13 @@ typedef struct SessionGroups
 extern bool braid_session_window_is(Query *query);
 
 /*
+ * Raises an error if a query calls braid.session() or session_end() in a way that
+ * would break the view with the first rows: with a constant gap that is none, or
+ * over rows from late to early.
+ */
+extern void braid_session_window_refuse(ParseState *pstate, Query *query);
+
+/*
  * Raises an error if the graph, which is complete, has a PARTITION of sessions
  * without keys: only groups of such sessions can be kept.
  */

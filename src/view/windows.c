@@ -135,6 +135,8 @@ braid_take_windows(Draft *draft, Query *query)
 	Draft *over;
 	ListCell *lc;
 
+	if (draft->planner->pstate)
+		braid_session_window_refuse(draft->planner->pstate, query);
 	if (keys == NIL && braid_session_window_is(query))
 		keys = list_make1(makeBoolConst(true, false));
 	if (keys == NIL)
