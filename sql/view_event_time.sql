@@ -71,6 +71,34 @@ SET client_min_messages = warning;
 SELECT braid.wait('by_minute');
 SELECT * FROM by_minute ORDER BY minute, shop;
 
+-- Sessions: rushes of a shop, shown when they have ended. What is more than the gap behind
+-- the watermark is late, unless it is within a session that is open.
+CREATE TABLE orders (id int PRIMARY KEY, ts timestamptz, shop int, amount int);
+CREATE MATERIALIZED VIEW rushes WITH (braid.continuous,
+	braid.watermark = 'ts - interval ''10 s''', braid.emit = 'close', braid.late = 'divert') AS
+	SELECT shop, started, ended, count(*), sum(amount)
+	FROM (SELECT shop, amount, braid.session(ts, '1 min') OVER w AS started, braid.session_end(ts, '1 min') OVER w AS ended
+		FROM orders WINDOW w AS (PARTITION BY shop ORDER BY ts)) s
+	GROUP BY shop, started, ended;
+INSERT INTO orders VALUES (1, '2026-05-01 12:00:10', 1, 5), (2, '2026-05-01 12:00:50', 1, 7), (3, '2026-05-01 12:02:00', 2, 1);
+SELECT braid.wait('rushes');
+TABLE rushes;
+INSERT INTO orders VALUES (4, '2026-05-01 12:02:50', 2, 2), (5, '2026-05-01 12:04:00', 2, 3), (6, '2026-05-01 12:03:40', 2, 3);
+SELECT braid.wait('rushes');
+TABLE rushes;
+
+-- Of shop 1 a row comes a minute after its session has ended; one of shop 2 is as late, but within a session that goes on.
+INSERT INTO orders VALUES (7, '2026-05-01 12:01:30', 1, 9), (8, '2026-05-01 12:02:30', 2, 4), (9, '2026-05-01 12:06:00', 3, 8);
+SELECT braid.wait('rushes');
+TABLE rushes;
+SELECT "row", weight, reason, watermark FROM braid.diverted('rushes');
+SELECT braid.merge_diverted('rushes');
+SELECT braid.wait('rushes');
+SELECT * FROM rushes ORDER BY shop, started;
+SELECT watermark, late, dropped, diverted FROM braid.views WHERE name = 'rushes'::regclass;
+SELECT * FROM braid.verify('rushes');
+DROP TABLE orders CASCADE;
+
 -- Several sources, by name. The watermark is the lowest.
 CREATE TABLE refunds (id int, at timestamptz, amount int);
 CREATE MATERIALIZED VIEW balance WITH (braid.continuous, braid.emit = 'close',
@@ -111,7 +139,11 @@ CREATE MATERIALIZED VIEW v WITH (braid.continuous, braid.watermark = 'now()') AS
 CREATE MATERIALIZED VIEW v WITH (braid.continuous, braid.watermark = 'ts', braid.late = 'drop') AS SELECT shop, count(*) FROM payments GROUP BY 1;
 CREATE MATERIALIZED VIEW v WITH (braid.continuous, braid.watermark = 'id', braid.late = 'drop') AS SELECT braid.tumble(ts, '1 min'), count(*) FROM payments GROUP BY 1;
 CREATE MATERIALIZED VIEW v WITH (braid.continuous, braid.watermark = 'ts', braid.emit = 'close') AS
+	SELECT since, count(*) FROM (SELECT braid.session(ts, '1 min') OVER (PARTITION BY shop ORDER BY ts) AS since FROM payments) s GROUP BY 1;
+CREATE MATERIALIZED VIEW v WITH (braid.continuous, braid.watermark = 'id', braid.late = 'drop') AS
 	SELECT shop, since, count(*) FROM (SELECT shop, braid.session(ts, '1 min') OVER (PARTITION BY shop ORDER BY ts) AS since FROM payments) s GROUP BY 1, 2;
+CREATE MATERIALIZED VIEW v WITH (braid.continuous, braid.watermark = 'ts', braid.base_deletes = 'keep') AS
+	SELECT shop, since, array_agg(id) FROM (SELECT id, shop, braid.session(ts, '1 min') OVER (PARTITION BY shop ORDER BY ts) AS since FROM payments) s GROUP BY 1, 2;
 CREATE MATERIALIZED VIEW v WITH (braid.continuous, braid.watermark = 'ts', braid.base_deletes = 'keep') AS SELECT braid.tumble(ts, '1 min'), array_agg(amount) FROM payments GROUP BY 1;
 ALTER MATERIALIZED VIEW final SET (braid.emit = 'close', braid.late = 'update');
 ALTER MATERIALIZED VIEW final RESET (braid.watermark);

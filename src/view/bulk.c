@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 #include "view/bulk.h"
 #include "view/population.h"
+#include "view/run.h"
 
 #define BATCH_ROWS 1000
 #define BATCH_BYTES 65536 * 8
@@ -327,7 +328,7 @@ plan_select(Query *select, const char *sql)
 
 /* Returns the number of rows. */
 static int64
-fill(Filling *f, const char *sql)
+fill(Filling *f, const char *sql, QueryEnvironment *environment)
 {
 	PlannedStmt *plan = plan_select(f->select, sql);
 	Receiver *receiver = palloc(sizeof(Receiver));
@@ -337,7 +338,7 @@ fill(Filling *f, const char *sql)
 	PushCopiedSnapshot(GetActiveSnapshot());
 	UpdateActiveSnapshotCommandId();
 	query = CreateQueryDesc(plan, sql, GetActiveSnapshot(), InvalidSnapshot, &receiver->pub, NULL,
-							NULL, 0);
+							environment, 0);
 	ExecutorStart(query, 0);
 	watch(query);
 	braid_compat_executor_run_once(query);
@@ -357,6 +358,7 @@ braid_bulk_run(const char *sql, int64 *processed)
 	MemoryContext old;
 	List *parsed;
 	Query *query;
+	QueryEnvironment *environment;
 	Filling f;
 	bool done = false;
 
@@ -365,12 +367,13 @@ braid_bulk_run(const char *sql, int64 *processed)
 	context = AllocSetContextCreate(CurrentMemoryContext, "braid bulk", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	parsed = pg_parse_query(sql);
+	environment = braid_run_environment();
 	if (list_length(parsed) == 1 && IsA(linitial_node(RawStmt, parsed)->stmt, InsertStmt))
 	{
-		query = parse_analyze_fixedparams(linitial(parsed), sql, NULL, 0, NULL);
+		query = parse_analyze_fixedparams(linitial(parsed), sql, NULL, 0, environment);
 		if (take_apart(query, &f) && is_plain(f.relid))
 		{
-			*processed += fill(&f, sql);
+			*processed += fill(&f, sql, environment);
 			done = true;
 		}
 	}

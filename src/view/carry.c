@@ -120,15 +120,17 @@ find_accumulator(ViewNode *from, ViewNode *to, Accumulator *wanted)
 
 /* ---------------------------------------------------------------- groups */
 
+/* Also the event times and the gap of sessions. */
 static bool
 has_same_keys(ViewNode *a, ViewNode *b)
 {
 	ViewNode *x = linitial(a->inputs);
 	ViewNode *y = linitial(b->inputs);
+	int ncolumns = a->nkeys + (a->kind == NODE_SESSION ? 1 : 0);
 
-	if (a->nkeys != b->nkeys)
+	if (a->kind != b->kind || a->nkeys != b->nkeys || (a->gap && strcmp(a->gap, b->gap) != 0))
 		return false;
-	for (int i = 0; i < a->nkeys; i++)
+	for (int i = 0; i < ncolumns; i++)
 		if (x->columns[i].image != y->columns[i].image || x->columns[i].type != y->columns[i].type)
 			return false;
 	return true;
@@ -137,7 +139,8 @@ has_same_keys(ViewNode *a, ViewNode *b)
 static bool
 keeps_closed(ViewNode *node)
 {
-	return node->kind == NODE_GROUP && node->time && node->time->is_policy;
+	return (node->kind == NODE_GROUP || node->kind == NODE_SESSION) && node->time &&
+		   node->time->is_policy;
 }
 
 static ViewNode *
@@ -158,6 +161,18 @@ execute(const char *sql)
 		elog(ERROR, "could not run \"%s\"", sql);
 }
 
+/*
+ * Closed groups.  Sessions that are open too: they are computed again, but tell
+ * which late rows are theirs.
+ */
+static char *
+copied_groups(ViewNode *from)
+{
+	if (from->kind == NODE_SESSION)
+		return "true";
+	return braid_watermark_closes(from->time, "s", 'k', MOMENT_NOW);
+}
+
 /* Returns whether all values of the new group were there. */
 static bool
 copy_groups(ViewNode *from, ViewNode *to)
@@ -174,8 +189,8 @@ copy_groups(ViewNode *from, ViewNode *to)
 		appendStringInfo(&into, "k%d, ", i);
 		appendStringInfo(&select, "s.k%d, ", i);
 	}
-	appendStringInfoString(&into, "n");
-	appendStringInfoString(&select, "s.n");
+	appendStringInfoString(&into, to->kind == NODE_SESSION ? "first, last, n" : "n");
+	appendStringInfoString(&select, to->kind == NODE_SESSION ? "s.first, s.last, s.n" : "s.n");
 	foreach (lc, to->accumulators)
 	{
 		Accumulator *a = lfirst(lc);
@@ -191,8 +206,7 @@ copy_groups(ViewNode *from, ViewNode *to)
 		appendStringInfoString(&select, names.data);
 	}
 	execute(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s s WHERE %s", to->state, into.data,
-					 select.data, from->state,
-					 braid_watermark_closes(from->time, "s", 'k', MOMENT_NOW)));
+					 select.data, from->state, copied_groups(from)));
 	return complete || SPI_processed == 0;
 }
 

@@ -233,14 +233,24 @@ compared_rows(ViewNode *group, int column)
 	return braid_late_compared(&shown, "t", 'c');
 }
 
+/* Of what a node keeps for groups that have to be the query's; NULL if all have to be. */
+static char *
+difference_of_node(ViewNode *node)
+{
+	if (node->kind == NODE_GROUP && braid_late_compared(node, "s", 'k') != NULL)
+		return braid_group_difference(node);
+	if (node->kind == NODE_SESSION && braid_session_late_compared(node) != NULL)
+		return braid_session_difference(node);
+	return NULL;
+}
+
 static bool
 has_closed_groups(ViewPlan *plan)
 {
 	ListCell *lc;
 
 	foreach (lc, plan->nodes)
-		if (((ViewNode *) lfirst(lc))->kind == NODE_GROUP &&
-			braid_late_compared(lfirst(lc), "s", 'k') != NULL)
+		if (difference_of_node(lfirst(lc)) != NULL)
 			return true;
 	return false;
 }
@@ -255,11 +265,10 @@ difference_of_groups(ViewPlan *plan)
 	initStringInfo(&s);
 	foreach (lc, plan->nodes)
 	{
-		ViewNode *node = lfirst(lc);
+		char *difference = difference_of_node(lfirst(lc));
 
-		if (node->kind == NODE_GROUP && braid_late_compared(node, "s", 'k') != NULL)
-			appendStringInfo(&s, "%s%s", s.len > 0 ? " UNION ALL " : "",
-							 braid_group_difference(node));
+		if (difference)
+			appendStringInfo(&s, "%s%s", s.len > 0 ? " UNION ALL " : "", difference);
 	}
 	return s.data;
 }

@@ -153,6 +153,8 @@ braid_exchange_rename_state(int from_id, int from, int to_id, int to)
 									 from_id, from, to_id, to));
 	rename_index(psprintf("state_%d_%d_key", from_id, from),
 				 psprintf("state_%d_%d_key", to_id, to));
+	rename_index(psprintf("state_%d_%d_closing", from_id, from),
+				 psprintf("state_%d_%d_closing", to_id, to));
 }
 
 static void

@@ -451,7 +451,7 @@ merges(ViewNode *node)
 {
 	if (node->kind == NODE_DIVERT)
 		return braid_late_merges(node->time->group);
-	return node->kind == NODE_GROUP && braid_late_merges(node);
+	return (node->kind == NODE_GROUP || node->kind == NODE_SESSION) && braid_late_merges(node);
 }
 
 /* Says of each node whether it changes, inputs before their readers. */

@@ -38,6 +38,7 @@
 #include "view/operators.h"
 #include "view/refusal.h"
 #include "view/run.h"
+#include "view/session.h"
 #include "view/text.h"
 #include "view/watermark.h"
 
@@ -61,6 +62,16 @@ has_policy_below(ViewNode *node)
 	return false;
 }
 
+static void
+refuse_type(Planner *p, Oid type)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("the watermark is of type %s, but the windows of the view are of type %s",
+					format_type_be(p->plan->watermark->columns[0].type), format_type_be(type)),
+			 errhint("Cast one of them.")));
+}
+
 /* The first key that is a window of the watermark's type; 0 if there is none. */
 static int
 find_window(Planner *p, ViewNode *group)
@@ -78,11 +89,7 @@ find_window(Planner *p, ViewNode *group)
 			other = window;
 	}
 	if (other)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the watermark is of type %s, but the windows of the view are of type %s",
-						format_type_be(type), format_type_be(other->type)),
-				 errhint("Cast one of them.")));
+		refuse_type(p, other->type);
 	return 0;
 }
 
@@ -104,14 +111,40 @@ prefer_end(ViewNode *group, int column)
 }
 
 static EventTime *
-time_of_group(Planner *p, ViewNode *group, int column)
+new_time(Planner *p)
 {
 	EventTime *t = palloc0(sizeof(EventTime));
 
 	t->options = p->time->options;
 	t->watermark = p->plan->watermark;
-	t->column = column;
-	t->window = *braid_node_input(group)->columns[column - 1].window;
+	return t;
+}
+
+/* NULL if the group is by no window. */
+static EventTime *
+time_of_group(Planner *p, ViewNode *group)
+{
+	int column = find_window(p, group);
+	EventTime *t;
+
+	if (column == 0)
+		return NULL;
+	t = new_time(p);
+	t->column = prefer_end(group, column);
+	t->window = *braid_node_input(group)->columns[t->column - 1].window;
+	return t;
+}
+
+/* A session is closed when the latest event time that would belong to it has passed. */
+static EventTime *
+time_of_session(Planner *p, ViewNode *session)
+{
+	EventTime *t = new_time(p);
+	Oid type = braid_node_input(session)->columns[session->nkeys].type;
+
+	if (type != t->watermark->columns[0].type)
+		refuse_type(p, type);
+	t->window = (ColumnWindow){type, "$1", false};
 	return t;
 }
 
@@ -170,12 +203,14 @@ take_diverted(Planner *p, ViewNode *group)
 void
 braid_late_take(Planner *p, ViewNode *group, const char *counts)
 {
-	int column;
+	EventTime *t = NULL;
 
-	if (p->time == NULL || (column = find_window(p, group)) == 0 || has_policy_below(group))
+	if (p->time)
+		t = group->kind == NODE_SESSION ? time_of_session(p, group) : time_of_group(p, group);
+	if (t == NULL || has_policy_below(group))
 		return;
 	p->has_window = true;
-	group->time = time_of_group(p, group, prefer_end(group, column));
+	group->time = t;
 	group->time->is_policy = true;
 	group->time->late = braid_options_late(p->time->options);
 	group->time->counts = counts;
@@ -188,10 +223,8 @@ braid_late_take(Planner *p, ViewNode *group, const char *counts)
 void
 braid_late_take_below(Planner *p, ViewNode *group)
 {
-	int column;
-
-	if (p->time && p->time->options->retain && (column = find_window(p, group)) > 0)
-		group->time = time_of_group(p, group, prefer_end(group, column));
+	if (p->time && p->time->options->retain)
+		group->time = time_of_group(p, group);
 }
 
 /* Whoever else reads a node below would not know what its weights mean. */
@@ -242,7 +275,8 @@ braid_late_check(Planner *p)
 					"groups by a window"),
 			 errdetail("No GROUP BY of the query has a key that is a window of event time."),
 			 errhint("Windows are braid.tumble(), braid.hop() and braid.cumulate(), date_trunc(), "
-					 "date_bin() and casts to date; sessions are not supported here.")));
+					 "date_bin() and casts to date; and sessions, if these and their keys are "
+					 "all that is grouped by.")));
 }
 
 /* ---------------------------------------------------------------- closed groups */
@@ -454,6 +488,9 @@ braid_late_expired(ViewNode *group)
 	if (!TimestampDifferenceExceeds(t->expired, now, EXPIRE_INTERVAL_MS))
 		return NULL;
 	t->expired = now;
+	if (group->kind == NODE_SESSION)
+		return braid_watermark_closed(t, braid_session_reach(group, "s.last"),
+									  MOMENT_EXPIRED_BEFORE);
 	return braid_watermark_closes(t, "s", 'k', MOMENT_EXPIRED_BEFORE);
 }
 
@@ -480,6 +517,11 @@ braid_divert_follow(ViewNode *node)
 	char *reason = "'closed'";
 	int64 nlate = braid_run_count(psprintf("late_%d", group->number));
 
+	if (group->kind == NODE_SESSION)
+	{
+		braid_session_late_divert(node);
+		return;
+	}
 	if (braid_late_merges(group))
 	{
 		braid_run(psprintf("DELETE FROM %s x WHERE %s", node->state, is_merged(node, "x")), 0);

@@ -57,12 +57,19 @@ extern char *braid_group_state_index(ViewNode *node, const char *index);
 extern void braid_session_follow(ViewNode *node);
 extern void braid_session_populate(ViewNode *node);
 extern char *braid_session_new(ViewNode *node);
+extern char *braid_session_difference(ViewNode *node); /* as braid_difference_query() */
 extern char *braid_session_state_columns(ViewNode *node);
 extern char *braid_session_state_index(ViewNode *node, const char *index);
 
 /* Adds the start of the session, or its end, as a column; returns its number. */
 extern int braid_session_add_start(ViewNode *node);
 extern int braid_session_add_end(ViewNode *node);
+
+/* Adds the latest event time that would belong to the session, by which it is closed. */
+extern int braid_session_add_reach(ViewNode *node);
+
+/* Of a session: by which closed ones are found, after CREATE; NULL if none are looked for. */
+extern char *braid_session_closing_index(ViewNode *node, const char *index);
 
 /* partition.c */
 extern void braid_partition_follow(ViewNode *node);

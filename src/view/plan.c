@@ -435,9 +435,10 @@ take_top(Planner *p, Query *query)
 static bool
 reads_delta_once(ViewNode *reader)
 {
-	return reader->kind == NODE_GROUP || reader->kind == NODE_SESSION ||
-		   reader->kind == NODE_ROWS || reader->kind == NODE_PARTITION ||
-		   reader->kind == NODE_WATERMARK ||
+	if (reader->kind == NODE_SESSION)
+		return reader->time == NULL;
+	return reader->kind == NODE_GROUP || reader->kind == NODE_ROWS ||
+		   reader->kind == NODE_PARTITION || reader->kind == NODE_WATERMARK ||
 		   (reader->kind == NODE_BLOCK && list_length(reader->inputs) == 1);
 }
 
@@ -648,11 +649,11 @@ braid_plan_make(Query *query, int id, const PlanTime *time, ParseState *pstate)
 	if (time)
 		braid_watermark_take(&p);
 	take_top(&p, query);
-	if (time)
-		braid_late_check(&p);
 	if (p.plan->tables == NIL && p.plan->views == NIL)
 		braid_refuse(pstate, exprLocation((Node *) query->targetList), "a query without a table");
 	finish_graph(p.plan);
+	if (time)
+		braid_late_check(&p);
 	braid_session_window_check(&p);
 	braid_passing_finish(&p);
 	take_fingerprints(p.plan, id);

@@ -314,6 +314,17 @@ braid_run_batches(const char *name, BraidSource **source)
 	return r->batches;
 }
 
+QueryEnvironment *
+braid_run_environment(void)
+{
+	QueryEnvironment *environment = create_queryEnv();
+	ListCell *lc;
+
+	foreach (lc, relations)
+		register_ENR(environment, ((NamedRows *) lfirst(lc))->enr);
+	return environment;
+}
+
 /* Of types that are passed by value. */
 Datum
 braid_run_value(const char *name, int column, bool *isnull)

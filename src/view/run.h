@@ -12,6 +12,7 @@
 #include "access/tupdesc.h"
 #include "capture/capture.h"
 #include "utils/hsearch.h"
+#include "utils/queryenvironment.h"
 #include "utils/tuplestore.h"
 #include "view/node.h"
 
@@ -60,6 +61,9 @@ extern TupleDesc braid_run_append(Tuplestorestate *rows, const char *sql, int64 
 
 /* Rows that can be read by this name; -1 if there is no such relation. */
 extern int64 braid_run_count(const char *name);
+
+/* All relations that can be read by name, for who runs queries by himself. */
+extern QueryEnvironment *braid_run_environment(void);
 
 /* A value of the first of these rows, which are not none; its type is passed by value. */
 extern Datum braid_run_value(const char *name, int column, bool *isnull);

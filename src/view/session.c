@@ -9,36 +9,9 @@
  *	  columns of the accumulators.  Rows without an event time are in no session,
  *	  and are a group of their own for each key, with first and last null.
  *
- *	  Sessions of a key are at least the gap apart.  In the order in which they
- *	  run, with <i> for the node's number:
- *
- *		pieces_<i>	sessions of the delta's rows, whether they came or went
- *		touched_<i>	sessions of the state that are less than the gap from a piece
- *		links_<i>	both, chained where they are less than the gap apart
- *		folded_<i>	of chains to which rows only came: all their links combined
- *		spans_<i>	the other chains: from when to when
- *		fresh_<i>	the sessions of the rows that the input has in a span now
- *
- *	  Then folded and fresh take the place of touched.  One with the same first is
- *	  updated, which touches no index; when a session goes on, its first stays.
- *
- *	  Why the rows in its span are all that a chain needs.  A session of before
- *	  that was not touched is at least the gap away from all rows of the delta and
- *	  from all other rows of before.  So it is a session now, and not within a
- *	  span: in a hole between two links, which is smaller than the gap, it would be
- *	  too near to both.  Hence the rows in a span now are those of the chain's
- *	  touched sessions and of the delta, and they are at least the gap away from
- *	  all other rows of the key: from untouched sessions as was said, from other
- *	  chains because they were not chained.  So is what a chain of mere insertions
- *	  becomes: it is a session, as each of its links holds together and is less
- *	  than the gap from the one before it.
- *
- *	  Rows that came and went within the delta make a chain longer than it had to
- *	  be, which does no harm: only more is computed again.
- *
- *	  Matching of keys: null keys are found by an index as all others are, by a
- *	  statement for each pattern of nulls that there is, be it of keys or the
- *	  event time.
+ *	  Sessions of a key are at least the gap apart, but for those that were closed
+ *	  when what would have joined them came.  session_chain.c has what a delta does
+ *	  to them, session_late.c what is not let through.
  */
 #include "postgres.h"
 
@@ -50,46 +23,51 @@
 #include "view/operators.h"
 #include "view/refusal.h"
 #include "view/run.h"
-#include "view/span.h"
+#include "view/session.h"
 #include "view/text.h"
+#include "view/watermark.h"
+
 
 #define MAX_KEYS 31 /* columns of an index, less one */
 
 /* ---------------------------------------------------------------- pieces of text */
 
-/* The columns of the state, but for keys: "first, last, n, a1, ..." */
-static char *
-value_names(ViewNode *node)
+char *
+braid_session_value_names(ViewNode *node)
 {
 	return psprintf("first, last, n%s", braid_accumulator_texts(node, braid_accumulator_name));
 }
 
-static char *
-event_time(ViewNode *node)
+char *
+braid_session_time(ViewNode *node)
 {
 	return psprintf("i1.c%d", node->nkeys + 1);
 }
 
-/* The latest event time at which a session goes on whose last row so far is at this one. */
-static char *
-reach(ViewNode *node, const char *last)
+char *
+braid_session_reach(ViewNode *node, const char *last)
 {
 	return psprintf("braid_internal.session_reach(%s, %s)", last, node->gap);
 }
 
-/* Rows with the start of their session, as i1; by is a list that begins with a comma. */
-static char *
-with_sessions(ViewNode *node, const char *rows, const char *by)
+char *
+braid_session_told(ViewNode *node, const char *rows, const char *by)
 {
 	return psprintf("(SELECT i1.*, braid.session(%s, %s) OVER (PARTITION BY %s ORDER BY %s) AS "
 					"session FROM %s i1) i1",
-					event_time(node), node->gap, braid_text_list(by), event_time(node), rows);
+					braid_session_time(node), node->gap, braid_text_list(by),
+					braid_session_time(node), rows);
 }
 
-static char *
-relation(ViewNode *node, const char *name)
+char *
+braid_session_backwards(ViewNode *node)
 {
-	return psprintf("%s_%d", name, node->number);
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= node->nkeys; i++)
+		appendStringInfo(&s, "x.k%d DESC, ", i);
+	return psprintf("%sx.first DESC", s.data);
 }
 
 /* ---------------------------------------------------------------- settings */
@@ -101,14 +79,8 @@ set_locally(const char *name, const char *value)
 							 false);
 }
 
-/*
- * Until settings are put back: rows of a key are sorted by their times already, so
- * that grouping them by their sessions needs no hash table; and what is made in the
- * order of keys and times goes into the index of the state in this order.  Sorting
- * may take as much memory as for an index.  Returns what AtEOXact_GUC() wants.
- */
-static int
-prefer_sorting(void)
+int
+braid_session_prefer_sorting(void)
 {
 	int level = NewGUCNestLevel();
 
@@ -140,6 +112,14 @@ braid_session_state_index(ViewNode *node, const char *index)
 }
 
 char *
+braid_session_closing_index(ViewNode *node, const char *index)
+{
+	if (node->time == NULL)
+		return NULL;
+	return psprintf("INDEX %s ON %s (%s)", index, node->state, braid_session_reach(node, "last"));
+}
+
+char *
 braid_session_new(ViewNode *node)
 {
 	return psprintf("(%s)", braid_text_outputs(node, node->state));
@@ -160,397 +140,135 @@ braid_session_add_start(ViewNode *node)
 	return braid_aggregate_add_output(node, "first", time_column(node));
 }
 
+/* Rows of the end or later are not in the session. */
 int
 braid_session_add_end(ViewNode *node)
 {
+	NodeColumn column = time_column(node);
+	ColumnWindow *window = palloc(sizeof(ColumnWindow));
+
+	*window = (ColumnWindow){column.type, "$1", true};
+	column.window = window;
 	return braid_aggregate_add_output(
-		node, psprintf("braid_internal.session_end_after(last, %s)", node->gap), time_column(node));
+		node, psprintf("braid_internal.session_end_after(last, %s)", node->gap), column);
+}
+
+int
+braid_session_add_reach(ViewNode *node)
+{
+	return braid_aggregate_add_output(node, braid_session_reach(node, "last"), time_column(node));
+}
+
+/* ---------------------------------------------------------------- from all rows */
+
+/* A FROM item with the columns of the state: the sessions of rows. */
+static char *
+sessions_of(ViewNode *node, const char *rows)
+{
+	char *by = braid_text_columns("i1", node->nkeys);
+
+	return psprintf("(SELECT %s, i1.session AS first, max(%s) AS last, count(*) AS n%s FROM %s "
+					"GROUP BY %s, i1.session)",
+					braid_text_list(braid_text_key_targets(node->nkeys)), braid_session_time(node),
+					braid_accumulator_texts(node, braid_accumulator_state),
+					braid_session_told(node, rows, by), braid_text_list(by));
 }
 
 void
 braid_session_populate(ViewNode *node)
 {
-	char *rows = braid_node_new(braid_node_input(node));
-	char *by = braid_text_columns("i1", node->nkeys);
+	const char *keys = braid_text_list(braid_text_key_names(node->nkeys));
+	char *rows = braid_session_late_begin(node);
+	char *enters = braid_session_late_enters(node);
 	int level;
 
-	braid_run(psprintf("DELETE FROM %s", node->state), PG_INT64_MAX);
-	level = prefer_sorting();
-	braid_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, i1.session, max(%s), count(*)%s FROM %s "
-					   "GROUP BY %s, i1.session",
-					   node->state, braid_text_list(braid_text_key_names(node->nkeys)),
-					   value_names(node), braid_text_list(braid_text_key_targets(node->nkeys)),
-					   event_time(node), braid_accumulator_texts(node, braid_accumulator_state),
-					   with_sessions(node, rows, by), braid_text_list(by)),
+	level = braid_session_prefer_sorting();
+	braid_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, %s FROM %s s%s", node->state, keys,
+					   braid_session_value_names(node), keys, braid_session_value_names(node),
+					   sessions_of(node, rows), enters ? psprintf(" WHERE %s", enters) : ""),
 			  PG_INT64_MAX);
 	AtEOXact_GUC(false, level);
 }
 
-/* ---------------------------------------------------------------- pieces */
-
-/* What a cycle does to a node. */
-typedef struct Following
+/* Open sessions: of the state, and computed from all rows. */
+char *
+braid_session_difference(ViewNode *node)
 {
-	ViewNode *node;
-	bool retracts;
-	int64 npieces;
-	int64 *patterns; /* of nulls in pieces */
-	int npatterns;
-	char *pieces; /* names of ephemeral relations */
-	char *touched;
-	char *links;
-	char *spans; /* or NULL: there are none */
-	int64 nspans;
-	char *result; /* what takes the place of touched: chain and columns of the state */
-} Following;
+	char *compared = braid_session_late_compared(node);
+	char *kept = psprintf("%s WHERE %s", braid_text_outputs(node, node->state), compared);
+	char *computed = psprintf(
+		"%s WHERE %s",
+		braid_text_outputs(node, sessions_of(node, braid_session_late_rows(node, node->state))),
+		compared);
 
-static char *
-pieces_statement(Following *f)
-{
-	ViewNode *node = f->node;
-	char *by = braid_text_columns("i1", node->nkeys);
-	char *columns = "";
-
-	if (!braid_accumulators_are_opaque(node))
-		columns = braid_accumulator_texts(node, f->retracts ? braid_accumulator_change
-															: braid_accumulator_insertion);
-	return psprintf("SELECT %s, i1.session AS first, max(%s) AS last, %s AS n, %s AS redo%s "
-					"FROM %s GROUP BY %s, i1.session",
-					braid_text_list(braid_text_key_targets(node->nkeys)), event_time(node),
-					f->retracts ? "sum(i1.w)::int8" : "count(*)",
-					braid_accumulators_are_opaque(node) ? "true"
-					: f->retracts						? "bool_or(i1.w < 0)"
-														: "false",
-					columns, with_sessions(node, braid_node_delta(braid_node_input(node)), by),
-					braid_text_list(by));
+	return psprintf("SELECT true, to_jsonb(d) FROM (%s EXCEPT ALL %s) d "
+					"UNION ALL SELECT false, to_jsonb(d) FROM (%s EXCEPT ALL %s) d",
+					computed, kept, kept, computed);
 }
 
-/* The bit of the event time in a pattern of nulls. */
-static int64
-time_bit(ViewNode *node)
-{
-	return INT64CONST(1) << node->nkeys;
-}
+/* ---------------------------------------------------------------- following */
 
+/* A relation of the rows of all that changed; a condition on sessions, s, is optional. */
 static void
-find_patterns(Following *f)
+remember(ViewNode *node, const char *name, const char **sessions, const char *condition)
 {
-	ViewNode *node = f->node;
+	char *sql = NULL;
 
-	f->patterns = braid_run_values(
-		psprintf("SELECT DISTINCT %s | ((g.first IS NULL)::int::int8 << %d) FROM %s g",
-				 braid_match_null_pattern(node, "g"), node->nkeys, f->pieces),
-		f->npieces, &f->npatterns);
-}
-
-/* What a function makes of each pattern of nulls, put together. */
-static char *
-for_patterns(Following *f, char *(*statement)(Following *f, int64 nulls))
-{
-	char *all = NULL;
-
-	for (int i = 0; i < f->npatterns; i++)
+	for (int i = 0; sessions[i]; i++)
 	{
-		char *one = statement(f, f->patterns[i]);
+		char *one = braid_text_outputs(node, sessions[i]);
 
-		all = all ? psprintf("%s UNION ALL %s", all, one) : one;
+		if (condition)
+			one = psprintf("%s WHERE %s", one, condition);
+		sql = sql ? psprintf("%s UNION ALL %s", sql, one) : one;
 	}
-	return all;
-}
-
-/* ---------------------------------------------------------------- touched */
-
-/* "x.k1 DESC, x.k2 DESC, x.first DESC": the index backwards */
-static char *
-backwards(ViewNode *node)
-{
-	StringInfoData s;
-
-	initStringInfo(&s);
-	for (int i = 1; i <= node->nkeys; i++)
-		appendStringInfo(&s, "x.k%d DESC, ", i);
-	return psprintf("%sx.first DESC", s.data);
+	if (sql == NULL)
+		sql = psprintf("%s WHERE false", braid_text_outputs(node, node->state));
+	braid_run_into(psprintf("%s_%d", name, node->number), sql, 0);
 }
 
 /*
- * Where sessions are that a piece touches: the last one that does not begin after
- * it, and those that begin later, but in its reach.  LIMIT and OFFSET make each
- * be looked up by the index.
+ * Makes before_<i> and after_<i>.  If sessions are shown when they are closed, these
+ * are the ones that were closed before the cycle: rows that were put aside and are
+ * merged change them, and an open one may split off what is closed at once.
  */
-static char *
-touched_places(Following *f, int64 nulls)
-{
-	ViewNode *node = f->node;
-	char *match = braid_match_pattern(node, "x", 'k', "g", nulls);
-
-	if (nulls & time_bit(node))
-		return psprintf("SELECT y.place FROM %s g, LATERAL (SELECT x.ctid AS place FROM %s x WHERE "
-						"%s AND x.first IS NULL OFFSET 0) y WHERE g.first IS NULL",
-						f->pieces, node->state, match);
-	return psprintf("SELECT y.place FROM %s g, LATERAL (SELECT x.ctid AS place, x.last FROM %s x "
-					"WHERE %s AND x.first <= g.first ORDER BY %s LIMIT 1) y "
-					"WHERE g.first <= %s UNION ALL "
-					"SELECT y.place FROM %s g, LATERAL (SELECT x.ctid AS place FROM %s x "
-					"WHERE %s AND x.first > g.first AND x.first <= %s OFFSET 0) y",
-					f->pieces, node->state, match, backwards(node), reach(node, "y.last"),
-					f->pieces, node->state, match, reach(node, "g.last"));
-}
-
-static int64
-find_touched(Following *f)
-{
-	ViewNode *node = f->node;
-
-	return braid_run_into(f->touched,
-						  psprintf("SELECT s.ctid AS place%s, %s FROM %s s "
-								   "WHERE s.ctid = ANY (ARRAY(%s))",
-								   braid_text_keys("s", node->nkeys), value_names(node),
-								   node->state, for_patterns(f, touched_places)),
-						  f->npieces);
-}
-
-/* ---------------------------------------------------------------- chains */
-
-/* What becomes a link: pieces, and the sessions that they touch. */
-static char *
-link_candidates(Following *f)
-{
-	ViewNode *node = f->node;
-	char *begun = braid_accumulators_are_opaque(node)
-					  ? ""
-					  : braid_accumulator_texts(node, braid_accumulator_begin);
-	char *kept = braid_accumulators_are_opaque(node)
-					 ? ""
-					 : braid_accumulator_texts(node, braid_accumulator_name);
-
-	return psprintf("SELECT NULL::tid AS place, g.redo%s, g.first, g.last, g.n%s FROM %s g "
-					"UNION ALL SELECT s.place, false%s, s.first, s.last, s.n%s FROM %s s",
-					braid_text_keys("g", node->nkeys), begun, f->pieces,
-					braid_text_keys("s", node->nkeys), kept, f->touched);
-}
-
-/*
- * A chain has the number of its first link; links count from 0.  A link begins a
- * chain if it is not in the reach of any before it.  At the same time a session
- * comes before a piece, so that the first link, if it can be, is one that exists.
- */
-static char *
-links_statement(Following *f)
-{
-	ViewNode *node = f->node;
-	const char *keys = braid_text_list(braid_text_keys("x", node->nkeys));
-	char *order = psprintf("x.first, x.place IS NULL");
-	char *texts = braid_accumulators_are_opaque(node)
-					  ? ""
-					  : braid_accumulator_texts(node, braid_accumulator_name);
-
-	return psprintf(
-		"SELECT x.chain, x.number - x.chain AS link, x.place, x.redo, %s, x.first, x.last, x.n%s "
-		"FROM (SELECT x.*, max(x.number) FILTER (WHERE x.begins) OVER "
-		"(ORDER BY %s, %s ROWS UNBOUNDED PRECEDING) AS chain "
-		"FROM (SELECT x.*, row_number() OVER (ORDER BY %s, %s) AS number, "
-		"NOT coalesce(x.first <= %s, x.first IS NULL AND lag(x.first IS NULL) OVER "
-		"(PARTITION BY %s ORDER BY %s), false) AS begins FROM (%s) x) x) x",
-		keys, texts, keys, order, keys, order,
-		reach(node, psprintf("max(x.last) OVER (PARTITION BY %s ORDER BY %s "
-							 "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)",
-							 keys, order)),
-		keys, order, link_candidates(f));
-}
-
-/* Spans of the chains that something went from, or that cannot be combined. */
-static int64
-find_spans(Following *f)
-{
-	ViewNode *node = f->node;
-
-	return braid_run_into(
-		relation(node, "spans"),
-		psprintf("SELECT m.chain%s, m.first, x.last FROM %s m JOIN (SELECT m.chain, "
-				 "max(m.last) AS last FROM %s m GROUP BY m.chain HAVING bool_or(m.redo)) x "
-				 "ON x.chain = m.chain WHERE m.link = 0",
-				 braid_text_keys("m", node->nkeys), f->links, f->links),
-		f->npieces);
-}
-
-/* ---------------------------------------------------------------- folding */
-
-/* Each even link, combined with the one behind it. */
-static char *
-fold_statement(Following *f, const char *links)
-{
-	ViewNode *node = f->node;
-
-	return psprintf("SELECT s.chain, s.link / 2 AS link%s, s.first, "
-					"greatest(s.last, excluded.last) AS last, s.n + coalesce(excluded.n, 0) AS n%s "
-					"FROM %s s LEFT JOIN %s excluded "
-					"ON excluded.chain = s.chain AND excluded.link = s.link + 1 "
-					"WHERE s.link %% 2 = 0",
-					braid_text_keys("s", node->nkeys),
-					braid_accumulator_texts(node, braid_accumulator_combine), links, links);
-}
-
-static int64
-highest_link(Following *f, const char *links)
-{
-	int n;
-	int64 *values = braid_run_values(psprintf("SELECT coalesce(max(x.link), -1) FROM %s x", links),
-									 f->npieces, &n);
-
-	return values[0];
-}
-
-/* The chains that can be combined, as one link each; NULL if there are none. */
-static char *
-fold(Following *f)
-{
-	char *links = f->links;
-	int64 highest;
-
-	if (f->spans)
-		links = psprintf("(SELECT m.* FROM %s m WHERE m.chain NOT IN (SELECT r.chain FROM %s r))",
-						 f->links, f->spans);
-	highest = highest_link(f, links);
-	for (int round = 0; highest > 0; round++, highest /= 2)
-	{
-		char *name = psprintf("folded_%d_%d", f->node->number, round);
-
-		braid_run_into(name, fold_statement(f, links), f->npieces);
-		links = name;
-	}
-	return highest < 0 ? NULL : links;
-}
-
-/* ---------------------------------------------------------------- computing again */
-
-static char *
-fresh_statement(Following *f)
-{
-	ViewNode *node = f->node;
-	Spans spans = {node, f->spans, f->nspans, f->patterns, f->npatterns};
-	char *rows = braid_span_rows(&spans);
-
-	return psprintf("SELECT i1.chain, 0::int8 AS link, %s, i1.session AS first, max(%s) AS last, "
-					"count(*) AS n%s FROM %s GROUP BY i1.chain%s, i1.session",
-					braid_text_list(braid_text_key_targets(node->nkeys)), event_time(node),
-					braid_accumulator_texts(node, braid_accumulator_state),
-					with_sessions(node, rows, ", i1.chain"), braid_text_columns("i1", node->nkeys));
-}
-
-/* ---------------------------------------------------------------- the result */
-
-/* Columns of the result by name, the same in folded and fresh. */
-static char *
-result_select(Following *f, const char *name)
-{
-	return psprintf("SELECT x.chain%s, %s FROM %s x", braid_text_keys("x", f->node->nkeys),
-					value_names(f->node), name);
-}
-
-/* Combines chains, or computes them from their rows. */
-static char *
-chained_result(Following *f)
-{
-	char *fresh = relation(f->node, "fresh");
-	char *folded = NULL;
-
-	braid_run_into(f->links, links_statement(f), f->npieces);
-	if (f->retracts || braid_accumulators_are_opaque(f->node))
-		f->nspans = find_spans(f);
-	if (f->nspans > 0)
-	{
-		f->spans = relation(f->node, "spans");
-		braid_run_into(fresh, fresh_statement(f), f->npieces);
-	}
-	if (!braid_accumulators_are_opaque(f->node))
-		folded = fold(f);
-	if (f->spans == NULL)
-		return psprintf("(%s)", result_select(f, folded));
-	if (folded == NULL)
-		return psprintf("(%s)", result_select(f, fresh));
-	return psprintf("(%s UNION ALL %s)", result_select(f, folded), result_select(f, fresh));
-}
-
-/* The pieces, when there is nothing to combine them with. */
-static char *
-plain_result(Following *f)
-{
-	return psprintf("(SELECT NULL::int8 AS chain%s, g.first, g.last, g.n%s FROM %s g)",
-					braid_text_keys("g", f->node->nkeys),
-					braid_accumulator_texts(f->node, braid_accumulator_begin), f->pieces);
-}
-
 static void
-delete_touched(Following *f)
+remember_changes(ViewNode *node, SessionChange *changes)
 {
-	braid_run(psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT m.place FROM %s m WHERE "
-					   "m.place IS NOT NULL AND NOT EXISTS (SELECT FROM %s r WHERE "
-					   "r.chain = m.chain AND r.first IS NOT DISTINCT FROM m.first)))",
-					   f->node->state, f->links, f->result),
-			  f->npieces);
-}
+	const char *touched[3] = {NULL};
+	const char *results[3] = {NULL};
+	char *condition = node->time ? braid_session_late_shown(node) : NULL;
+	int n = 0;
 
-static void
-insert_result(Following *f, bool can_be_there)
-{
-	ViewNode *node = f->node;
-	const char *keys = braid_text_list(braid_text_key_names(node->nkeys));
-	char *overwrite = "";
-
-	if (can_be_there)
-		overwrite = psprintf(" ON CONFLICT (%s, first) DO UPDATE SET last = excluded.last, "
-							 "n = excluded.n%s",
-							 keys, braid_accumulator_texts(node, braid_accumulator_replace));
-	braid_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, %s FROM %s r%s", node->state, keys,
-					   value_names(node), keys, value_names(node), f->result, overwrite),
-			  f->npieces);
-}
-
-static void
-change_sessions(Following *f, bool is_read)
-{
-	ViewNode *node = f->node;
-	bool is_chained;
-
-	find_patterns(f);
-	is_chained = find_touched(f) > 0 || f->retracts || braid_accumulators_are_opaque(node);
-	f->result = is_chained ? chained_result(f) : plain_result(f);
-	if (is_chained)
-		delete_touched(f);
-	insert_result(f, is_chained);
-	if (is_read)
-	{
-		braid_run_into(relation(node, "before"), braid_text_outputs(node, f->touched), f->npieces);
-		braid_run_into(relation(node, "after"), braid_text_outputs(node, f->result), f->npieces);
-	}
-}
-
-/* The delta is read, and there is none. */
-static void
-leave_nothing(ViewNode *node)
-{
-	char *nothing = psprintf("%s WHERE false", braid_text_outputs(node, node->state));
-
-	braid_run_into(relation(node, "before"), nothing, 0);
-	braid_run_into(relation(node, "after"), nothing, 0);
+	for (int i = 0; i < 2; i++)
+		if (changes[i].result)
+		{
+			touched[n] = changes[i].touched;
+			results[n++] = changes[i].result;
+		}
+	remember(node, "before", touched, condition);
+	remember(node, "after", results, condition);
 }
 
 void
 braid_session_follow(ViewNode *node)
 {
-	bool is_read = braid_run_delta_is_read(node);
-	Following f = {.node = node, .retracts = braid_run_retracts(braid_node_input(node))};
-	int level;
+	SessionChange changes[2] = {{.node = node, .suffix = ""}, {.node = node, .suffix = "_closed"}};
 
-	f.pieces = relation(node, "pieces");
-	f.touched = relation(node, "touched");
-	f.links = relation(node, "links");
-	level = prefer_sorting();
-	f.npieces = braid_run_into(f.pieces, pieces_statement(&f),
-							   braid_run_delta_rows(braid_node_input(node)));
-	AtEOXact_GUC(false, level);
-	if (f.npieces > 0)
-		change_sessions(&f, is_read);
-	else if (is_read)
-		leave_nothing(node);
+	if (node->time)
+	{
+		braid_session_late_expire(node);
+		braid_session_late_split(node, &changes[0], &changes[1]);
+	}
+	else
+	{
+		changes[0].rows = braid_node_delta(braid_node_input(node));
+		changes[0].nrows = braid_run_delta_rows(braid_node_input(node));
+		changes[0].retracts = braid_run_retracts(braid_node_input(node));
+	}
+	for (int i = 0; i < 2; i++)
+		if (changes[i].rows)
+			braid_session_change(&changes[i]);
+	if (braid_run_delta_is_read(node) || (node->time && braid_session_late_is_shown(node, changes)))
+		remember_changes(node, changes);
 }

@@ -69,7 +69,7 @@ are_many(Spans *s)
 static char *
 make_hulls(Spans *s)
 {
-	char *name = psprintf("hulls_%d", s->node->number);
+	char *name = psprintf("hulls_of_%s", s->relation);
 	char *keys = braid_text_keys("r", s->node->nkeys);
 
 	braid_run_into(name,

@@ -71,6 +71,15 @@ fillfactor_of(ViewNode *node)
 	return node->kind == NODE_ROWS || node->kind == NODE_DIVERT ? 100 : 50;
 }
 
+static void
+make_closing_index(ViewNode *node, const char *name)
+{
+	char *index = node->kind == NODE_SESSION ? braid_session_closing_index(node, name) : NULL;
+
+	if (index)
+		braid_superuser_execute(psprintf("CREATE %s", index));
+}
+
 void
 braid_state_make(ViewPlan *plan)
 {
@@ -80,14 +89,15 @@ braid_state_make(ViewPlan *plan)
 	foreach (lc, plan->nodes)
 	{
 		ViewNode *node = lfirst(lc);
-		char *index;
+		char *name;
 
 		if (!braid_node_is_stateful(node))
 			continue;
-		index = psprintf("%s_key", strchr(node->state, '.') + 1);
+		name = strchr(node->state, '.') + 1;
 		braid_superuser_execute(psprintf("CREATE TABLE %s (%s) WITH (fillfactor = %d)", node->state,
 										 columns_of(node), fillfactor_of(node)));
-		braid_superuser_execute(psprintf("CREATE %s", index_of(node, index)));
+		braid_superuser_execute(psprintf("CREATE %s", index_of(node, psprintf("%s_key", name))));
+		make_closing_index(node, psprintf("%s_closing", name));
 		braid_superuser_execute(psprintf("ALTER TABLE %s OWNER TO %s", node->state, owner));
 		braid_superuser_execute(
 			psprintf("COMMENT ON TABLE %s IS 'braid: state of a continuous view'", node->state));

@@ -22,7 +22,7 @@ typedef struct EventTime
 {
 	const TimeOptions *options;
 	ViewNode *watermark;
-	int column; /* of a group: which of its keys is the window */
+	int column; /* of a GROUP: which of its keys is the window; of a CLOSE: which column */
 	ColumnWindow window;
 	LatePolicy late;
 	bool is_policy;		  /* late rows are counted, and the policy is applied */
@@ -114,6 +114,16 @@ extern char *braid_late_enters(ViewNode *group);
 
 /* Verifying: a condition for groups that have to be the query's; NULL if all have to be. */
 extern char *braid_late_compared(ViewNode *group, const char *alias, char column);
+
+/* ---- of a session; see session_late.c */
+
+/* Verifying: a condition for sessions, s, that have to be the query's; NULL if all have to be. */
+extern char *braid_session_late_compared(ViewNode *node);
+
+/* Follows a DIVERT for sessions. */
+extern void braid_session_late_divert(ViewNode *node);
+
+/* ---- of both */
 
 /* A condition for groups of the state, s, that are to be deleted now; NULL if none are. */
 extern char *braid_late_expired(ViewNode *group);
