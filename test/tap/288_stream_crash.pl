@@ -51,28 +51,34 @@ my @disturbances = (
 		'capture-snapshot', 'capture-decoded', 'view-merge', 'capture-applied', 'capture-committed');
 
 is(join("\n", $streams->differences), '', 'at first');
-my $torn = 0;
+
+# Written before a crash, and committed after it.
+my $before = join '; ', map { "INSERT INTO $_ (k, x, small, at) SELECT g % 6, g, 1, '2024-02-02' FROM generate_series(1, 8000) g" } 't1', 's1';
+my $torn = '';
 for my $round (1 .. $rounds)
 {
 	for (@disturbances)
 	{
 		my ($what, $disturb) = @$_;
 		$cluster->sql('db', 'CHECKPOINT');	# what is decoded again after a crash begins here
+		$cluster->sql('db', "BEGIN; $before; PREPARE TRANSACTION 'before'");
 		my $clients = $streams->start_clients(3, 100);
 		select undef, undef, undef, 0.2 + rand(0.3);
 		$disturb->();
 		$cluster->wait_alive('db');
 
+		$cluster->sql('db', "COMMIT PREPARED 'before'");
+
 		# The clients may have lost their connections: others go on.
 		my @more = @{ $streams->start_clients(2, 25) };
-		for (1 .. 3) { $torn++ if $streams->torn }
+		$torn .= $streams->torn // '' for 1 .. 3;
 		is(join("\n", $streams->finish_clients([ @$clients, @more ])), '', "$what: no client was told of an error");
 		$streams->end_prepared;
 		is(join("\n", $streams->differences), '', "$what: every view equals its query");
 		note join ' ', 'rows:', $cluster->sql('db', 'SELECT (SELECT count(*) FROM t1), (SELECT count(*) FROM t2)');
 	}
 }
-is($torn, 0, 'what was written to both was never seen in one alone');
+is($torn, '', 'what was written to both was never seen in one alone');
 is($cluster->sql('db', "SELECT string_agg(DISTINCT state, ',') FROM braid.views"), 'live', 'all views are live');
 cmp_ok($cluster->sql('db', 'SELECT count(*) FROM t1'), '>', 1000, 'the clients have written something');
 done_testing();
