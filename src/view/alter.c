@@ -158,7 +158,7 @@ refuse_limit_for_readers(const ViewDefinition *def, Query *query, bool has_sched
 		return;
 	braid_superuser_execute(psprintf("SELECT r.view::oid FROM braid_internal.views r, "
 									 "braid_internal.view_inputs(r.view) i "
-									 "WHERE %d = ANY (i.views)",
+									 "WHERE %d = ANY (i.views) ORDER BY r.id",
 									 def->id));
 	if (SPI_processed > 0)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

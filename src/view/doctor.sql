@@ -93,6 +93,9 @@ AS $$
 				format('Run SELECT braid.resume(%L), or drop it.', name)),
 			(state = 'live' AND lag > patience, 'warning', format('it lags %s behind', for_long),
 				'See braid.stat_capture for what the capture worker does; set "braid.view_log_min_duration" to see in the log which views take long.'),
+			(last_gap > now() - interval '1 day', 'warning',
+				format('rows of streams that it reads may be missing since %s: %s', date_trunc('second', last_gap), gap_reason),
+				'It cannot be made anew, as streams keep no rows. Drop it and create it again if it is to begin anew.'),
 			(new_query = 'broken', 'warning', last_error,
 				format('Run braid.alter_view(%L, ...) with a query that can be run.', name))
 		) c(is_so, fault, detail, advice)
