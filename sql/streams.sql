@@ -180,6 +180,20 @@ UPDATE events SET kind = 'view' WHERE kind = 'sale' AND n = 5;
 SELECT braid.wait('passing');
 SELECT * FROM passing ORDER BY kind;
 SELECT * FROM events WHERE kind = 'sale';
+
+-- One that was a stream before, with its columns in another order.
+CREATE FOREIGN TABLE errors (n int, gone int, kind text, doubled int GENERATED ALWAYS AS (n * 2) STORED) SERVER braid_stream;
+ALTER FOREIGN TABLE errors DROP COLUMN gone;
+SET client_min_messages = warning;
+CREATE MATERIALIZED VIEW error_rows WITH (braid.continuous) AS SELECT kind, n, doubled FROM errors;
+RESET client_min_messages;
+ALTER TABLE events ATTACH PARTITION errors FOR VALUES IN ('error');
+SELECT braid.wait('error_rows');
+INSERT INTO events (kind, n) VALUES ('error', 1), ('sale', 2), ('error', 3);
+ALTER TABLE events DETACH PARTITION errors;
+INSERT INTO errors (kind, n) VALUES ('free', 4);
+SELECT braid.wait('error_rows');
+SELECT * FROM error_rows ORDER BY n;
 SELECT * FROM events;
 
 -- Privileges, down to columns; who may create in a schema may create streams there.
@@ -225,6 +239,7 @@ SELECT page, count FROM per_page WHERE page = '/after';
 DROP FOREIGN TABLE clicks;
 SET client_min_messages = warning;
 DROP FOREIGN TABLE clicks, readings, order_changes CASCADE;
+DROP FOREIGN TABLE errors CASCADE;
 DROP TABLE events, orders, audit CASCADE;
 DROP FUNCTION clean_reading, note_reading, note_order;
 DROP DOMAIN percent;

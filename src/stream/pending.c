@@ -75,6 +75,7 @@ struct BraidPending
 	Size size; /* of the pack, as it is part of the total */
 	BraidPack *pack;
 	slist_head messages; /* rows before those of the pack */
+	bool is_torn;		 /* an error has come when another pack was appended */
 };
 
 /* BraidPending, higher levels first; in TopTransactionContext, like all that is in them. */
@@ -124,8 +125,15 @@ log_message(BraidPending *p, char *bytes, Size size)
 static char *
 take_message(BraidPending *p, Size *size)
 {
-	char *bytes = braid_pack_message(p->pack, size);
+	char *bytes;
 
+	/* In a subtransaction that was rolled back since. */
+	if (p->is_torn)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
+						errmsg("rows written to stream \"%s\" were lost for lack of memory",
+							   get_rel_name(p->stream)),
+						errhint("Run the transaction again.")));
+	bytes = braid_pack_message(p->pack, size);
 	set_size(p);
 	return bytes;
 }
@@ -144,7 +152,7 @@ log_pending(BraidPending *p)
 		pfree(m->bytes);
 		pfree(m);
 	}
-	if (braid_pack_rows(p->pack) > 0)
+	if (braid_pack_rows(p->pack) > 0 || p->is_torn)
 	{
 		Size size;
 		char *bytes = take_message(p, &size);
@@ -207,9 +215,12 @@ settle(Relation stream)
 
 		if (!braid_pack_fits(p->pack, RelationGetRelid(stream), RelationGetDescr(stream)))
 			continue;
-		if (younger && younger->level == p->level)
+		if (younger && younger->level == p->level && !p->is_torn && !younger->is_torn)
 		{
+			p->is_torn = true;
+			BRAID_FAILPOINT("stream-append");
 			braid_pack_append(p->pack, younger->pack);
+			p->is_torn = false;
 			while (!slist_is_empty(&younger->messages))
 				slist_push_head(&p->messages, slist_pop_head_node(&younger->messages));
 			set_size(p);

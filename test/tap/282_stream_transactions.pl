@@ -154,6 +154,21 @@ END $$;};
 	check('the same, rolled back', 'hub');
 }
 
+# ---- an error while packs are put together spoils the transaction, and nothing else
+{
+	my $sql = q{BEGIN;
+		SAVEPOINT s; INSERT INTO passed VALUES (1, 'torn'); INSERT INTO kept VALUES (1, 'torn'); RELEASE s;
+		SAVEPOINT s; INSERT INTO passed VALUES (2, 'torn'); INSERT INTO kept VALUES (2, 'torn'); RELEASE s;
+		SELECT braid_internal.failpoint_set('stream-append', 'error', pg_backend_pid());
+		DO $$ BEGIN INSERT INTO passed VALUES (3, 'torn'); EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%', sqlerrm; END $$;
+		SELECT braid_internal.failpoint_set('stream-append', 'off', pg_backend_pid());
+		SAVEPOINT s; INSERT INTO passed VALUES (4, 'torn'); INSERT INTO kept VALUES (4, 'torn'); RELEASE s;
+		COMMIT};
+	my (undef, undef, $error) = $cluster->try_sql('hub', $sql);
+	like($error, qr/NOTICE:.*failpoint "stream-append" was reached.*ERROR:  rows written to stream "passed" were lost for lack of memory/s, 'an error while packs are put together');
+	check('packs that were torn', 'hub');
+}
+
 # ---- errors and crashes around the logging of what is left at the end
 for my $point ('stream-before-log', 'stream-after-log')
 {
