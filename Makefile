@@ -7,6 +7,7 @@
 #   make soak      100,000 random transactions under random kills; 10,000 random views; 1,000,000 reads
 #   make bench-nexmark  the queries of the Nexmark benchmark, beside Flink's published figures
 #   make check-model  verify the models of the commit protocol, with spin
+#   make fuzz       fuzz the reader of messages of streams, with libFuzzer
 #
 # Variables: PG_CONFIG, FAILPOINTS=1 (fault injection and assertions, for tests only).
 
@@ -50,7 +51,7 @@ SHLIB_LINK = -lpq
 EXTRA_CLEAN = .build-flags braid--*.sql build
 
 # Targets that need neither the server's headers nor pg_config.
-ALONE = setup check check-model soak bench bench-nexmark demo lint format
+ALONE = setup check check-model fuzz soak bench bench-nexmark demo lint format
 ifneq ($(filter-out $(ALONE),$(or $(MAKECMDGOALS),all)),)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -92,6 +93,9 @@ check-model:
 soak: setup
 	tools/soak
 
+fuzz:
+	tools/fuzz
+
 bench: setup
 	tools/bench
 
@@ -105,7 +109,7 @@ lint:
 	tools/lint
 
 format:
-	clang-format -i src/*.c src/*/*.[ch] test/bench/*.c
+	clang-format -i src/*.c src/*/*.[ch] test/bench/*.c test/fuzz/*.c
 
 .PHONY: $(ALONE)
 

@@ -407,13 +407,13 @@ point_to_fixed(BraidBatchColumn *column, Datum *values, int n)
 		values[i] = PointerGetDatum(column->data + i * step);
 }
 
-/* The value at a place that is not the end, or after padding; its size. */
-static inline const char *
-check_varlena(const char *at, const char *end, uint8 align, Size *size)
+/* A value that has a long header or zeros in front: where it is, and its size, which may be too large. */
+static const char *
+after_padding(const char *at, const char *end, uint8 align, Size *size)
 {
 	if (*at == '\0')
 		at = (const char *) TYPEALIGN(align, at);
-	if (unlikely(at >= end))
+	if (at >= end)
 		damaged("A value begins after the end of its column.");
 	if (VARATT_IS_1B(at))
 	{
@@ -430,8 +430,6 @@ check_varlena(const char *at, const char *end, uint8 align, Size *size)
 		if (*size < (VARATT_IS_4B_C(at) ? VARHDRSZ_COMPRESSED : VARHDRSZ))
 			damaged("A value has an impossible length.");
 	}
-	if (unlikely(*size > end - at))
-		damaged("A value ends after the end of its column.");
 	return at;
 }
 
@@ -447,7 +445,12 @@ point_to_varlenas(BraidBatchColumn *column, Datum *values, int n)
 
 		if (unlikely(at >= end))
 			damaged("A column has too few values.");
-		at = check_varlena(at, end, column->shape, &size);
+		if (likely(VARATT_IS_1B(at) && !VARATT_IS_1B_E(at)))
+			size = VARSIZE_1B(at);
+		else
+			at = after_padding(at, end, column->shape, &size);
+		if (unlikely(size > end - at))
+			damaged("A value ends after the end of its column.");
 		values[i] = PointerGetDatum(at);
 		at += size;
 	}

@@ -186,7 +186,7 @@ like(error_of(q{overlay(message PLACING '\x19'::bytea FROM 16)}, 'a text, b text
 my $program = Braid::Bench::compile('test/fuzz/message.c', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined',
 	'-Wno-unused-parameter', '-Wno-sign-compare', '-Wno-missing-field-initializers', '-Wno-clobbered', '-DUSE_ASSERT_CHECKING', '-Isrc', map { chomp(my $dir = `$pg_config $_`); "-I$dir" } '--includedir-server');
 my ($said, $complaint);
-my @corpus = glob 'test/fuzz/corpus/*';
+my @corpus = grep { -f } glob 'test/fuzz/corpus/* test/fuzz/corpus/found/*';
 my $mutations = $ENV{BRAID_MUTATIONS} // 200_000;
 ok(IPC::Run::run([ $program, $seed, $mutations, @corpus ], '>', \$said, '2>', \$complaint), 'damaged messages, under the address sanitizer')
 	or diag($complaint);
