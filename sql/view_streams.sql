@@ -94,6 +94,8 @@ CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT a.id FROM clicks a 
 CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT u.name, c.url FROM users u LEFT JOIN clicks c ON c.usr = u.id;
 CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT u.name, c.url FROM clicks c RIGHT JOIN users u ON c.usr = u.id;
 CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT u.name, c.url FROM clicks c FULL JOIN users u ON c.usr = u.id;
+CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT c.id FROM clicks c JOIN (SELECT usr, max(ms) AS ms FROM clicks GROUP BY usr) m USING (usr, ms);
+CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT id, ms - (SELECT avg(ms) FROM clicks) AS above FROM clicks;
 CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT name FROM users WHERE id IN (SELECT usr FROM clicks);
 CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT usr FROM clicks UNION SELECT id FROM users;
 CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT id, rank() OVER (PARTITION BY usr ORDER BY ms) FROM clicks;

@@ -20,7 +20,7 @@
  *	  rows that are there, of tables and of states below them.
  *
  *	  What is refused follows: another side of a join that would look for rows that have
- *	  passed, a state that may need them, and UNION with rows that come from elsewhere,
+ *	  passed, also if it is the view's own state of a stream, another state that may need them, and UNION with rows that come from elsewhere,
  *	  whose state would be streamed in part.
  */
 #include "postgres.h"
@@ -79,6 +79,17 @@ passing_inputs(ViewNode *node)
 	foreach (lc, node->inputs)
 		n += ((ViewNode *) lfirst(lc))->is_passing;
 	return n;
+}
+
+static bool
+stands_on_stream(ViewNode *node)
+{
+	ListCell *lc;
+
+	foreach (lc, node->inputs)
+		if (stands_on_stream(lfirst(lc)))
+			return true;
+	return node->is_stream;
 }
 
 /* A group that shows nothing but that it is there, and cannot go. */
@@ -158,13 +169,22 @@ check_group(Planner *p, ViewNode *node)
 			   "aggregates over a stream together with groups of it, of which some may change");
 }
 
+/*
+ * A state of the same view that is made of a stream changes with the rows that pass,
+ * and those before were to meet it as it is now: the query says so.  A view is
+ * another matter, it is read as it is at the time.
+ */
 static void
 check_join(Planner *p, ViewNode *node)
 {
 	ViewNode *right = list_length(node->inputs) > 1 ? lsecond(node->inputs) : NULL;
+	ListCell *lc;
 
 	if (passing_inputs(node) > 1)
 		refuse(p, node, "joins of streams with each other");
+	foreach (lc, node->inputs)
+		if (!((ViewNode *) lfirst(lc))->is_passing && stands_on_stream(lfirst(lc)))
+			refuse(p, node, "joins of a stream with groups of a stream");
 	if (node->kind == NODE_MARK && right->is_passing)
 		refuse(p, node, "a stream in EXISTS, IN, ANY or ALL");
 	if (node->kind == NODE_OUTER && node->is_full)

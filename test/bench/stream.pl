@@ -20,7 +20,7 @@ my $sums = 'SELECT k, count(*), sum(x), avg(y)';
 # Relation => views on it. A stream is a relation whose name begins with s.
 my %views = (
 	s_thousand => ["$sums FROM s_thousand GROUP BY k"],
-	s_many => ['SELECT x % 100000 AS k, count(*), sum(x), avg(y) FROM s_many GROUP BY 1'],
+	s_many => ['SELECT x, count(*), sum(y), avg(k) FROM s_many GROUP BY x'],
 	t_thousand => ["$sums FROM t_thousand GROUP BY k"],
 	s_visible => ["$sums FROM s_visible GROUP BY k"],
 	s_single => ["$sums FROM s_single GROUP BY k"],
@@ -135,7 +135,7 @@ sub insert_single
 }
 
 sql("CREATE EXTENSION braid; CREATE TABLE t_plain $columns");
-sql("COPY (SELECT hashint4(g) & 1023 AS k, hashint8(g) & 1048575, g & 4095 FROM generate_series(1, $rows) g) TO '$file'");
+sql("COPY (SELECT hashint4(g) & 1023 AS k, (hashint8(g) & 2147483647) % 100000, g & 4095 FROM generate_series(1, $rows) g) TO '$file'");
 for my $relation (sort keys %views)
 {
 	sql($relation =~ /^s/ ? "CREATE FOREIGN TABLE $relation $columns SERVER braid_stream" : "CREATE TABLE $relation $columns");
