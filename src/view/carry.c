@@ -170,10 +170,18 @@ copied_groups(ViewNode *from)
 {
 	if (from->kind == NODE_SESSION)
 		return "true";
-	return braid_watermark_closes(from->time, "s", 'k', MOMENT_NOW);
+	return braid_late_closed(from, MOMENT_NOW);
 }
 
-/* Returns whether all values of the new group were there. */
+static bool
+has_closed(ViewNode *group)
+{
+	execute(psprintf("SELECT FROM %s s WHERE %s LIMIT 1", group->state,
+					 braid_late_closed(group, MOMENT_NOW)));
+	return SPI_processed > 0;
+}
+
+/* Returns whether all values that closed groups show by the new plan were there. */
 static bool
 copy_groups(ViewNode *from, ViewNode *to)
 {
@@ -207,7 +215,7 @@ copy_groups(ViewNode *from, ViewNode *to)
 	}
 	execute(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s s WHERE %s", to->state, into.data,
 					 select.data, from->state, copied_groups(from)));
-	return complete || SPI_processed == 0;
+	return complete || !has_closed(from);
 }
 
 /* ---------------------------------------------------------------- rows put aside */

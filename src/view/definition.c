@@ -250,15 +250,27 @@ braid_definition_find_by_part(Oid part, ViewDefinition *def)
 	return OidIsValid(view) && braid_definition_find(view, def);
 }
 
+bool
+braid_definition_is_own_index(const char *state, const char *index)
+{
+	size_t length = strlen(state);
+
+	return strncmp(index, state, length) == 0 &&
+		   (strcmp(index + length, "_key") == 0 || strcmp(index + length, "_closing") == 0);
+}
+
 Oid
 braid_definition_table_of_key(Oid index)
 {
 	char *name = get_rel_name(index);
-	size_t length = strlen(name);
+	Oid table;
 
-	if (strncmp(name, "state_", 6) != 0 || length < 4 || strcmp(name + length - 4, "_key") != 0)
+	if (strncmp(name, "state_", strlen("state_")) != 0)
 		return InvalidOid;
-	return IndexGetRelation(index, true);
+	table = IndexGetRelation(index, true);
+	return OidIsValid(table) && braid_definition_is_own_index(get_rel_name(table), name)
+			   ? table
+			   : InvalidOid;
 }
 
 bool

@@ -29,6 +29,9 @@ extern bool braid_definition_find(Oid view, ViewDefinition *def);
  */
 extern bool braid_definition_find_by_part(Oid part, ViewDefinition *def);
 
+/* Whether an index of a state is one by which that is kept, and not one of a user's; by name. */
+extern bool braid_definition_is_own_index(const char *state, const char *index);
+
 /* The table of an index by which a state is kept; InvalidOid for other indexes. */
 extern Oid braid_definition_table_of_key(Oid index);
 

@@ -224,7 +224,7 @@ copy_index(const ViewDefinition *from, const ViewDefinition *to, Relation index)
 	run_statement((Node *) stmt);
 }
 
-/* Indexes of the view's states that are not those of the keys. */
+/* Indexes of the view's states that are not the states' own. */
 static List *
 users_indexes(const ViewDefinition *def)
 {
@@ -235,10 +235,10 @@ users_indexes(const ViewDefinition *def)
 	foreach (lc, braid_definition_states(def->id))
 	{
 		Relation state = table_open(lfirst_oid(lc), AccessShareLock);
-		char *key = psprintf("%s_key", RelationGetRelationName(state));
 
 		foreach (lc2, RelationGetIndexList(state))
-			if (strcmp(get_rel_name(lfirst_oid(lc2)), key) != 0)
+			if (!braid_definition_is_own_index(RelationGetRelationName(state),
+											   get_rel_name(lfirst_oid(lc2))))
 				found = lappend_oid(found, lfirst_oid(lc2));
 		table_close(state, NoLock);
 	}

@@ -281,6 +281,14 @@ braid_late_check(Planner *p)
 
 /* ---------------------------------------------------------------- closed groups */
 
+char *
+braid_late_closed(ViewNode *group, Moment moment)
+{
+	if (group->kind == NODE_SESSION)
+		return braid_watermark_closed(group->time, braid_session_reach(group, "s.last"), moment);
+	return braid_watermark_closes(group->time, "s", 'k', moment);
+}
+
 /* Whether rows of closed groups are ignored: a condition over an alias; NULL if none are. */
 static char *
 is_ignored(ViewNode *group, const char *alias)
@@ -488,10 +496,7 @@ braid_late_expired(ViewNode *group)
 	if (!TimestampDifferenceExceeds(t->expired, now, EXPIRE_INTERVAL_MS))
 		return NULL;
 	t->expired = now;
-	if (group->kind == NODE_SESSION)
-		return braid_watermark_closed(t, braid_session_reach(group, "s.last"),
-									  MOMENT_EXPIRED_BEFORE);
-	return braid_watermark_closes(t, "s", 'k', MOMENT_EXPIRED_BEFORE);
+	return braid_late_closed(group, MOMENT_EXPIRED_BEFORE);
 }
 
 /* ---------------------------------------------------------------- rows put aside */

@@ -125,6 +125,9 @@ extern void braid_session_late_divert(ViewNode *node);
 
 /* ---- of both */
 
+/* A condition for groups of the state, s, that are closed. */
+extern char *braid_late_closed(ViewNode *group, Moment moment);
+
 /* A condition for groups of the state, s, that are to be deleted now; NULL if none are. */
 extern char *braid_late_expired(ViewNode *group);
 
