@@ -120,6 +120,9 @@ CREATE MATERIALIZED VIEW closed_$of WITH (braid.continuous, braid.watermark = 's
 	SELECT braid.tumble(step, 50) AS first, k, count(*), sum(x) AS sx FROM $of GROUP BY 1, 2;
 CREATE MATERIALIZED VIEW frozen_$of WITH (braid.continuous, braid.watermark = 'step - 1000', braid.late = 'divert') AS
 	SELECT braid.tumble(step, 50) AS first, t, count(*), avg(n) AS an FROM $of GROUP BY 1, 2;
+CREATE MATERIALIZED VIEW ended_$of WITH (braid.continuous, braid.watermark = 'step - 1000', braid.late = 'divert', braid.emit = 'close') AS
+	SELECT k, since, until, count(*), sum(big) AS sb FROM (SELECT k, big, braid.session(step, 20) OVER w AS since, braid.session_end(step, 20) OVER w AS until FROM $of WINDOW w AS (PARTITION BY k ORDER BY step)) v
+	GROUP BY k, since, until;
 SQL
 }
 is($cluster->sql('db', "SELECT name FROM braid.views WHERE NOT braid.wait(name, '60 s')"), '', 'all views have begun');
@@ -234,7 +237,7 @@ sub check
 	{
 		is(difference($name, "TABLE $name", reference($views{$name}, $name)), '', "round $round: $name is what the rows make");
 	}
-	is(difference($_, "TABLE ${_}_s", "TABLE ${_}_rows_of_s"), '', "round $round: $_ windows are the same") for 'closed', 'frozen';
+	is(difference($_, "TABLE ${_}_s", "TABLE ${_}_rows_of_s"), '', "round $round: $_ windows are the same") for 'closed', 'frozen', 'ended';
 	return;
 }
 
@@ -261,7 +264,7 @@ for my $round (1 .. $rounds)
 }
 
 cmp_ok($cluster->sql('db', 'SELECT count(*) FROM rows_of_s'), '>', 1000, 'rows were written');
-cmp_ok($cluster->sql('db', 'SELECT count(*) FROM closed_s'), '>', 0, 'windows were closed');
+cmp_ok($cluster->sql('db', "SELECT count(*) FROM ${_}_s"), '>', 0, "windows were $_") for 'closed', 'ended';
 is($cluster->sql('db', "SELECT name, state, last_error, gaps FROM braid.views WHERE state <> 'live' OR gaps > 0"), '', 'all views are live, and none has missed anything');
 my @failures = grep { /could not follow a change|is broken:|may lack rows/ } split /\n/, slurp_file($node->logfile);
 is(join("\n", @failures), '', 'no view could not follow');

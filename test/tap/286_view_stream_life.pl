@@ -6,7 +6,7 @@ use Braid::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $cluster = Braid::Cluster->new('db', { conf => "max_prepared_transactions = 10\nmin_wal_size = 32MB\nmax_wal_size = 32MB\n" });
+my $cluster = Braid::Cluster->new('db', { conf => "max_prepared_transactions = 10\nbraid.view_populate_limit = 0\nmin_wal_size = 32MB\nmax_wal_size = 32MB\n" });
 my $node = $cluster->node('db');
 my $files = PostgreSQL::Test::Utils::tempdir();
 
@@ -114,6 +114,26 @@ sql('ALTER TABLE names REPLICA IDENTITY DEFAULT');
 feed(5);
 sql("UPDATE names SET name = name || '.' WHERE k = 1");
 are_right('the replica identity of the table was set back');
+
+# A view that is joined is made anew, which is not done beside the worker: rows of the stream would pass by.
+sql("SET client_min_messages = warning; CREATE MATERIALIZED VIEW names_view WITH (braid.continuous) AS SELECT k, name FROM names; CREATE MATERIALIZED VIEW names_twice WITH (braid.continuous) AS SELECT k, count(*) FROM names_view GROUP BY k;
+	CREATE MATERIALIZED VIEW met WITH (braid.continuous) AS SELECT s.id, n.name, (SELECT count FROM names_twice t WHERE t.k = s.k) FROM s JOIN names_view n USING (k)");
+waited('joined with views');
+my ($first, $last) = ($next, $next + 149);
+my $writer = IPC::Run::start([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', "DO \$\$ BEGIN FOR i IN $first .. $last LOOP INSERT INTO s VALUES (i, i % 5, i); COMMIT; PERFORM pg_sleep(0.002); END LOOP; END \$\$" ]);
+for (1 .. 5)
+{
+	sql('REFRESH MATERIALIZED VIEW names_view');
+	sql('TRUNCATE names; INSERT INTO names SELECT g, \'name \' || g FROM generate_series(0, 4) g') if $_ % 2;
+	sql("SELECT braid.wait('names_twice', '60 s')");
+}
+ok($writer->finish, 'the writer has ended');
+push @seen, $first .. $last;
+$next += 150;
+waited('joined with views that were made anew meanwhile');
+is(sql("SELECT count(*), min(count), max(count) FROM met"), '150|1|1', 'no row was missed');
+sql('DROP MATERIALIZED VIEW met, names_twice, names_view');
+are_right('views were made anew');
 
 # Columns and names.
 sql('ALTER FOREIGN TABLE s ADD COLUMN y int; ALTER FOREIGN TABLE s RENAME COLUMN x TO z; ALTER FOREIGN TABLE s RENAME TO r');
