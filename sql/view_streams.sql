@@ -31,7 +31,7 @@ CREATE MATERIALIZED VIEW both_ends WITH (braid.continuous) AS
 	SELECT usr AS number FROM clicks UNION ALL SELECT id FROM clicks WHERE ms < 50;
 CREATE MATERIALIZED VIEW sizes WITH (braid.continuous) AS SELECT count AS size, count(*) AS users FROM by_user GROUP BY count;
 
-SELECT name, braid.wait(name, '1 min'), strategy FROM braid.views ORDER BY name::text;
+SELECT name, braid.wait(name, '1 min') FROM braid.views ORDER BY name::text;
 
 INSERT INTO clicks VALUES
 	(1, 1, '/', 40, 1.50, 0.5, '2026-01-01 10:00:10'), (2, 2, '/a', 140, 2.25, 0.25, '2026-01-01 10:00:20'), (3, 1, '/a', 20, NULL, 1e300, '2026-01-01 10:01:10'),
@@ -85,7 +85,7 @@ SELECT * FROM everybody ORDER BY name;
 -- How they are kept.
 SELECT repeat('  ', depth) || operator AS operator, strategy FROM braid.explain('countries');
 SELECT repeat('  ', depth) || operator AS operator, strategy FROM braid.explain('everybody');
-SELECT name, base_tables, gaps, last_error FROM braid.views WHERE name IN ('countries'::regclass, 'sizes'::regclass) ORDER BY name::text;
+SELECT name, base_tables, strategy, gaps, last_error FROM braid.views WHERE name IN ('countries'::regclass, 'sizes'::regclass) ORDER BY name::text;
 
 -- A stream has no past: what would need it is refused.
 CREATE MATERIALIZED VIEW r WITH (braid.continuous) AS SELECT usr, array_agg(url) FROM clicks GROUP BY usr;
@@ -132,6 +132,18 @@ SELECT * FROM total;
 SELECT braid.alter_view('total', 'SELECT count(*), count(DISTINCT usr) AS users, sum(weight) AS weight, sum(weight) / count(*) AS mean, max(ms) FROM clicks');
 ALTER MATERIALIZED VIEW minutes SET (braid.retain = '1 hour');
 ALTER MATERIALIZED VIEW minutes SET (braid.late = 'divert');
+INSERT INTO clicks (id, at) VALUES (205, '2026-01-01 10:00:30'), (206, '2026-01-01 10:30');
+SELECT braid.wait('minutes', '1 min');
+SELECT * FROM minutes ORDER BY minute;
+SELECT reason, "row" FROM braid.diverted('minutes');
+SELECT braid.merge_diverted('minutes');
+SELECT braid.wait('minutes', '1 min');
+SELECT * FROM minutes ORDER BY minute;
+ALTER MATERIALIZED VIEW minutes SET (braid.emit = 'change');
+ALTER MATERIALIZED VIEW minutes SET (braid.watermark = 'at - interval ''2 min''');
+SELECT braid.pause('minutes'), braid.resume('minutes');
+SELECT braid.wait('minutes', '1 min');
+SELECT * FROM minutes ORDER BY minute;
 
 -- The stream may be altered: columns come, and get other names.
 ALTER FOREIGN TABLE clicks ADD COLUMN extra text DEFAULT 'x';

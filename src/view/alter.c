@@ -241,7 +241,20 @@ find_same(ViewPlan *plan, ViewNode *node, Bitmapset *taken)
 	return NULL;
 }
 
-/* Numbers of the old nodes, in the order of the new ones; NIL if one is missing. */
+/*
+ * Whether the state of a view that reads streams can begin without rows: then it must, as
+ * the others could not be made anew beside it.
+ */
+static bool
+begins_empty(ViewPlan *plan, ViewNode *node)
+{
+	return plan->streams && node->kind == NODE_DIVERT;
+}
+
+/*
+ * Numbers of the old nodes, in the order of the new ones, or -1 of those that begin
+ * empty; NIL if one is missing.
+ */
 static List *
 match_states(ViewPlan *old, ViewPlan *plan)
 {
@@ -257,6 +270,11 @@ match_states(ViewPlan *old, ViewPlan *plan)
 		if (!braid_node_is_stateful(node))
 			continue;
 		same = find_same(old, node, taken);
+		if (same == NULL && begins_empty(plan, node))
+		{
+			matches = lappend_int(matches, -1);
+			continue;
+		}
 		if (same == NULL || !OidIsValid(braid_definition_part(same->state)))
 			return NIL;
 		taken = bms_add_member(taken, same->number);
@@ -276,6 +294,20 @@ fits(ViewPlan *old, StoredState *stored)
 		   braid_plan_same_states(stored->fingerprint, old->fingerprint);
 }
 
+/* ---------------------------------------------------------------- the steps */
+
+/* For states to be made: the tablespace of the old ones. */
+static void
+use_tablespace(const ViewDefinition *def)
+{
+	List *states = braid_definition_states(def->id);
+	Oid tablespace = states ? get_rel_tablespace(linitial_oid(states)) : InvalidOid;
+
+	(void) set_config_option("default_tablespace",
+							 OidIsValid(tablespace) ? get_tablespace_name(tablespace) : "",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 static void
 move_states(const ViewDefinition *def, ViewPlan *plan, int id, List *matches)
 {
@@ -285,25 +317,16 @@ move_states(const ViewDefinition *def, ViewPlan *plan, int id, List *matches)
 	foreach (lc, plan->nodes)
 	{
 		ViewNode *node = lfirst(lc);
+		int number;
 
-		if (braid_node_is_stateful(node))
-			braid_exchange_rename_state(def->id, list_nth_int(matches, n++), id, node->number);
+		if (!braid_node_is_stateful(node))
+			continue;
+		number = list_nth_int(matches, n++);
+		if (number < 0)
+			braid_state_make_one(node);
+		else
+			braid_exchange_rename_state(def->id, number, id, node->number);
 	}
-}
-
-/* ---------------------------------------------------------------- the steps */
-
-/* In the tablespace of the old ones. */
-static void
-make_states(const ViewDefinition *def, ViewPlan *plan)
-{
-	List *states = braid_definition_states(def->id);
-	Oid tablespace = states ? get_rel_tablespace(linitial_oid(states)) : InvalidOid;
-
-	(void) set_config_option("default_tablespace",
-							 OidIsValid(tablespace) ? get_tablespace_name(tablespace) : "",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	braid_state_make(plan);
 }
 
 /* The view over the states, with the parts that belong to it. */
@@ -508,12 +531,13 @@ alter(const ViewDefinition *def, Change *change)
 	read_state(def->id, &stored);
 	if (matches != NIL && !fits(old, &stored))
 		matches = NIL;
+	use_tablespace(def);
 	if (matches != NIL)
 		move_states(def, plan, as.id, matches);
 	else
 	{
 		refuse_to_begin_anew(def, plan);
-		make_states(def, plan);
+		braid_state_make(plan);
 		if (old && fits(old, &stored))
 			since = braid_carry_over(old, plan);
 	}

@@ -81,27 +81,28 @@ make_closing_index(ViewNode *node, const char *name)
 }
 
 void
+braid_state_make_one(ViewNode *node)
+{
+	char *name = strchr(node->state, '.') + 1;
+
+	braid_superuser_execute(psprintf("CREATE TABLE %s (%s) WITH (fillfactor = %d)", node->state,
+									 columns_of(node), fillfactor_of(node)));
+	braid_superuser_execute(psprintf("CREATE %s", index_of(node, psprintf("%s_key", name))));
+	make_closing_index(node, psprintf("%s_closing", name));
+	braid_superuser_execute(psprintf("ALTER TABLE %s OWNER TO %s", node->state,
+									 quote_identifier(GetUserNameFromId(GetUserId(), false))));
+	braid_superuser_execute(
+		psprintf("COMMENT ON TABLE %s IS 'braid: state of a continuous view'", node->state));
+}
+
+void
 braid_state_make(ViewPlan *plan)
 {
-	char *owner = pstrdup(quote_identifier(GetUserNameFromId(GetUserId(), false)));
 	ListCell *lc;
 
 	foreach (lc, plan->nodes)
-	{
-		ViewNode *node = lfirst(lc);
-		char *name;
-
-		if (!braid_node_is_stateful(node))
-			continue;
-		name = strchr(node->state, '.') + 1;
-		braid_superuser_execute(psprintf("CREATE TABLE %s (%s) WITH (fillfactor = %d)", node->state,
-										 columns_of(node), fillfactor_of(node)));
-		braid_superuser_execute(psprintf("CREATE %s", index_of(node, psprintf("%s_key", name))));
-		make_closing_index(node, psprintf("%s_closing", name));
-		braid_superuser_execute(psprintf("ALTER TABLE %s OWNER TO %s", node->state, owner));
-		braid_superuser_execute(
-			psprintf("COMMENT ON TABLE %s IS 'braid: state of a continuous view'", node->state));
-	}
+		if (braid_node_is_stateful(lfirst(lc)))
+			braid_state_make_one(lfirst(lc));
 }
 
 /* ---------------------------------------------------------------- whether they fit */

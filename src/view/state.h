@@ -9,6 +9,7 @@
 
 /* Makes them as superuser, within SPI, and gives them to the current user. */
 extern void braid_state_make(ViewPlan *plan);
+extern void braid_state_make_one(ViewNode *node);
 
 /* Whether there are tables with the columns that the plan wants. */
 extern bool braid_state_fits(ViewPlan *plan);
