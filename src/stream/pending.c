@@ -51,8 +51,8 @@
 /* A pack of this size is logged.  Larger messages are hardly denser, or faster to read. */
 #define MESSAGE_SIZE (64 * 1024)
 
-/* What is logged at once, the memory of all streams of a transaction being limited, too. */
-#define PENDING_SIZE ((Size) 16 * 1024 * 1024)
+/* If all packs are larger than that, all are logged.  Packs take up to three times the memory of their rows. */
+#define PENDING_SIZE ((Size) 8 * 1024 * 1024)
 
 /* Readers of the WAL need the record, and more, in memory. */
 #define MAX_MESSAGE_SIZE ((Size) 512 * 1024 * 1024)
@@ -162,26 +162,6 @@ log_pending(BraidPending *p)
 	}
 }
 
-/* Logs all of the current level. */
-static void
-log_level(void)
-{
-	int level = GetCurrentTransactionNestLevel();
-	dlist_iter iter;
-
-	dlist_foreach (iter, &pendings)
-	{
-		BraidPending *p = dlist_container(BraidPending, node, iter.cur);
-
-		if (p->level != level)
-			break;
-		log_pending(p);
-	}
-	next_total = total + PENDING_SIZE;
-}
-
-/* ---------------------------------------------------------------- adding */
-
 static void
 free_pending(BraidPending *p)
 {
@@ -197,6 +177,28 @@ free_pending(BraidPending *p)
 	}
 	pfree(p);
 }
+
+/* Logs all of the current level, and frees its packs, which keep their room otherwise. */
+static void
+log_level(void)
+{
+	int level = GetCurrentTransactionNestLevel();
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify (iter, &pendings)
+	{
+		BraidPending *p = dlist_container(BraidPending, node, iter.cur);
+
+		if (p->level != level)
+			break;
+		log_pending(p);
+		free_pending(p);
+	}
+	generation++;
+	next_total = total + PENDING_SIZE;
+}
+
+/* ---------------------------------------------------------------- adding */
 
 /*
  * Puts together what committed subtransactions have left to one level of this stream.
