@@ -30,6 +30,7 @@
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "capture/decoder.h"
+#include "capture/large.h"
 #include "capture/message.h"
 #include "capture/move.h"
 #include "common/compat.h"
@@ -65,6 +66,7 @@ startup_cb(LogicalDecodingContext *ctx, OutputPluginOptions *options, bool is_in
 {
 	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
 	options->receive_rewrites = false;
+	ctx->streaming = braid_capture_in_progress;
 }
 
 static bool
@@ -142,6 +144,15 @@ same_row(TupleDesc desc, Datum *a, bool *anull, Datum *b, bool *bnull)
 }
 
 static void
+put_row(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
+{
+	if (braid_large_is_coming())
+		braid_large_put(delta, desc, values, nulls);
+	else
+		braid_source_put(delta, desc, values, nulls);
+}
+
+static void
 put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before, HeapTuple after,
 		   int64 went)
 {
@@ -167,11 +178,11 @@ put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before,
 		return;
 	if (before)
 	{
-		braid_source_put(delta, want, old, old_null);
+		put_row(delta, want, old, old_null);
 		delta->retracts = true;
 	}
 	if (after)
-		braid_source_put(delta, want, new, new_null);
+		put_row(delta, want, new, new_null);
 }
 
 /* The weight of a row that goes. */
@@ -183,10 +194,18 @@ weight_of(SourceMember *m, ReorderBufferChange *change)
 	return deleted && m->source->tells_deletes ? BRAID_DELETED : -1;
 }
 
+static BraidDelta *
+target_of(SourceMember *m, ReorderBufferChange *change)
+{
+	if (braid_large_is_coming())
+		return braid_large_target(m->source, change->txn->xid);
+	return braid_source_target(m->source);
+}
+
 static void
 put_change_of(SourceMember *m, Relation rel, ReorderBufferChange *change)
 {
-	BraidDelta *delta = braid_source_target(m->source);
+	BraidDelta *delta = target_of(m, change);
 	HeapTuple before;
 	HeapTuple after;
 
@@ -219,6 +238,8 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 {
 	for (SourceMember *m = braid_source_member(RelationGetRelid(rel)); m; m = m->also)
 		put_change_of(m, rel, change);
+	if (change->action == REORDER_BUFFER_CHANGE_DELETE)
+		braid_move_forget(change->lsn);
 }
 
 static void
@@ -228,7 +249,7 @@ truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelations,
 	for (int i = 0; i < nrelations; i++)
 		for (SourceMember *m = braid_source_member(RelationGetRelid(relations[i])); m; m = m->also)
 		{
-			BraidDelta *delta = braid_source_target(m->source);
+			BraidDelta *delta = target_of(m, change);
 
 			if (delta)
 				delta->recompute = true;
@@ -249,6 +270,9 @@ _PG_output_plugin_init(OutputPluginCallbacks *cb)
 	cb->change_cb = change_cb;
 	cb->truncate_cb = truncate_cb;
 	cb->commit_cb = commit_cb;
+	cb->stream_change_cb = change_cb;
+	cb->stream_truncate_cb = truncate_cb;
+	braid_large_set_callbacks(cb);
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -307,6 +331,7 @@ braid_decoder_close(void)
 	if (decoding)
 		FreeDecodingContext(decoding);
 	decoding = NULL;
+	braid_large_forget();
 	braid_message_forget_all();
 }
 
@@ -360,7 +385,7 @@ read_record(void)
 XLogRecPtr
 braid_decoder_read(XLogRecPtr upto)
 {
-	bool flush = catalog_changed;
+	bool flush = catalog_changed || braid_large_any_ddl();
 
 	catalog_changed = false;
 	if (flush)

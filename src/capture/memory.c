@@ -8,10 +8,11 @@
  *	  rest on disk.  PostgreSQL's parts each know how to do that, and each has to
  *	  be told its limit beforehand:
  *
- *		decoding	1/4		the reorder buffer: logical_decoding_work_mem
+ *		decoding	1/8		the reorder buffer: logical_decoding_work_mem; what
+ *							it hands over to large.c are rows
  *		messages	1/8		of streams, until their transactions end: message.c
- *		rows		3/8		deltas, held pieces, taps, what statements leave to
- *							each other: tuplestores
+ *		rows		1/2		deltas, held pieces, large transactions, taps, what
+ *							statements leave to each other: tuplestores
  *		statements	1/4		sorts and hash tables: work_mem, a sixteenth of the
  *							share, since one statement can have several, and a
  *							hash table has twice of it
@@ -38,7 +39,7 @@ static int taken = 0;
 int
 braid_memory_for_decoding(void)
 {
-	return braid_capture_memory / 4;
+	return braid_capture_memory / 8;
 }
 
 int
@@ -56,7 +57,7 @@ braid_memory_for_operator(void)
 int
 braid_capture_take_memory(int at_most)
 {
-	int left = braid_capture_memory / 8 * 3 - taken;
+	int left = braid_capture_memory / 2 - taken;
 	int kb = Max(Min(left / 2, at_most), LEAST_KB);
 
 	taken += kb;

@@ -8,9 +8,9 @@
  *	  deletion would count the row twice.  The record of the DELETE says it, what
  *	  decoding makes of the record does not.  But both have the same position.
  *
- *	  Positions are remembered from the reading of a record until its transaction is
- *	  decoded, at the commit.  Those of transactions that were aborted go when the
- *	  slot is past them.  A new worker reads all records again that it needs.
+ *	  Positions are remembered from the reading of a record until the change is
+ *	  decoded.  Those of transactions that were aborted go when the slot is past
+ *	  them.  A new worker reads all records again that it needs.
  */
 #include "postgres.h"
 
@@ -73,4 +73,11 @@ bool
 braid_move_is(XLogRecPtr lsn)
 {
 	return moves && hash_search(moves, &lsn, HASH_FIND, NULL) != NULL;
+}
+
+void
+braid_move_forget(XLogRecPtr lsn)
+{
+	if (moves && hash_get_num_entries(moves) > 0)
+		(void) hash_search(moves, &lsn, HASH_REMOVE, NULL);
 }

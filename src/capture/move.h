@@ -13,4 +13,7 @@ extern void braid_move_note(XLogReaderState *reader);
 /* Whether the change with this position does. */
 extern bool braid_move_is(XLogRecPtr lsn);
 
+/* The change is decoded. */
+extern void braid_move_forget(XLogRecPtr lsn);
+
 #endif /* BRAID_MOVE_H */

@@ -196,30 +196,17 @@ braid_piece_put_shared(BraidDelta *delta, TupleDesc desc, const SourceTransactio
 /* ---------------------------------------------------------------- letting go */
 
 static void
-add_flags(BraidDelta *to, BraidDelta *from)
+release_rows_of_many(Piece *p, BraidSource *source)
 {
-	to->retracts |= from->retracts;
-	to->recompute |= from->recompute;
-	to->incomplete |= from->incomplete;
-}
-
-static void
-release_rows(Piece *p, BraidSource *source)
-{
-	int lead = p->desc ? MANY_LEAD : 0;
-	TupleTableSlot *slot =
-		MakeSingleTupleTableSlot(p->desc ? p->desc : source->desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(p->desc, &TTSOpsMinimalTuple);
 	SourceTransaction t = p->txn;
 
 	while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
 	{
 		slot_getallattrs(slot);
-		if (lead > 0)
-		{
-			t.xid = DatumGetTransactionId(slot->tts_values[0]);
-			t.committed = DatumGetTimestampTz(slot->tts_values[1]);
-		}
-		braid_source_bring(source, &t, slot->tts_values + lead, slot->tts_isnull + lead);
+		t.xid = DatumGetTransactionId(slot->tts_values[0]);
+		t.committed = DatumGetTimestampTz(slot->tts_values[1]);
+		braid_source_bring(source, &t, slot->tts_values + MANY_LEAD, slot->tts_isnull + MANY_LEAD);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -239,9 +226,11 @@ release_messages(Piece *p, BraidSource *source)
 static void
 release_piece(Piece *p, BraidSource *source)
 {
-	add_flags(&source->delta, &p->delta);
-	if (p->delta.rows && !source->delta.recompute)
-		release_rows(p, source);
+	braid_rows_add_flags(&source->delta, &p->delta);
+	if (p->delta.rows && p->desc)
+		release_rows_of_many(p, source);
+	else if (p->delta.rows)
+		braid_source_bring_all(source, &p->txn, &p->delta);
 	if (p->delta.batches)
 		release_messages(p, source);
 }
@@ -308,7 +297,7 @@ join_messages(Piece *many, Piece *p)
 static void
 join_piece(Piece *many, Piece *p, BraidSource *source)
 {
-	add_flags(&many->delta, &p->delta);
+	braid_rows_add_flags(&many->delta, &p->delta);
 	many->txn.commit = Min(many->txn.commit, p->txn.commit);
 	many->txn.committed = Min(many->txn.committed, p->txn.committed);
 	many->ntransactions++;

@@ -102,6 +102,44 @@ braid_rows_put(BraidDelta *delta, RowsOwner owner, TupleDesc desc, Datum *values
 	delta->nrows++;
 }
 
+void
+braid_rows_add_flags(BraidDelta *to, const BraidDelta *from)
+{
+	to->retracts |= from->retracts;
+	to->recompute |= from->recompute;
+	to->incomplete |= from->incomplete;
+}
+
+static void
+swap_rows(BraidDelta *a, BraidDelta *b)
+{
+	BraidDelta was = *a;
+
+	a->rows = b->rows;
+	a->nrows = b->nrows;
+	a->memory = b->memory;
+	b->rows = was.rows;
+	b->nrows = was.nrows;
+	b->memory = was.memory;
+}
+
+/* The fewer are copied to the others. */
+void
+braid_rows_join(BraidDelta *to, BraidDelta *from, TupleDesc desc)
+{
+	TupleTableSlot *slot;
+
+	if (from->nrows > to->nrows)
+		swap_rows(to, from);
+	if (from->rows == NULL)
+		return;
+	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	while (tuplestore_gettupleslot(from->rows, true, false, slot))
+		tuplestore_puttupleslot(to->rows, slot);
+	ExecDropSingleTupleTableSlot(slot);
+	to->nrows += from->nrows;
+}
+
 /* ---------------------------------------------------------------- messages */
 
 void

@@ -13,7 +13,7 @@ typedef enum RowsOwner
 {
 	ROWS_OF_CYCLE,		 /* until the transaction ends */
 	ROWS_OF_TRANSACTION, /* until they are freed; of one of many */
-	ROWS_OF_MANY		 /* until they are freed */
+	ROWS_OF_MANY		 /* until they are freed; of many transactions, or a large one */
 } RowsOwner;
 
 /* A message of a stream, and who wrote it. */
@@ -60,6 +60,12 @@ typedef struct MessagePlace
 
 extern void braid_rows_begin_place(MessagePlace *place, XLogRecPtr lsn, Oid stream);
 extern void braid_rows_end_place(MessagePlace *place);
+
+/* Adds what is true of all rows. */
+extern void braid_rows_add_flags(BraidDelta *to, const BraidDelta *from);
+
+/* Joins the rows of both, of a table, in one of them; from has some left, or none. */
+extern void braid_rows_join(BraidDelta *to, BraidDelta *from, TupleDesc desc);
 
 /* Frees all that the delta has, and makes it empty. */
 extern void braid_rows_free(BraidDelta *delta);

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "capture/capture.h"
+#include "capture/large.h"
 #include "capture/memory.h"
 #include "capture/settings.h"
 #include "utils/guc.h"
@@ -80,4 +81,10 @@ braid_settings_init(void)
 		"Sets how often a capture worker looks for changes when nobody wakes it.",
 		"Commits wake it at once; this is for what else writes WAL.", &braid_capture_idle_interval,
 		1000, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"braid.capture_in_progress",
+		"Decodes transactions that are larger than memory while they are in progress.",
+		"Off, they go through files, and are decoded when they have committed. Capture workers look "
+		"at it when they start.",
+		&braid_capture_in_progress, true, PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }

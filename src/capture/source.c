@@ -30,6 +30,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "capture/capture.h"
+#include "capture/large.h"
 #include "capture/latency.h"
 #include "capture/message.h"
 #include "capture/piece.h"
@@ -308,11 +309,11 @@ braid_source_use_set(void)
 	ListCell *lc;
 
 	/*
-	 * A table that was not captured has no pieces of the transactions held:
-	 * with none held, all that was decoded so far is visible in the snapshot
-	 * under which the table will first be read.
+	 * A table that was not captured has no pieces of the transactions held, nor
+	 * rows of those in progress: with none of these, all that was decoded so far
+	 * is visible in the snapshot under which the table will first be read.
 	 */
-	if (braid_piece_any() && current)
+	if ((braid_piece_any() || braid_large_any()) && current)
 	{
 		if (has_new_table())
 			return false;
@@ -435,6 +436,61 @@ braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 		braid_piece_put_shared(delta, target.desc, &txn, values, nulls);
 	else
 		braid_rows_put(delta, target.owner, desc, values, nulls);
+}
+
+static void
+bring_each(BraidSource *source, const SourceTransaction *t, Tuplestorestate *rows)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(source->desc, &TTSOpsMinimalTuple);
+
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		slot_getallattrs(slot);
+		braid_source_bring(source, t, slot->tts_values, slot->tts_isnull);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+void
+braid_source_bring_all(BraidSource *source, const SourceTransaction *t, BraidDelta *from)
+{
+	if (from->rows == NULL || source->delta.recompute)
+		return;
+	if (source->taps != NIL)
+	{
+		bring_each(source, t, from->rows);
+		return;
+	}
+	braid_rows_join(&source->delta, from, source->desc);
+	braid_latency_note(source, t->xid, t->committed);
+}
+
+static void
+put_each(BraidSource *source, BraidDelta *to, Tuplestorestate *rows)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(source->desc, &TTSOpsMinimalTuple);
+
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		slot_getallattrs(slot);
+		braid_source_put(to, source->desc, slot->tts_values, slot->tts_isnull);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+void
+braid_source_put_all(BraidSource *source, BraidDelta *from)
+{
+	BraidDelta *to = braid_source_target(source);
+
+	if (from->rows == NULL || to->recompute)
+		return;
+	if (target.owner == ROWS_OF_CYCLE)
+		braid_source_bring_all(source, &txn, from);
+	else if (target.desc)
+		put_each(source, to, from->rows);
+	else
+		braid_rows_join(to, from, source->desc);
 }
 
 void

@@ -77,9 +77,14 @@ extern void braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, b
 /* The same for a message of a stream, of the transaction that has begun. */
 extern void braid_source_put_message(BraidSource *source, struct SourceMessage *m);
 
+/* The same for all rows of the transaction, of which from has some left, or none. */
+extern void braid_source_put_all(BraidSource *source, BraidDelta *from);
+
 /* From pieces: rows for the delta of the running cycle, from this transaction. */
 extern void
 braid_source_bring(BraidSource *source, const SourceTransaction *t, Datum *values, bool *nulls);
+extern void
+braid_source_bring_all(BraidSource *source, const SourceTransaction *t, BraidDelta *from);
 extern void braid_source_bring_message(BraidSource *source, const struct SourceMessage *m);
 
 extern bool braid_source_any_held(void);

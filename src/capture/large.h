@@ -1,0 +1,34 @@
+/*
+ * large.h
+ *	  Rows of large transactions, while these are in progress.
+ */
+#ifndef BRAID_LARGE_H
+#define BRAID_LARGE_H
+
+#include "access/tupdesc.h"
+#include "capture/delta.h"
+#include "replication/output_plugin.h"
+
+extern bool braid_capture_in_progress;
+
+/* All callbacks for transactions in progress but those that take changes. */
+extern void braid_large_set_callbacks(OutputPluginCallbacks *cb);
+
+/*
+ * For callbacks: whether the changes that come are of a transaction in progress,
+ * and where rows of the source then go, that the (sub)transaction xid has changed;
+ * NULL for nowhere.
+ */
+extern bool braid_large_is_coming(void);
+extern BraidDelta *braid_large_target(BraidSource *source, TransactionId xid);
+extern void braid_large_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls);
+
+/* Whether anything is kept that was decoded of transactions in progress. */
+extern bool braid_large_any(void);
+/* Whether one of these transactions has changed catalogs. */
+extern bool braid_large_any_ddl(void);
+
+/* All will be decoded again. */
+extern void braid_large_forget(void);
+
+#endif /* BRAID_LARGE_H */
