@@ -372,6 +372,7 @@ read_record(void)
 		{
 			LogicalDecodingProcessRecord(decoding, reader);
 			braid_message_follow(decoding);
+			braid_large_mend(decoding);
 		}
 		return true;
 	}

@@ -28,8 +28,12 @@
  *
  *	  Someone may abort while changes of his are decoded, and catalogs that only he
  *	  has changed be cleaned up.  PostgreSQL notices that whenever it reads a
- *	  catalog here, and gives up the rest of the (sub)transaction's changes; the
- *	  abort record comes later.
+ *	  catalog here, and throws away all that it has of the top-level transaction.
+ *	  As the abort record was not read yet, these are changes of what is aborted;
+ *	  and notes that catalogs have changed by commits of others, which count for
+ *	  all that the transaction does afterwards.  So it is given the catalogs as of
+ *	  the present position, which have these and all before.  Without that, tables
+ *	  that others have rewritten meanwhile would not be found by their files.
  *
  *	  While a transaction goes on that has changed catalogs, ordinary commands and
  *	  the decoding of its changes see these differently, without any invalidation
@@ -47,7 +51,7 @@
 #include "capture/large.h"
 #include "capture/rows.h"
 #include "capture/source.h"
-#include "replication/logical.h"
+#include "common/compat.h"
 #include "replication/reorderbuffer.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -81,6 +85,7 @@ typedef struct LargeTransaction
 	MemoryContext context;
 	bool is_aborted; /* nothing is kept */
 	bool has_ddl;	 /* it has changed catalogs */
+	bool is_cut;	 /* changes were thrown away */
 	List *parts;
 } LargeTransaction;
 
@@ -89,6 +94,8 @@ static List *transactions = NIL; /* in TopMemoryContext */
 /* Between start and stop. */
 static LargeTransaction *coming = NULL;
 static Part *coming_part = NULL;
+
+static bool any_cut = false;
 
 /* ---------------------------------------------------------------- what is kept */
 
@@ -347,11 +354,50 @@ stream_start_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 	}
 }
 
+static bool
+has_known_aborted(ReorderBufferTXN *txn)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &txn->subtxns)
+		if (braid_compat_is_known_aborted(dlist_container(ReorderBufferTXN, node, iter.cur)))
+			return true;
+	return false;
+}
+
 static void
 stream_stop_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
 	coming->has_ddl |= rbtxn_has_catalog_changes(txn);
+	coming->is_cut = has_known_aborted(txn);
+	any_cut |= coming->is_cut;
 	coming = NULL;
+}
+
+/*
+ * Not in the callback, where the reorder buffer has these changes in hand.  What
+ * the record that was just read has added is of the subtransaction that is aborted,
+ * if it is of this transaction.
+ */
+void
+braid_large_mend(LogicalDecodingContext *ctx)
+{
+	ListCell *lc;
+
+	if (!any_cut)
+		return;
+	any_cut = false;
+	foreach (lc, transactions)
+	{
+		LargeTransaction *t = lfirst(lc);
+
+		if (!t->is_cut)
+			continue;
+		t->is_cut = false;
+		if (ReorderBufferXidHasBaseSnapshot(ctx->reorder, t->xid))
+			ReorderBufferAddSnapshot(ctx->reorder, t->xid, ctx->reader->EndRecPtr,
+									 braid_compat_catalog_snapshot(ctx->snapshot_builder));
+	}
 }
 
 /* Also called for subtransactions, whose runs are looked at when all is over. */

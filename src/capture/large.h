@@ -7,7 +7,7 @@
 
 #include "access/tupdesc.h"
 #include "capture/delta.h"
-#include "replication/output_plugin.h"
+#include "replication/logical.h"
 
 extern bool braid_capture_in_progress;
 
@@ -22,6 +22,9 @@ extern void braid_large_set_callbacks(OutputPluginCallbacks *cb);
 extern bool braid_large_is_coming(void);
 extern BraidDelta *braid_large_target(BraidSource *source, TransactionId xid);
 extern void braid_large_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls);
+
+/* After each record that was read. */
+extern void braid_large_mend(LogicalDecodingContext *ctx);
 
 /* Whether anything is kept that was decoded of transactions in progress. */
 extern bool braid_large_any(void);

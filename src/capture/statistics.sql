@@ -22,6 +22,7 @@ CREATE VIEW braid.stat_capture AS
 		c.cycle_time, c.decode_time, c.apply_time, c.max_cycle_time,
 		c.held_transactions, c.held_since, c.held_back AS held_back_tables,
 		coalesce(t.spill_txns, 0) AS spill_transactions, coalesce(t.spill_count, 0) AS spill_count, coalesce(t.spill_bytes, 0) AS spill_bytes,
+		coalesce(t.stream_txns, 0) AS large_transactions, coalesce(t.stream_count, 0) AS large_count, coalesce(t.stream_bytes, 0) AS large_bytes,
 		c.memory, c.max_memory, c.stats_reset
 	FROM braid_internal.capture_statistics() c
 	JOIN pg_catalog.pg_database d ON d.oid = c.datid
@@ -44,6 +45,7 @@ COMMENT ON COLUMN braid.stat_capture.wal_decoded IS 'Bytes of WAL that were read
 COMMENT ON COLUMN braid.stat_capture.cycle_time IS 'Time of all cycles; decode_time is spent in reading WAL, apply_time in merging into views';
 COMMENT ON COLUMN braid.stat_capture.held_transactions IS 'Transactions that are decoded and wait, since held_since, to become visible or for their tables'' locks; held_back_tables could not be locked in the last cycle';
 COMMENT ON COLUMN braid.stat_capture.spill_transactions IS 'Transactions that did not fit into their part of braid.capture_memory when they were decoded, and went to disk in spill_count pieces of spill_bytes together; since pg_stat_reset_replication_slot()';
+COMMENT ON COLUMN braid.stat_capture.large_transactions IS 'Transactions that did not fit either, and were decoded while they were in progress, in large_count parts of large_bytes together; since pg_stat_reset_replication_slot()';
 COMMENT ON COLUMN braid.stat_capture.memory IS 'Bytes allocated by the worker at the end of its last cycle but those of the last tenth of a second; max_memory is the most';
 
 CREATE FUNCTION braid.stat_capture_reset() RETURNS void

@@ -249,6 +249,29 @@ braid_compat_new_tuple(ReorderBufferChange *change)
 }
 
 bool
+braid_compat_is_known_aborted(ReorderBufferTXN *txn)
+{
+#if PG_VERSION_NUM >= 180000
+	return rbtxn_is_aborted(txn);
+#else
+	return txn->concurrent_abort;
+#endif
+}
+
+Snapshot
+braid_compat_catalog_snapshot(SnapBuild *builder)
+{
+#if PG_VERSION_NUM >= 160000
+	Snapshot snapshot = SnapBuildGetOrBuildSnapshot(builder);
+#else
+	Snapshot snapshot = SnapBuildGetOrBuildSnapshot(builder, InvalidTransactionId);
+#endif
+
+	snapshot->active_count++;
+	return snapshot;
+}
+
+bool
 braid_compat_may_use_server(Oid serverid, Oid roleid)
 {
 #if PG_VERSION_NUM >= 160000

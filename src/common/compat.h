@@ -12,6 +12,7 @@
 #include "nodes/execnodes.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
+#include "replication/snapbuild.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
@@ -58,6 +59,12 @@ extern char *braid_compat_instance_vxid(const LockInstanceData *instance);
 /* The old (new) row of a decoded change, NULL if there is none. */
 extern HeapTuple braid_compat_old_tuple(ReorderBufferChange *change);
 extern HeapTuple braid_compat_new_tuple(ReorderBufferChange *change);
+
+/* Whether decoding has found out that the transaction was aborted, before its abort record. */
+extern bool braid_compat_is_known_aborted(ReorderBufferTXN *txn);
+
+/* Catalogs as of where decoding has come to, with a reference for the caller. */
+extern Snapshot braid_compat_catalog_snapshot(SnapBuild *builder);
 
 /* A wait event set that lives until it is freed. */
 extern WaitEventSet *braid_compat_create_wait_event_set(int nevents);

@@ -11,7 +11,7 @@ SELECT table_privs_are('braid', 'stat_views', 'public', ARRAY['SELECT'], 'everyb
 SELECT has_view('braid', 'stat_capture', 'braid.stat_capture exists');
 SELECT columns_are('braid', 'stat_capture', ARRAY['datid', 'datname', 'pid', 'slot_name', 'position', 'snapshot_time', 'wal_kept', 'wal_status', 'safe_wal_size',
 	'starts', 'cycles', 'changing_cycles', 'transactions', 'rows', 'wal_decoded', 'cycle_time', 'decode_time', 'apply_time', 'max_cycle_time',
-	'held_transactions', 'held_since', 'held_back_tables', 'spill_transactions', 'spill_count', 'spill_bytes', 'memory', 'max_memory', 'stats_reset']);
+	'held_transactions', 'held_since', 'held_back_tables', 'spill_transactions', 'spill_count', 'spill_bytes', 'large_transactions', 'large_count', 'large_bytes', 'memory', 'max_memory', 'stats_reset']);
 SELECT table_privs_are('braid', 'stat_capture', 'public', ARRAY['SELECT'], 'everybody may see braid.stat_capture');
 SELECT function_privs_are('braid', 'stat_views_reset', ARRAY['regclass'], 'braid_operator', ARRAY['EXECUTE'], 'operators may reset statistics of views');
 SELECT function_privs_are('braid', 'stat_views_reset', ARRAY['regclass'], 'pg_monitor', ARRAY[]::text[], 'who only watches may not');

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use Braid::Cluster;
+use Braid::Memory;
 use Braid::Views;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -23,45 +24,16 @@ sub sql { return $cluster->sql('db', $_[0]); }
 
 sub worker { return sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'}); }
 
-# The most memory of its own, in MB, that the worker has while something is done:
-# what it shares with other processes does not count.
-sub peak_during
-{
-	my ($something) = @_;
-	my $pid = worker();
-	my $file = PostgreSQL::Test::Utils::tempdir() . '/peak';
-	my $watcher = fork // die $!;
-	if ($watcher == 0)
-	{
-		my ($peak, $done) = (0, 0);
-		local $SIG{TERM} = sub { $done = 1 };
-		while (!$done)
-		{
-			open my $status, '<', "/proc/$pid/status" or last;
-			my ($kb) = join('', <$status>) =~ /^RssAnon:\s+(\d+)/m;
-			$peak = $kb if $kb > $peak;
-			select undef, undef, undef, 0.02;
-		}
-		open my $out, '>', $file or die $!;
-		print $out $peak;
-		close $out;
-		POSIX::_exit(0);
-	}
-	$something->();
-	kill 'TERM', $watcher;
-	waitpid $watcher, 0;
-	is(worker(), $pid, 'it is the same worker as before');
-	return PostgreSQL::Test::Utils::slurp_file($file) / 1024;
-}
-
 sub stays_small
 {
 	my ($what, $something) = @_;
-	my $peak = peak_during(sub {
+	my $pid = worker();
+	my $peak = peak_during($pid, sub {
 		$something->();
 		sql("SELECT braid.wait('$_', '30 min')") for $views->names;
 		is(join("\n", $views->differences), '', "$what: views are right");
 	});
+	is(worker(), $pid, "$what: it is the same worker as before");
 	cmp_ok($peak, '<=', $budget + $beyond, "$what: the worker has kept to its memory");
 	note(sprintf '%s: at most %.1f MB', $what, $peak);
 	return;
