@@ -410,7 +410,10 @@ run(FastPath *path, PlannedStmt *stmt, bool retracts, int kb)
 	braid_fast_rows_open(&path->rows, stmt);
 	braid_fast_groups_open(&path->groups, path->nwords, (Size) kb * 1024);
 	for (int i = 0; i < path->nsteps; i++)
+	{
 		path->steps[i].word += path->groups.nkey_words;
+		path->steps[i].rows_word = path->groups.nkey_words; /* the first step counts them */
+	}
 	done = group_rows(path);
 	braid_fast_rows_close(&path->rows);
 	return done;

@@ -30,7 +30,10 @@ typedef struct FastGroups
 	uint32 *found; /* the group of each row that is looked at */
 	uint32 *hashes;
 	uint64 *row_keys;
-	int nroom; /* of rows */
+	int nroom;	  /* of rows */
+	uint32 *near; /* groups of one integer as the key, from near_base on */
+	uint64 near_base;
+	bool is_scattered; /* few keys are that near */
 	struct fast_hash *table;
 } FastGroups;
 
@@ -57,7 +60,7 @@ typedef enum FastStepKind
 {
 	FAST_ROW_COUNT, /* rows, by weight; whether one went */
 	FAST_RAW_COUNT, /* rows as such */
-	FAST_COUNT,		/* values that are not null, by weight */
+	FAST_COUNT,		/* values that are not null, by weight: kept is how many are */
 	FAST_SUM,		/* of small integers, which cannot overflow */
 	FAST_WIDE_SUM,	/* of int8, as a numeric */
 	FAST_EXACT,		/* of floats, as exact numbers */
@@ -74,6 +77,7 @@ typedef struct FastStep
 	FastColumn *value;
 	FastColumn *second; /* of PRODUCT */
 	int word;			/* the first one, of a group */
+	int rows_word;		/* of COUNT: that of ROW_COUNT */
 } FastStep;
 
 /* How many words of a group it takes; they are zero in the beginning. */

@@ -15,6 +15,9 @@
 #include "view/fast_group.h"
 
 #define FIRST_GROUPS 256
+#define NO_GROUP PG_UINT32_MAX
+#define NEAR 131072	 /* keys that are found without their hash, */
+#define FEW_ROWS 500 /* unless there are only so many rows */
 
 typedef struct FastEntry
 {
@@ -178,19 +181,23 @@ take_keys(FastGroups *groups, int nrows)
 	}
 }
 
+static inline uint32
+hash_of(const uint64 *keys, int nwords)
+{
+	uint64 hash = keys[0];
+
+	for (int w = 1; w < nwords; w++)
+		hash = (hash ^ keys[w]) * UINT64CONST(0x9E3779B97F4A7C15);
+	return (uint32) (hash >> 32) ^ (uint32) hash;
+}
+
 static void
 hash_keys(FastGroups *groups, int nrows)
 {
 	const uint64 *row = groups->row_keys;
 
 	for (int i = 0; i < nrows; i++, row += groups->nkey_words)
-	{
-		uint64 hash = row[0];
-
-		for (int w = 1; w < groups->nkey_words; w++)
-			hash = (hash ^ row[w]) * UINT64CONST(0x9E3779B97F4A7C15);
-		groups->hashes[i] = (uint32) (hash >> 32) ^ (uint32) hash;
-	}
+		groups->hashes[i] = hash_of(row, groups->nkey_words);
 }
 
 /* ---------------------------------------------------------------- looking up */
@@ -219,31 +226,114 @@ add_group(FastGroups *groups, const uint64 *keys)
 	memset(group + groups->nkey_words, 0, sizeof(uint64) * (groups->nwords - groups->nkey_words));
 }
 
+/* The group of a key, which may be new; NO_GROUP: there is no memory for it. */
+static uint32
+look_up(FastGroups *groups, const uint64 *keys, uint32 hash)
+{
+	FastEntry *entry;
+	bool found;
+
+	((FastLookup *) groups->table->private_data)->keys = keys;
+	entry = fast_insert_hash(groups->table, groups->n, hash, &found);
+	if (found)
+		return entry->group;
+	entry->group = groups->n;
+	if (!grow(groups))
+		return NO_GROUP;
+	add_group(groups, keys);
+	return entry->group;
+}
+
+/* Of rows without a key. */
+static bool
+find_only_group(FastGroups *groups, int nrows)
+{
+	uint64 no_key = 0;
+
+	if (nrows <= groups->nroom)
+		return true;
+	make_row_room(groups, nrows);
+	memset(groups->found, 0, sizeof(uint32) * nrows);
+	return look_up(groups, &no_key, 0) != NO_GROUP;
+}
+
+static bool
+find_by_hash(FastGroups *groups, int nrows)
+{
+	const uint64 *keys;
+
+	make_row_room(groups, nrows);
+	take_keys(groups, nrows);
+	hash_keys(groups, nrows);
+	keys = groups->row_keys;
+	for (int i = 0; i < nrows; i++, keys += groups->nkey_words)
+		if ((groups->found[i] = look_up(groups, keys, groups->hashes[i])) == NO_GROUP)
+			return false;
+	return true;
+}
+
+/* ---------------------------------------------------------------- one integer as the key */
+
+/*
+ * Numbers near each other are found by their distance from the first one, others by
+ * their hash.
+ */
+static void
+begin_near(FastGroups *groups, uint64 first)
+{
+	groups->near = palloc(sizeof(uint32) * NEAR);
+	memset(groups->near, 0xff, sizeof(uint32) * NEAR);
+	groups->near_base = first - NEAR / 2;
+}
+
+static uint32
+find_far(FastGroups *groups, uint64 key)
+{
+	uint64 keys[] = {0, key};
+
+	return look_up(groups, keys, hash_of(keys, 2));
+}
+
+static bool
+find_by_integer(FastGroups *groups, int nrows)
+{
+	const Datum *values = groups->keys[0].column->values;
+	int length = groups->keys[0].column->length;
+	int nfar = 0;
+
+	make_row_room(groups, nrows);
+	if (groups->near == NULL)
+		begin_near(groups, by_value_word(values[0], length));
+	for (int i = 0; i < nrows; i++)
+	{
+		uint64 key = by_value_word(values[i], length);
+		uint64 place = key - groups->near_base;
+		uint32 group = place < NEAR ? groups->near[place] : NO_GROUP;
+
+		if (unlikely(group == NO_GROUP))
+		{
+			group = find_far(groups, key);
+			if (group == NO_GROUP)
+				return false;
+			if (place < NEAR)
+				groups->near[place] = group;
+			nfar++;
+		}
+		groups->found[i] = group;
+	}
+	groups->is_scattered = nfar > nrows / 2 && groups->n > NEAR / 4;
+	return true;
+}
+
 bool
 braid_fast_groups_find(FastGroups *groups, FastRows *rows)
 {
-	FastLookup *lookup = groups->table->private_data;
-
-	make_row_room(groups, rows->nrows);
-	take_keys(groups, rows->nrows);
-	hash_keys(groups, rows->nrows);
-	lookup->keys = groups->row_keys;
-	for (int i = 0; i < rows->nrows; i++, lookup->keys += groups->nkey_words)
-	{
-		FastEntry *entry;
-		bool found;
-
-		entry = fast_insert_hash(groups->table, groups->n, groups->hashes[i], &found);
-		if (!found)
-		{
-			entry->group = groups->n;
-			if (!grow(groups))
-				return false;
-			add_group(groups, lookup->keys);
-		}
-		groups->found[i] = entry->group;
-	}
-	return true;
+	if (groups->nkeys == 1 && groups->keys[0].column->by_value &&
+		!groups->keys[0].column->any_null && !groups->is_scattered && rows->nrows >= FEW_ROWS)
+		return find_by_integer(groups, rows->nrows);
+	if (groups->nkeys == 0)
+		return find_only_group(groups, rows->nrows);
+	return find_by_hash(groups, rows->nrows);
 }
 
 /* ---------------------------------------------------------------- results */

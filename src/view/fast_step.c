@@ -100,6 +100,16 @@ integer(Datum value, int length)
 	}
 }
 
+/* Most of the time there are none. */
+static void
+count_nulls(FastStep *step, FastGroups *groups, FastColumn *weight, int nrows)
+{
+	for (int i = 0; i < nrows; i++)
+		if (step->value->nulls[i])
+			braid_fast_group(groups, groups->found[i])[step->word] +=
+				weight ? DatumGetInt64(weight->values[i]) : 1;
+}
+
 static inline void
 count_row(uint64 *word, int64 w)
 {
@@ -200,7 +210,8 @@ braid_fast_step(FastStep *step, FastGroups *groups, FastColumn *weight, int nrow
 			FOR_EACH(word[0] += w);
 			break;
 		case FAST_COUNT:
-			FOR_EACH(word[0] += w);
+			if (step->value->any_null)
+				count_nulls(step, groups, weight, nrows);
 			break;
 		case FAST_SUM:
 			sum(step, groups, weight, nrows);
@@ -272,8 +283,10 @@ braid_fast_step_result(FastStep *step, uint64 *group, Datum *values, bool *nulls
 			values[0] = Int64GetDatum((int64) word[0]);
 			values[1] = BoolGetDatum(word[1] != 0);
 			return 2;
-		case FAST_RAW_COUNT:
 		case FAST_COUNT:
+			values[0] = Int64GetDatum((int64) (group[step->rows_word] - word[0]));
+			return 1;
+		case FAST_RAW_COUNT:
 		case FAST_SUM:
 			values[0] = Int64GetDatum((int64) word[0]);
 			return 1;
