@@ -73,12 +73,50 @@ set_row(FastRows *rows, int row)
 static void
 leave_out(FastRows *rows, FastColumn *c, int npassed)
 {
-	c->any_null = false;
+	bool any_null = false;
+
 	for (int i = 0; i < npassed; i++)
-	{
 		c->values[i] = c->values[rows->passed[i]];
-		c->nulls[i] = c->nulls[rows->passed[i]];
-		c->any_null |= c->nulls[i];
+	for (int i = 0; c->any_null && i < npassed; i++)
+		any_null |= c->nulls[i] = c->nulls[rows->passed[i]];
+	c->any_null = any_null;
+}
+
+/* Which rows meet a simple condition; those are left that meet the others. */
+static bool
+meet_at_once(FastRows *rows, FastVector *condition)
+{
+	FastVectorResult result;
+
+	if (!braid_fast_vector_compute(condition, rows->nrows, &result))
+		return false;
+	for (int i = 0; i < rows->nrows; i++)
+		rows->meets[i] &= (result.values[i] != 0);
+	for (int i = 0; result.nulls && i < rows->nrows; i++)
+		rows->meets[i] &= !result.nulls[i];
+	return true;
+}
+
+static bool
+meet_all_at_once(FastRows *rows)
+{
+	ListCell *lc;
+
+	memset(rows->meets, true, rows->nrows);
+	foreach (lc, rows->conditions)
+		if (!meet_at_once(rows, lfirst(lc)))
+			return false;
+	return rows->conditions != NIL;
+}
+
+static void
+meet_by_row(FastRows *rows)
+{
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		ResetExprContext(rows->context);
+		set_row(rows, i);
+		rows->meets[i] = ExecQual(rows->qual, rows->context);
 	}
 }
 
@@ -89,12 +127,12 @@ meet_conditions(FastRows *rows)
 	int npassed = 0;
 	ListCell *lc;
 
+	if (!meet_all_at_once(rows))
+		meet_by_row(rows);
 	for (int i = 0; i < rows->nrows; i++)
 	{
-		ResetExprContext(rows->context);
-		set_row(rows, i);
 		rows->passed[npassed] = i;
-		npassed += ExecQual(rows->qual, rows->context);
+		npassed += rows->meets[i];
 	}
 	if (npassed == rows->nrows)
 		return;
@@ -110,8 +148,24 @@ meet_conditions(FastRows *rows)
 
 /* ---------------------------------------------------------------- expressions */
 
+static bool
+compute_at_once(FastRows *rows, FastColumn *c)
+{
+	FastVectorResult result;
+
+	if (c->vector == NULL || !braid_fast_vector_compute(c->vector, rows->nrows, &result))
+		return false;
+	memcpy(c->values, result.values, sizeof(Datum) * rows->nrows);
+	c->any_null = result.nulls != NULL;
+	if (result.nulls)
+		memcpy(c->nulls, result.nulls, rows->nrows);
+	else
+		memset(c->nulls, false, rows->nrows);
+	return true;
+}
+
 static void
-compute_column(FastRows *rows, FastColumn *c)
+compute_by_row(FastRows *rows, FastColumn *c)
 {
 	for (int i = 0; i < rows->nrows; i++)
 	{
@@ -148,8 +202,8 @@ compute_columns(FastRows *rows)
 	{
 		FastColumn *c = lfirst(lc);
 
-		if (c->attnum == 0)
-			compute_column(rows, c);
+		if (c->attnum == 0 && !compute_at_once(rows, c))
+			compute_by_row(rows, c);
 		else if (c->filter)
 			filter_column(rows, c);
 	}

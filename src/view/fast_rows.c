@@ -107,6 +107,7 @@ braid_fast_rows_make_room(FastRows *rows, int nrows)
 			c->room = palloc((Size) c->length * nrows);
 	}
 	rows->passed = palloc(sizeof(int) * nrows);
+	rows->meets = palloc(sizeof(bool) * nrows);
 	rows->nroom = nrows;
 }
 
@@ -139,8 +140,30 @@ make_expressions(FastRows *rows, PlannedStmt *stmt)
 	{
 		FastColumn *c = lfirst(lc);
 
-		if (c->attnum == 0)
-			c->state = ExecInitExpr(c->expr, parent);
+		if (c->attnum > 0)
+			continue;
+		c->state = ExecInitExpr(c->expr, parent);
+		if (rows->batches)
+			c->vector = braid_fast_vector(rows, c->expr);
+	}
+}
+
+/* All of the conditions, or none. */
+static void
+make_conditions(FastRows *rows)
+{
+	ListCell *lc;
+
+	foreach (lc, rows->scan->plan.qual)
+	{
+		FastVector *condition = braid_fast_vector(rows, lfirst(lc));
+
+		if (condition == NULL)
+		{
+			rows->conditions = NIL;
+			return;
+		}
+		rows->conditions = lappend(rows->conditions, condition);
 	}
 }
 
@@ -161,6 +184,7 @@ braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt)
 	make_expressions(rows, stmt);
 	if (rows->batches)
 	{
+		make_conditions(rows);
 		braid_fast_batch_open(rows);
 		return;
 	}

@@ -13,6 +13,8 @@
 /* Rows that are looked at together, unless a message brings more. */
 #define FAST_ROWS 1024
 
+typedef struct FastVector FastVector; /* a simple expression */
+
 /*
  * What is needed of the rows that are looked at together: an expression over the
  * columns of what is scanned.  It is null where its filter is not true, and is
@@ -25,10 +27,11 @@ typedef struct FastColumn
 	Oid type;				   /* without domains */
 	int16 length;
 	bool by_value;
-	bool is_null_only; /* nobody asks for the values */
-	AttrNumber attnum; /* of a plain column; else 0 */
-	ExprState *state;  /* of any other */
-	Datum *values;	   /* those by reference have room of their own */
+	bool is_null_only;	/* nobody asks for the values */
+	AttrNumber attnum;	/* of a plain column; else 0 */
+	ExprState *state;	/* of any other, */
+	FastVector *vector; /* and if it is simple; or NULL */
+	Datum *values;		/* those by reference have room of their own */
 	bool *nulls;
 	bool any_null;
 	char *room;
@@ -41,6 +44,7 @@ typedef struct FastRows
 	int nrows;	   /* that are looked at */
 	int nroom;	   /* that there is room for */
 	ExprState *qual;
+	List *conditions; /* FastVector, the same; NIL if it is not simple */
 	EState *estate;
 	ExprContext *context;
 	TupleTableSlot *slot;
@@ -50,7 +54,8 @@ typedef struct FastRows
 	BraidSource *source;
 	List *inputs; /* their columns that expressions refer to, */
 	MemoryContext context_of_batch;
-	int *passed; /* and the rows that meet the conditions */
+	bool *meets; /* whether a row meets the conditions */
+	int *passed; /* and which rows do */
 } FastRows;
 
 /* The column of an expression, and of one more condition; there is one for all that ask for the same. */
@@ -70,6 +75,19 @@ extern void braid_fast_rows_make_room(FastRows *rows, int nrows);
 /* fast_batch.c: the same for messages; inputs have been found. */
 extern void braid_fast_batch_open(FastRows *rows);
 extern bool braid_fast_batch_next(FastRows *rows);
+
+/*
+ * fast_vector.c: an expression over columns that can be computed for all rows at once;
+ * NULL if it cannot.  Computing returns false if some row needs to be looked at by itself.
+ */
+typedef struct FastVectorResult
+{
+	const Datum *values;
+	const bool *nulls; /* NULL: there are none */
+} FastVectorResult;
+
+extern FastVector *braid_fast_vector(FastRows *rows, Expr *expr);
+extern bool braid_fast_vector_compute(FastVector *v, int nrows, FastVectorResult *result);
 
 /* A value that does not stay where it is. */
 static inline Datum
