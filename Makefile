@@ -62,7 +62,7 @@ override with_llvm = no
 include $(PGXS)
 
 # Loops over whole columns are worth vectors.
-src/stream/batch.o src/stream/message.o src/view/fast_batch.o src/view/fast_vector.o src/view/fast_step.o: CFLAGS += $(CFLAGS_VECTORIZE) $(CFLAGS_UNROLL_LOOPS)
+src/stream/batch.o src/stream/message.o src/view/fast_batch.o src/view/fast_groups.o src/view/fast_vector.o src/view/fast_step.o: CFLAGS += $(CFLAGS_VECTORIZE) $(CFLAGS_UNROLL_LOOPS)
 
 # Objects depend on the headers, and on the flags that they were built with.
 $(OBJS): .build-flags $(wildcard src/*/*.h)

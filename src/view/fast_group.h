@@ -15,6 +15,9 @@ typedef struct FastKey
 	FastColumn *column;
 	int word; /* the first one */
 	int nwords;
+	int64 least; /* of those that are near each other */
+	int bits;
+	int shift;
 } FastKey;
 
 typedef struct FastGroups
@@ -30,10 +33,9 @@ typedef struct FastGroups
 	uint32 *found; /* the group of each row that is looked at */
 	uint32 *hashes;
 	uint64 *row_keys;
-	int nroom;	  /* of rows */
-	uint32 *near; /* groups of one integer as the key, from near_base on */
-	uint64 near_base;
-	bool is_scattered; /* few keys are that near */
+	int nroom;		   /* of rows */
+	uint32 *near;	   /* groups by place, see begin_near() */
+	bool is_scattered; /* keys are not near each other */
 	struct fast_hash *table;
 } FastGroups;
 

@@ -10,14 +10,16 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
+#include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 #include "view/fast_group.h"
 
 #define FIRST_GROUPS 256
 #define NO_GROUP PG_UINT32_MAX
-#define NEAR 131072	 /* keys that are found without their hash, */
-#define FEW_ROWS 500 /* unless there are only so many rows */
+#define NEAR_BITS 17	/* of places of keys that are near each other, */
+#define FEW_ROWS 500	/* unless there are only so many rows, */
+#define MAX_NEAR_KEYS 4 /* or more keys */
+#define FAR_AWAY (1U << 31)
 
 typedef struct FastEntry
 {
@@ -272,67 +274,152 @@ find_by_hash(FastGroups *groups, int nrows)
 	return true;
 }
 
-/* ---------------------------------------------------------------- one integer as the key */
+/* ---------------------------------------------------------------- integers near each other */
 
-/*
- * Numbers near each other are found by their distance from the first one, others by
- * their hash.
- */
-static void
-begin_near(FastGroups *groups, uint64 first)
+/* Bits that tell numbers apart that are not further from each other than that. */
+static int
+bits_for(uint64 distance)
 {
-	groups->near = palloc(sizeof(uint32) * NEAR);
-	memset(groups->near, 0xff, sizeof(uint32) * NEAR);
-	groups->near_base = first - NEAR / 2;
+	return distance == 0 ? 0 : pg_leftmost_one_pos64(distance) + 1;
 }
 
-static uint32
-find_far(FastGroups *groups, uint64 key)
+/* The least value, and in *distance how far the greatest one is from it. */
+static int64
+find_least(const FastColumn *c, int nrows, uint64 *distance)
 {
-	uint64 keys[] = {0, key};
+	int64 least = (int64) by_value_word(c->values[0], c->length);
+	int64 greatest = least;
 
-	return look_up(groups, keys, hash_of(keys, 2));
+	for (int i = 1; i < nrows; i++)
+	{
+		int64 value = (int64) by_value_word(c->values[i], c->length);
+
+		least = Min(least, value);
+		greatest = Max(greatest, value);
+	}
+	*distance = (uint64) greatest - (uint64) least;
+	return least;
+}
+
+/*
+ * Keys that are near to those of the first rows are places in an array, made of the
+ * distances from the least ones.  A single key has all bits of a place.
+ */
+static void
+begin_near(FastGroups *groups, int nrows)
+{
+	int nbits = 0;
+
+	for (int i = 0; i < groups->nkeys; i++)
+	{
+		FastKey *key = &groups->keys[i];
+		uint64 distance;
+
+		key->least = find_least(key->column, nrows, &distance);
+		key->shift = nbits;
+		key->bits = bits_for(distance);
+		nbits += key->bits;
+		if (nbits > NEAR_BITS)
+		{
+			groups->is_scattered = true;
+			return;
+		}
+	}
+	if (groups->nkeys == 1)
+	{
+		groups->keys[0].least -= (INT64CONST(1) << NEAR_BITS >> 1) - (INT64CONST(1) << nbits >> 1);
+		groups->keys[0].bits = NEAR_BITS;
+	}
+	groups->near = palloc(sizeof(uint32) << NEAR_BITS);
+	memset(groups->near, 0xff, sizeof(uint32) << NEAR_BITS);
+}
+
+/* The places of rows, in hashes; FAR_AWAY of those that have none. */
+static void
+find_places(FastGroups *groups, int nrows)
+{
+	uint32 *places = groups->hashes;
+
+	memset(places, 0, sizeof(uint32) * nrows);
+	for (int k = 0; k < groups->nkeys; k++)
+	{
+		FastKey *key = &groups->keys[k];
+		const Datum *values = key->column->values;
+		int length = key->column->length;
+		uint64 least = (uint64) key->least;
+		uint64 limit = UINT64CONST(1) << key->bits;
+		int shift = key->shift;
+
+		for (int i = 0; i < nrows; i++)
+		{
+			uint64 distance = by_value_word(values[i], length) - least;
+
+			places[i] |= distance < limit ? (uint32) distance << shift : FAR_AWAY;
+		}
+	}
+}
+
+/* The group of one row, by the hash of its keys. */
+static uint32
+find_far(FastGroups *groups, int row)
+{
+	uint64 keys[MAX_NEAR_KEYS + 1] = {0};
+
+	for (int k = 0; k < groups->nkeys; k++)
+		keys[k + 1] =
+			by_value_word(groups->keys[k].column->values[row], groups->keys[k].column->length);
+	return look_up(groups, keys, hash_of(keys, groups->nkey_words));
 }
 
 static bool
-find_by_integer(FastGroups *groups, int nrows)
+find_near(FastGroups *groups, int nrows)
 {
-	const Datum *values = groups->keys[0].column->values;
-	int length = groups->keys[0].column->length;
 	int nfar = 0;
 
 	make_row_room(groups, nrows);
-	if (groups->near == NULL)
-		begin_near(groups, by_value_word(values[0], length));
+	find_places(groups, nrows);
 	for (int i = 0; i < nrows; i++)
 	{
-		uint64 key = by_value_word(values[i], length);
-		uint64 place = key - groups->near_base;
-		uint32 group = place < NEAR ? groups->near[place] : NO_GROUP;
+		uint32 place = groups->hashes[i];
+		uint32 group = place < FAR_AWAY ? groups->near[place] : NO_GROUP;
 
 		if (unlikely(group == NO_GROUP))
 		{
-			group = find_far(groups, key);
+			group = find_far(groups, i);
 			if (group == NO_GROUP)
 				return false;
-			if (place < NEAR)
+			if (place < FAR_AWAY)
 				groups->near[place] = group;
 			nfar++;
 		}
 		groups->found[i] = group;
 	}
-	groups->is_scattered = nfar > nrows / 2 && groups->n > NEAR / 4;
+	groups->is_scattered = nfar > nrows / 2 && groups->n > 1 << (NEAR_BITS - 2);
 	return true;
+}
+
+/* Whether all keys are numbers without nulls, and may be near each other. */
+static bool
+can_be_near(FastGroups *groups, int nrows)
+{
+	if (groups->nkeys == 0 || groups->nkeys > MAX_NEAR_KEYS || groups->is_scattered ||
+		nrows < FEW_ROWS)
+		return false;
+	for (int i = 0; i < groups->nkeys; i++)
+		if (!groups->keys[i].column->by_value || groups->keys[i].column->any_null)
+			return false;
+	if (groups->near == NULL)
+		begin_near(groups, nrows);
+	return !groups->is_scattered;
 }
 
 bool
 braid_fast_groups_find(FastGroups *groups, FastRows *rows)
 {
-	if (groups->nkeys == 1 && groups->keys[0].column->by_value &&
-		!groups->keys[0].column->any_null && !groups->is_scattered && rows->nrows >= FEW_ROWS)
-		return find_by_integer(groups, rows->nrows);
 	if (groups->nkeys == 0)
 		return find_only_group(groups, rows->nrows);
+	if (can_be_near(groups, rows->nrows))
+		return find_near(groups, rows->nrows);
 	return find_by_hash(groups, rows->nrows);
 }
 

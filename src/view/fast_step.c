@@ -195,6 +195,36 @@ take_extreme(uint64 *word, FastStep *step, Datum value, int64 w)
 	word[SEEN] |= bit;
 }
 
+/* Of integers that came. */
+static void
+take_integers(FastStep *step, FastGroups *groups, int nrows)
+{
+	FastColumn *weight = NULL;
+	int64 flip =
+		step->kind == FAST_MAX ? 0 : -1; /* the least one is that whose complement is greatest */
+
+	FOR_EACH({
+		int64 x = (int64) values[i];
+
+		if (!word[SEEN] || (x ^ flip) > ((int64) word[CAME] ^ flip))
+		{
+			word[CAME] = (uint64) x;
+			word[SEEN] = SEEN_CAME;
+		}
+	});
+}
+
+static void
+take_extremes(FastStep *step, FastGroups *groups, FastColumn *weight, int nrows)
+{
+	Oid type = step->value->type;
+
+	if (weight == NULL && type != FLOAT4OID && type != FLOAT8OID)
+		take_integers(step, groups, nrows);
+	else
+		FOR_EACH(take_extreme(word, step, values[i], w));
+}
+
 /* ---------------------------------------------------------------- one step */
 
 void
@@ -232,7 +262,7 @@ braid_fast_step(FastStep *step, FastGroups *groups, FastColumn *weight, int nrow
 			break;
 		case FAST_MIN:
 		case FAST_MAX:
-			FOR_EACH(take_extreme(word, step, values[i], w));
+			take_extremes(step, groups, weight, nrows);
 			break;
 	}
 }
