@@ -422,6 +422,8 @@ braid_session_groups_node(SessionGroups *groups, ViewNode *input)
 	ViewNode *node = braid_draft_node(w->rows->planner, NODE_SESSION, list_make1(input), 0);
 
 	node->nkeys = list_length(w->keys);
+	if (!w->has_keys)
+		input->columns[0].name = ""; /* the constant is not for users */
 	node->gap = deparse_expression((Node *) w->gap, NIL, false, false);
 	node->strategy = STRATEGY_COMBINE;
 	braid_draft_give_state(w->rows->planner, node);
