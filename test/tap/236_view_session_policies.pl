@@ -16,7 +16,9 @@ my $seed = $ENV{BRAID_SEED} // int(rand(1_000_000));
 srand($seed);
 note "BRAID_SEED=$seed";
 
-my $cluster = Braid::Cluster->new('db', { conf => "autovacuum = off\nTimeZone = 'UTC'\n" });
+# Views are rebuilt in the worker's cycle, or beside it.
+my $populating = rand() < 0.5 ? "braid.view_populate_limit = 0\n" : '';
+my $cluster = Braid::Cluster->new('db', { conf => "autovacuum = off\nTimeZone = 'UTC'\n$populating" });
 my $node = $cluster->node('db');
 
 # Event time is a number, and the same in seconds after the beginning of 2026-03-29.
