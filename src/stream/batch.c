@@ -14,7 +14,6 @@
 #include "postgres.h"
 
 #include "common/compat.h"
-#include "port/pg_bitutils.h"
 #include "stream/layout.h"
 #include "stream/pack.h"
 #include "utils/lsyscache.h"
@@ -148,6 +147,29 @@ read_description(Cursor *cursor, BraidBatchColumn *column, AttrNumber before)
 	read_shape(cursor, column);
 }
 
+static uint32
+count_ones(const char *bytes, Size size)
+{
+	uint32 count = 0;
+
+	while (size > 0)
+	{
+		uint64 bits = 0;
+		Size n = Min(size, sizeof(bits));
+
+		/* In pairs of bits, in fours, in bytes, then the sum of the bytes. */
+		memcpy(&bits, bytes, n);
+		bits -= bits >> 1 & UINT64CONST(0x5555555555555555);
+		bits = (bits & UINT64CONST(0x3333333333333333)) +
+			   (bits >> 2 & UINT64CONST(0x3333333333333333));
+		bits = (bits + (bits >> 4)) & UINT64CONST(0x0F0F0F0F0F0F0F0F);
+		count += bits * UINT64CONST(0x0101010101010101) >> 56;
+		bytes += n;
+		size -= n;
+	}
+	return count;
+}
+
 /* The bitmap of nulls: its place, and how many values there are. */
 static void
 read_nulls(Cursor *cursor, BraidBatchColumn *column, int nrows)
@@ -160,7 +182,7 @@ read_nulls(Cursor *cursor, BraidBatchColumn *column, int nrows)
 	column->nulls = read_bytes(cursor, size);
 	if (nrows % 8 != 0 && (uint8) column->nulls[size - 1] >> nrows % 8 != 0)
 		damaged("Rows are null that are not there.");
-	column->nvalues -= pg_popcount(column->nulls, size);
+	column->nvalues -= count_ones(column->nulls, size);
 	if (column->nvalues == 0 || column->nvalues == nrows)
 		damaged("All or none of the values of a column with some nulls are null.");
 }

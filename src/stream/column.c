@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/htup_details.h"
 #include "access/toast_internals.h"
 #include "access/tupmacs.h"
 #include "common/hashfn.h"

@@ -45,8 +45,8 @@ put_message(ReturnSetInfo *result, BraidPack *pack)
 }
 
 /*
- * braid_test_pack(query text, rows int, parts int, OUT message bytea, OUT bytes text): the messages that
- * the query's rows make, of so many rows each.  With parts > 1, packs of one to so many rows are appended.
+ * braid_test_pack(query text, rows int, parts int, stream oid, OUT message bytea, OUT bytes text): the messages
+ * that the query's rows make, of so many rows each, as if they had been written to the stream.  With parts > 1, packs of one to so many rows are appended.
  */
 Datum
 braid_sql_test_pack(PG_FUNCTION_ARGS)
@@ -71,7 +71,7 @@ braid_sql_test_pack(PG_FUNCTION_ARGS)
 	values = palloc(desc->natts * sizeof(Datum));
 	nulls = palloc(desc->natts * sizeof(bool));
 	for (int i = 0; i < 2; i++)
-		packs[i] = braid_pack_make(CurrentMemoryContext, fcinfo->flinfo->fn_oid, desc);
+		packs[i] = braid_pack_make(CurrentMemoryContext, PG_GETARG_OID(3), desc);
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{

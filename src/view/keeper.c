@@ -130,6 +130,10 @@ catch_message(MemoryContext context)
 		ReThrowError(error);
 	FlushErrorState();
 	MemoryContextSwitchTo(old);
+	/* Where damage was found is what its context says first. */
+	if (error->sqlerrcode == ERRCODE_DATA_CORRUPTED && error->detail && error->context)
+		return psprintf("%s (%s In: %.*s)", error->message, error->detail,
+						(int) strcspn(error->context, "\n"), error->context);
 	if (error->detail)
 		return psprintf("%s (%s)", error->message, error->detail);
 	return error->message;

@@ -9,22 +9,21 @@
  * With libFuzzer (tools/fuzz), or with a main() of its own, which plays the files
  * given and mutates them: message SEED MUTATIONS FILE...
  */
-#include "../../src/stream/batch.c"
+#include "postgres.h"
 
 #include <setjmp.h>
+
+#undef Assert
+#define Assert(condition) ((condition) ? (void) 0 : abort())
+
+#include "../../src/stream/batch.c"
+
 #undef printf
 #undef fprintf
 #undef snprintf
 
 static jmp_buf error_exit;
 static int error_code;
-
-void
-ExceptionalCondition(const char *condition, const char *type, const char *file, int line)
-{
-	fprintf(stderr, "failed assertion: %s at %s:%d\n", condition, file, line);
-	abort();
-}
 
 bool
 errstart(int level, const char *domain)
@@ -75,16 +74,6 @@ palloc(Size size)
 	if (allocated != NULL)
 		abort();
 	return allocated = malloc(size);
-}
-
-uint64
-pg_popcount(const char *bytes, int size)
-{
-	uint64 count = 0;
-
-	for (int i = 0; i < size; i++)
-		count += __builtin_popcount((uint8) bytes[i]);
-	return count;
 }
 
 /* All kinds that there are; known ones, so that messages written by a server can be read. */
