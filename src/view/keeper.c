@@ -45,6 +45,7 @@
 #include "view/options.h"
 #include "view/event_time.h"
 #include "view/exchange.h"
+#include "view/fault.h"
 #include "view/follow.h"
 #include "view/gap.h"
 #include "view/populate.h"
@@ -102,43 +103,6 @@ act_as_owner(KeptView *v, KeeperAction action, void *arg)
 	AtEOXact_GUC(false, level);
 }
 
-/* Whether a view is to blame, rather than the system or a shutdown. */
-static bool
-is_views_fault(int sqlerrcode)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_SYSTEM_ERROR:
-			return false;
-		default:
-			return sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
-	}
-}
-
-/* The pending error as text in the given context; throws it if nobody's fault. */
-static char *
-catch_message(MemoryContext context)
-{
-	ErrorData *error;
-	MemoryContext old = MemoryContextSwitchTo(context);
-
-	error = CopyErrorData();
-	if (!is_views_fault(error->sqlerrcode))
-		ReThrowError(error);
-	FlushErrorState();
-	MemoryContextSwitchTo(old);
-	/* Where damage was found is what its context says first. */
-	if (error->sqlerrcode == ERRCODE_DATA_CORRUPTED && error->detail && error->context)
-		return psprintf("%s (%s In: %.*s)", error->message, error->detail,
-						(int) strcspn(error->context, "\n"), error->context);
-	if (error->detail)
-		return psprintf("%s (%s)", error->message, error->detail);
-	return error->message;
-}
-
 char *
 braid_keeper_attempt(void (*f)(void *arg), void *arg)
 {
@@ -155,7 +119,7 @@ braid_keeper_attempt(void (*f)(void *arg), void *arg)
 	}
 	PG_CATCH();
 	{
-		message = catch_message(context);
+		message = braid_fault_catch(context);
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
