@@ -39,19 +39,27 @@ braid_delta_rewind(BraidDelta *delta)
 	MemoryContextSwitchTo(old);
 }
 
+void
+braid_delta_take(BraidDelta *delta, BraidBatch *batch, XLogRecPtr lsn, Oid stream,
+				 const char *message, Size size)
+{
+	MessagePlace place;
+
+	delta->lsn = lsn;
+	delta->stream = stream;
+	braid_rows_begin_place(&place, lsn, stream);
+	braid_batch_open(batch, message, size);
+	braid_rows_end_place(&place);
+}
+
 bool
 braid_delta_next(BraidDelta *delta, BraidBatch *batch)
 {
-	MessagePlace place;
 	SourceMessage m;
 
 	if (delta->batches == NULL || !braid_rows_next_message(delta->batches, delta->reader, &m))
 		return false;
-	delta->lsn = m.lsn;
-	delta->stream = m.stream;
-	braid_rows_begin_place(&place, m.lsn, m.stream);
-	braid_batch_open(batch, VARDATA(m.bytes), VARSIZE(m.bytes) - VARHDRSZ);
-	braid_rows_end_place(&place);
+	braid_delta_take(delta, batch, m.lsn, m.stream, VARDATA(m.bytes), VARSIZE(m.bytes) - VARHDRSZ);
 	return true;
 }
 

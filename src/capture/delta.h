@@ -75,6 +75,10 @@ extern bool braid_capture_tells_deletes(Oid relid);
 extern void braid_delta_rewind(BraidDelta *delta);
 extern bool braid_delta_next(BraidDelta *delta, BraidBatch *batch);
 
+/* Opens a message that another process has of a delta, in an empty one that stands for it. */
+extern void braid_delta_take(BraidDelta *delta, BraidBatch *batch, XLogRecPtr lsn, Oid stream,
+							 const char *message, Size size);
+
 /* braid_batch_column() of the batch that came last, whose errors name stream and position. */
 extern bool braid_delta_column(BraidDelta *delta, BraidBatch *batch, AttrNumber attnum, Oid type,
 							   Datum *values, bool *nulls, bool *any_null);

@@ -263,6 +263,8 @@ braid_batch_open(BraidBatch *batch, const char *message, Size size)
 	uint32 ncolumns;
 
 	Assert(message == (const char *) MAXALIGN(message));
+	batch->message = message;
+	batch->size = size;
 
 	read_head(&cursor, &batch->stream, &batch->nrows);
 	ncolumns = read_number(&cursor);

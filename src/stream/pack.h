@@ -72,6 +72,8 @@ typedef struct BraidBatchColumn
 /* A message, opened.  May not be copied, and points into the message. */
 typedef struct BraidBatch
 {
+	const char *message;
+	Size size; /* of it */
 	Oid stream;
 	int nrows;
 	int ncolumns;

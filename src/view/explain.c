@@ -206,6 +206,8 @@ path_name(char path)
 {
 	if (path == 0)
 		return NULL;
+	if (path == PATH_TEAM)
+		return "columns, by several processes";
 	return path == PATH_COLUMNS ? "columns" : "SQL";
 }
 

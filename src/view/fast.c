@@ -32,6 +32,7 @@
 #include "utils/plancache.h"
 #include "view/accumulator.h"
 #include "view/fast.h"
+#include "view/fast_team.h"
 #include "view/fast_group.h"
 #include "view/operators.h"
 #include "view/run.h"
@@ -346,19 +347,30 @@ take_steps(FastPath *path, bool retracts)
 
 /* ---------------------------------------------------------------- running */
 
-/* False: there are more groups than there is memory for. */
+bool
+braid_fast_task_run(FastTask *task)
+{
+	while (braid_fast_rows_next(task->rows))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!braid_fast_groups_find(task->groups, task->rows))
+			return false;
+		for (int i = 0; i < task->nsteps; i++)
+			braid_fast_step(&task->steps[i], task->groups, task->weight, task->rows->nrows);
+	}
+	return true;
+}
+
 static bool
 group_rows(FastPath *path)
 {
-	while (braid_fast_rows_next(&path->rows))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!braid_fast_groups_find(&path->groups, &path->rows))
-			return false;
-		for (int i = 0; i < path->nsteps; i++)
-			braid_fast_step(&path->steps[i], &path->groups, path->weight, path->rows.nrows);
-	}
-	return true;
+	FastTask task = {&path->rows, &path->groups, path->weight, path->steps, path->nsteps, 0};
+	int64 nrows = braid_run_delta_rows(braid_node_input(path->node));
+	bool done = braid_fast_team_is_wanted(&task, nrows) ? braid_fast_team_run(&task)
+														: braid_fast_task_run(&task);
+
+	path->node->path = task.nhelpers > 0 ? PATH_TEAM : PATH_COLUMNS;
+	return done;
 }
 
 static void
@@ -464,10 +476,10 @@ braid_fast_follow(ViewNode *node, const char *name, const char *sql, bool retrac
 	MemoryContextDelete(context);
 	if (!done)
 	{
+		node->path = PATH_SQL;
 		tuplestore_end(rows);
 		return -1;
 	}
-	node->path = PATH_COLUMNS;
 	return braid_run_own(name, rows, desc);
 }
 
@@ -478,4 +490,5 @@ braid_fast_init(void)
 							 "Lets groups of a delta be made without SQL where that is possible.",
 							 "The results are the same: for developers.", &is_enabled, true,
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	braid_fast_team_init();
 }

@@ -9,6 +9,7 @@
 
 /* ViewNode.path */
 #define PATH_COLUMNS 'c'
+#define PATH_TEAM 't' /* columns, by several processes */
 #define PATH_SQL 's'
 
 /*

@@ -19,7 +19,12 @@ braid_fast_batch_open(FastRows *rows)
 	rows->context_of_batch =
 		AllocSetContextCreate(CurrentMemoryContext, "braid message", ALLOCSET_SMALL_SIZES);
 	ExecStoreAllNullTuple(rows->slot);
-	braid_delta_rewind(rows->batches);
+}
+
+bool
+braid_fast_batch_read(FastRows *rows, BraidBatch *batch)
+{
+	return braid_delta_next(rows->batches, batch);
 }
 
 /* ---------------------------------------------------------------- plain columns */
@@ -221,7 +226,7 @@ braid_fast_batch_next(FastRows *rows)
 		bool found;
 
 		MemoryContextReset(rows->context_of_batch);
-		found = braid_delta_next(rows->batches, &batch);
+		found = rows->next_message(rows, &batch);
 		MemoryContextSwitchTo(old);
 		if (!found)
 			return false;

@@ -17,6 +17,7 @@
 #include <math.h>
 
 #include "fmgr.h"
+#include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "view/exact.h"
 #include "view/fast_exact.h"
@@ -138,7 +139,7 @@ braid_fast_exact_add_product(FastExact *sum, float8 x, float8 y, bool negate)
 }
 
 Numeric
-braid_fast_exact_result(FastExact *sum)
+braid_fast_exact_result(const FastExact *sum)
 {
 	uint64 x[LIMBS];
 	bool is_negative = sum->sum[LIMBS - 1] >> 63;
@@ -153,4 +154,21 @@ braid_fast_exact_result(FastExact *sum)
 		return result;
 	return DatumGetNumeric(
 		DirectFunctionCall2(numeric_add, NumericGetDatum(result), NumericGetDatum(sum->rest)));
+}
+
+/* If both have the same window, which the first value has placed; else as what does not fit. */
+void
+braid_fast_exact_combine(FastExact *sum, const FastExact *other)
+{
+	if (sum->base == 0 && other->base != 0)
+		sum->base = other->base;
+	if (other->base == sum->base)
+	{
+		add_limbs(sum->sum, other->sum);
+		if (other->rest)
+			add_rest(sum, DatumGetNumeric(datumCopy(NumericGetDatum(other->rest), false, -1)),
+					 false);
+	}
+	else
+		add_rest(sum, braid_fast_exact_result(other), false);
 }

@@ -17,6 +17,9 @@ typedef struct FastExact
 
 extern void braid_fast_exact_add(FastExact *sum, float8 x, bool negate);
 extern void braid_fast_exact_add_product(FastExact *sum, float8 x, float8 y, bool negate);
-extern Numeric braid_fast_exact_result(FastExact *sum);
+extern Numeric braid_fast_exact_result(const FastExact *sum);
+
+/* Adds another sum, which stays as it is. */
+extern void braid_fast_exact_combine(FastExact *sum, const FastExact *other);
 
 #endif /* BRAID_FAST_EXACT_H */

@@ -45,6 +45,9 @@ extern void braid_fast_groups_open(FastGroups *groups, int nstate_words, Size li
 /* Finds or makes the group of each row.  False: they need more memory than they may use. */
 extern bool braid_fast_groups_find(FastGroups *groups, FastRows *rows);
 
+/* The group with these words of keys, of another process; NULL if there is no memory for it. */
+extern uint64 *braid_fast_groups_find_one(FastGroups *groups, const uint64 *keys);
+
 /* All groups, sorted by the keys; first is the key that comes first. */
 extern uint32 *braid_fast_groups_sort(FastGroups *groups, int first);
 
@@ -88,10 +91,29 @@ extern int braid_fast_step_words(FastStepKind kind);
 /* Takes the rows that are looked at; weight is NULL if all are +1. */
 extern void braid_fast_step(FastStep *step, FastGroups *groups, FastColumn *weight, int nrows);
 
+/* Adds what was kept of other rows of the group; these come after. */
+extern void braid_fast_step_combine(FastStep *step, uint64 *group, const uint64 *other);
+
 /* Puts its columns of a group, and returns how many these are. */
 extern int braid_fast_step_result(FastStep *step, uint64 *group, Datum *values, bool *nulls);
 
 /* Whether a minimum or maximum of the type can be kept. */
 extern bool braid_fast_has_extremes(Oid type);
+
+/* ---------------------------------------------------------------- all of them: fast.c */
+
+/* What is done with rows. */
+typedef struct FastTask
+{
+	FastRows *rows;
+	FastGroups *groups;
+	FastColumn *weight; /* NULL if all are +1 */
+	FastStep *steps;
+	int nsteps;
+	int nhelpers; /* other processes that have had a part in it */
+} FastTask;
+
+/* Does it with all of them.  False: there are more groups than there is memory for. */
+extern bool braid_fast_task_run(FastTask *task);
 
 #endif /* BRAID_FAST_GROUP_H */

@@ -423,6 +423,14 @@ braid_fast_groups_find(FastGroups *groups, FastRows *rows)
 	return find_by_hash(groups, rows->nrows);
 }
 
+uint64 *
+braid_fast_groups_find_one(FastGroups *groups, const uint64 *keys)
+{
+	uint32 group = look_up(groups, keys, hash_of(keys, groups->nkey_words));
+
+	return group == NO_GROUP ? NULL : braid_fast_group(groups, group);
+}
+
 /* ---------------------------------------------------------------- results */
 
 typedef struct SortOrder

@@ -116,11 +116,11 @@ braid_fast_rows_make_room(FastRows *rows, int nrows)
  * compiled if the plan says so.
  */
 static PlanState *
-make_parent(FastRows *rows, PlannedStmt *stmt)
+make_parent(FastRows *rows, int jit_flags)
 {
 	ScanState *parent = makeNode(ScanState);
 
-	rows->estate->es_jit_flags = stmt->jitFlags;
+	rows->estate->es_jit_flags = jit_flags;
 	parent->ps.plan = &rows->scan->plan;
 	parent->ps.state = rows->estate;
 	parent->ps.scanops = rows->slot->tts_ops;
@@ -130,9 +130,9 @@ make_parent(FastRows *rows, PlannedStmt *stmt)
 }
 
 static void
-make_expressions(FastRows *rows, PlannedStmt *stmt)
+make_expressions(FastRows *rows, int jit_flags)
 {
-	PlanState *parent = make_parent(rows, stmt);
+	PlanState *parent = make_parent(rows, jit_flags);
 	ListCell *lc;
 
 	rows->qual = ExecInitQual(rows->scan->plan.qual, parent);
@@ -168,6 +168,25 @@ make_conditions(FastRows *rows)
 }
 
 void
+braid_fast_rows_prepare(FastRows *rows, int jit_flags, TupleDesc desc)
+{
+	rows->estate = CreateExecutorState();
+	rows->context = GetPerTupleExprContext(rows->estate);
+	rows->slot =
+		MakeSingleTupleTableSlot(desc, rows->batches ? &TTSOpsVirtual : &TTSOpsMinimalTuple);
+	rows->context->ecxt_scantuple = rows->slot;
+	find_all_inputs(rows);
+	make_expressions(rows, jit_flags);
+	if (rows->batches)
+	{
+		make_conditions(rows);
+		braid_fast_batch_open(rows);
+	}
+	else
+		braid_fast_rows_make_room(rows, FAST_ROWS);
+}
+
+void
 braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt)
 {
 	char *name = ((NamedTuplestoreScan *) rows->scan)->enrname;
@@ -175,20 +194,13 @@ braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt)
 
 	rows->store = braid_run_rows(name, &desc);
 	rows->batches = braid_run_batches(name, &rows->source);
-	rows->estate = CreateExecutorState();
-	rows->context = GetPerTupleExprContext(rows->estate);
-	rows->slot =
-		MakeSingleTupleTableSlot(desc, rows->batches ? &TTSOpsVirtual : &TTSOpsMinimalTuple);
-	rows->context->ecxt_scantuple = rows->slot;
-	find_all_inputs(rows);
-	make_expressions(rows, stmt);
+	braid_fast_rows_prepare(rows, stmt->jitFlags, desc);
 	if (rows->batches)
 	{
-		make_conditions(rows);
-		braid_fast_batch_open(rows);
+		rows->next_message = braid_fast_batch_read;
+		braid_delta_rewind(rows->batches);
 		return;
 	}
-	braid_fast_rows_make_room(rows, FAST_ROWS);
 	tuplestore_select_read_pointer(rows->store, 0);
 	tuplestore_rescan(rows->store);
 }

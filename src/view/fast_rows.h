@@ -37,6 +37,11 @@ typedef struct FastColumn
 	char *room;
 } FastColumn;
 
+struct FastRows;
+
+/* The next message, false if there is none; it stays until the next call. */
+typedef bool (*FastNextMessage)(struct FastRows *rows, BraidBatch *batch);
+
 typedef struct FastRows
 {
 	Scan *scan;
@@ -52,6 +57,8 @@ typedef struct FastRows
 	Tuplestorestate *store; /* rows; or */
 	BraidDelta *batches;	/* messages of a stream, */
 	BraidSource *source;
+	FastNextMessage next_message;
+	void *feed;	  /* of next_message */
 	List *inputs; /* their columns that expressions refer to, */
 	MemoryContext context_of_batch;
 	bool *meets; /* whether a row meets the conditions */
@@ -62,18 +69,20 @@ typedef struct FastRows
 extern FastColumn *braid_fast_column(FastRows *rows, Expr *expr, FastColumn *filter);
 
 /*
- * Begins to read what has the name that the plan scans; the next rows, none in the end;
- * ends.
+ * Begins to read what has the name that the plan scans, or, if all is known but the
+ * expressions, prepares to evaluate them; the next rows, none in the end; ends.
  */
 extern void braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt);
+extern void braid_fast_rows_prepare(FastRows *rows, int jit_flags, TupleDesc desc);
 extern bool braid_fast_rows_next(FastRows *rows);
 extern void braid_fast_rows_close(FastRows *rows);
 
 /* Room for that many rows. */
 extern void braid_fast_rows_make_room(FastRows *rows, int nrows);
 
-/* fast_batch.c: the same for messages; inputs have been found. */
+/* fast_batch.c: the same for messages; inputs have been found.  They are read from the delta. */
 extern void braid_fast_batch_open(FastRows *rows);
+extern bool braid_fast_batch_read(FastRows *rows, BraidBatch *batch);
 extern bool braid_fast_batch_next(FastRows *rows);
 
 /*

@@ -267,6 +267,52 @@ braid_fast_step(FastStep *step, FastGroups *groups, FastColumn *weight, int nrow
 	}
 }
 
+/* ---------------------------------------------------------------- combining */
+
+static void
+combine_extremes(FastStep *step, uint64 *word, const uint64 *other)
+{
+	if (other[SEEN] & SEEN_CAME)
+		take_extreme(word, step, (Datum) other[CAME], 1);
+	if (other[SEEN] & SEEN_WENT)
+		take_extreme(word, step, (Datum) other[WENT], -1);
+}
+
+void
+braid_fast_step_combine(FastStep *step, uint64 *group, const uint64 *other)
+{
+	uint64 *word = group + step->word;
+
+	other += step->word;
+	switch (step->kind)
+	{
+		case FAST_ROW_COUNT:
+			word[0] += other[0];
+			word[1] |= other[1];
+			break;
+		case FAST_RAW_COUNT:
+		case FAST_COUNT:
+		case FAST_SUM:
+			word[0] += other[0];
+			break;
+		case FAST_WIDE_SUM:
+			word[0] += other[0];
+			word[1] += other[1] + (word[0] < other[0]);
+			break;
+		case FAST_XOR:
+			word[0] ^= other[0];
+			break;
+		case FAST_EXACT:
+		case FAST_PRODUCT:
+			braid_fast_exact_combine((FastExact *) word, (const FastExact *) other);
+			break;
+		case FAST_MIN:
+		case FAST_MAX:
+			combine_extremes(step, word, other);
+			break;
+	}
+}
+
 /* ---------------------------------------------------------------- results */
 
 /* high * 2^64 + low */
