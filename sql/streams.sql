@@ -230,11 +230,19 @@ INSERT INTO order_changes (before, afterwards) VALUES ('x', 'z');
 SELECT braid.wait('order_flow');
 SELECT * FROM order_flow WHERE before = 'x' ORDER BY 2;
 
+-- One that lives for a part of a transaction.
+BEGIN;
+CREATE FOREIGN TABLE brief (a int) SERVER braid_stream;
+INSERT INTO brief VALUES (1);
+INSERT INTO clicks (page) VALUES ('/brief');
+DROP FOREIGN TABLE brief;
+COMMIT;
+
 -- Nobody can write to a stream what is not a row of it.
 SELECT pg_logical_emit_message(true, 'braid.stream', 'forged') IS NOT NULL;
 INSERT INTO clicks (page) VALUES ('/after');
 SELECT braid.wait('per_page');
-SELECT page, count FROM per_page WHERE page = '/after';
+SELECT page, count FROM per_page WHERE page IN ('/brief', '/after') ORDER BY page;
 
 DROP FOREIGN TABLE clicks;
 SET client_min_messages = warning;
