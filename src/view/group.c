@@ -7,7 +7,7 @@
  *	  the columns of the accumulators, see accumulator.c.  In the order in which
  *	  they run, with <i> for the node's number:
  *
- *		groups_<i>	from the delta: per key, what it does to the group
+ *		groups_<i>	from the delta: per key, what it does to the group; by fast.c if it can
  *		before_<i>	if the node's delta is read: rows of these keys
  *		redo_<i>	if something went: keys that must be computed from all rows
  *		merge		groups_<i> into the state
