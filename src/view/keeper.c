@@ -14,18 +14,12 @@
  *	  state and becomes broken; views that read it go on with what it shows.
  *	  Errors that are nobody's fault, such as a full disk, end the worker, which
  *	  tries again.
- *
- *	  Users' expressions run as the view's owner, restricted as in REFRESH
- *	  MATERIALIZED VIEW, and under the settings stored with the view.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
@@ -42,10 +36,10 @@
 #include "utils/syscache.h"
 #include "view/keeper.h"
 #include "view/alter.h"
+#include "view/attempt.h"
 #include "view/options.h"
 #include "view/event_time.h"
 #include "view/exchange.h"
-#include "view/fault.h"
 #include "view/follow.h"
 #include "view/gap.h"
 #include "view/populate.h"
@@ -69,87 +63,6 @@ typedef struct ViewGroup
 	Oid relid;
 	List *views; /* KeptView */
 } ViewGroup;
-
-/* ---------------------------------------------------------------- trying */
-
-static void
-use_settings(KeptView *v)
-{
-	for (int i = 0; i + 1 < v->nsettings; i += 2)
-	{
-		const char *now = GetConfigOption(v->settings[i], true, false);
-
-		if (now == NULL || strcmp(now, v->settings[i + 1]) != 0)
-			(void) set_config_option(v->settings[i], v->settings[i + 1], PGC_USERSET, PGC_S_SESSION,
-									 GUC_ACTION_SAVE, true, 0, false);
-	}
-}
-
-/* Within a subtransaction, which restores user and settings if this throws. */
-static void
-act_as_owner(KeptView *v, KeeperAction action, void *arg)
-{
-	Oid user;
-	int context;
-	int level = NewGUCNestLevel();
-
-	use_settings(v);
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(v->owner, context | SECURITY_RESTRICTED_OPERATION);
-	SPI_connect();
-	action(v, arg);
-	SPI_finish();
-	SetUserIdAndSecContext(user, context);
-	AtEOXact_GUC(false, level);
-}
-
-char *
-braid_keeper_attempt(void (*f)(void *arg), void *arg)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char *volatile message = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		MemoryContextSwitchTo(context);
-		f(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		message = braid_fault_catch(context);
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return message;
-}
-
-typedef struct OwnerAttempt
-{
-	KeptView *view;
-	KeeperAction action;
-	void *arg;
-} OwnerAttempt;
-
-static void
-attempt_as_owner(void *arg)
-{
-	OwnerAttempt *a = arg;
-
-	act_as_owner(a->view, a->action, a->arg);
-}
-
-char *
-braid_keeper_try(KeptView *view, KeeperAction action, void *arg)
-{
-	OwnerAttempt a = {view, action, arg};
-
-	return braid_keeper_attempt(attempt_as_owner, &a);
-}
 
 /* ---------------------------------------------------------------- states */
 
@@ -313,9 +226,12 @@ want_columns(ViewPlan *plan)
 	foreach (lc, plan->tables)
 	{
 		Oid relid = lfirst_oid(lc);
+		Bitmapset *columns = NULL;
 
-		braid_plan_set_weight(plan, relid,
-							  braid_capture_want(relid, braid_plan_columns(plan, relid)));
+		/* Of a table that streams meet nothing is needed but that it can be locked. */
+		if (list_member_oid(plan->heeded_tables, relid))
+			columns = braid_plan_columns(plan, relid);
+		braid_plan_set_weight(plan, relid, braid_capture_want(relid, columns));
 	}
 	foreach (lc, plan->nodes)
 	{
@@ -351,7 +267,7 @@ make_plan(KeptView *v)
 	int level = NewGUCNestLevel();
 	ViewPlan *plan;
 
-	use_settings(v);
+	braid_attempt_use_settings(v);
 	MemoryContextSwitchTo(views_context);
 	plan = braid_event_time_plan(&v->def, braid_definition_query(v->def.query), v->def.id, NULL);
 	AtEOXact_GUC(false, level);
@@ -603,7 +519,7 @@ load_view(KeptView *v)
 	}
 	if (v->state == VIEW_REBUILDING && v->stored != VIEW_REBUILDING)
 		begin_rebuild(v);
-	problem = braid_keeper_attempt(prepare_view, v);
+	problem = braid_attempt(prepare_view, v);
 	if (!problem && v->is_outdated)
 		problem = replace_view(v);
 	if (problem || v->is_outdated)
@@ -1015,7 +931,7 @@ bring_up_all(void *arg)
 
 	foreach (lc, (List *) arg)
 		if (braid_follow_is_needed(lfirst(lc)))
-			act_as_owner(lfirst(lc), bring_up, NULL);
+			braid_attempt_act(lfirst(lc), bring_up, NULL);
 }
 
 static void
@@ -1073,7 +989,7 @@ bring_up_each(List *todo)
 
 		if (!braid_follow_is_needed(v))
 			continue;
-		error = braid_keeper_try(v, bring_up, NULL);
+		error = braid_attempt_as_owner(v, bring_up, NULL);
 		if (error)
 			give_up_delta(v, error);
 	}
@@ -1110,7 +1026,7 @@ apply(void)
 	braid_populate_tidy();
 	if (braid_capture_any_news() || has_work())
 		todo = views_to_bring_up();
-	if (todo != NIL && braid_keeper_attempt(bring_up_all, todo) != NULL)
+	if (todo != NIL && braid_attempt(bring_up_all, todo) != NULL)
 	{
 		forget_deltas(todo);
 		bring_up_each(todo);

@@ -89,20 +89,6 @@ extern KeptView *braid_keeper_load_one(int id);
 /* Within a cycle, after all views were brought up: whether the view is at S. */
 extern bool braid_keeper_is_at_snapshot(KeptView *view);
 
-/*
- * Calls a function in a subtransaction.  Returns NULL, or the message of an error
- * that a view is to blame for; other errors, such as a full disk, are thrown.
- */
-extern char *braid_keeper_attempt(void (*f)(void *arg), void *arg);
-
-/*
- * Calls a function as the view's owner, restricted, under the view's settings,
- * in a subtransaction.  Returns NULL, or the message of an error that the
- * view's expressions or privileges have raised; other errors are thrown.
- */
-typedef void (*KeeperAction)(KeptView *view, void *arg);
-extern char *braid_keeper_try(KeptView *view, KeeperAction action, void *arg);
-
 extern void braid_keeper_init(void);
 
 #endif /* BRAID_KEEPER_H */

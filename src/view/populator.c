@@ -28,6 +28,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "view/attempt.h"
 #include "view/bulk.h"
 #include "view/follow.h"
 #include "view/keeper.h"
@@ -154,7 +155,7 @@ populate_under_locks(int view, int64 token, Locks *locks)
 	v = braid_keeper_load_one(view);
 	same = v && equal(v->plan->tables, locks->tables) && equal(v->states, locks->states);
 	if (same)
-		store_result(view, token, braid_keeper_try(v, populate, NULL));
+		store_result(view, token, braid_attempt_as_owner(v, populate, NULL));
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();

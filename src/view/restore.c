@@ -48,6 +48,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "view/attempt.h"
 #include "view/event_time.h"
 #include "view/keeper.h"
 #include "view/options.h"
@@ -238,7 +239,7 @@ braid_restore_define_all(void)
 	foreach (lc, found)
 	{
 		Undefined *u = lfirst(lc);
-		char *error = braid_keeper_attempt(define, u);
+		char *error = braid_attempt(define, u);
 
 		if (error)
 			ereport(LOG, (errmsg("continuous view \"%s\" could not be restored: %s",

@@ -30,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "view/attempt.h"
 #include "view/definition.h"
 #include "view/difference.h"
 #include "view/keeper.h"
@@ -188,7 +189,7 @@ answer(VerifyRequest *request)
 	/* Asked again; a table that is not locked may not be at S. */
 	if (v == NULL || !braid_keeper_is_at_snapshot(v))
 		return;
-	error = braid_keeper_try(v, compare, &d);
+	error = braid_attempt_as_owner(v, compare, &d);
 	if (error)
 		store_answer(request->number, NULL, (Datum) 0, error);
 	else
