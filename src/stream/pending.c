@@ -107,8 +107,8 @@ set_size(BraidPending *p)
 }
 
 /*
- * Logs a message under the xid of the current subtransaction.  No larger ones are
- * to be had, since a pack is at most a row longer than MESSAGE_SIZE or made of two that are.
+ * Logs a message under the xid of the current subtransaction.  Only a row that is large
+ * by itself makes a large one: packs are logged when they have reached MESSAGE_SIZE.
  */
 static void
 log_message(BraidPending *p, char *bytes, Size size)
