@@ -7,18 +7,19 @@
  *	  of the subtransaction that wrote its rows.  To decode them would be to do
  *	  for each transaction what is needed to look at catalogs as they were, which
  *	  is dear and which a message that describes itself has no use for.  So they
- *	  go past the reorder buffer: they are kept here, by the id that they were
- *	  logged under, and brought to their sources when the commit record comes,
- *	  which names all subtransactions that count.  What was aborted is thrown
- *	  away with its abort record; what a crash has ended without one, when a
- *	  record tells that such old transactions do not run any more.
+ *	  go past the reorder buffer: they are kept here, by transaction, and brought
+ *	  to their sources when the commit record comes, which names all
+ *	  subtransactions that count; messages of others are passed over.  A transaction
+ *	  that was aborted is thrown away with its abort record; what a crash has ended
+ *	  without one, when a record tells that such old transactions do not run any
+ *	  more.
  *
  *	  The reorder buffer is told of the transaction, and of nothing else.  It has
  *	  to know it: the slot's restart_lsn is the begin of the oldest transaction
  *	  that it knows to be running, and after a restart all messages must be read
  *	  again of what was running.  It also has to be told, here, which transaction
  *	  a subtransaction belongs to, since only the first record of a
- *	  subtransaction says that.  A transaction that has written nothing but
+ *	  subtransaction says that; and it tells us if that was another one.  A transaction that has written nothing but
  *	  messages has no snapshot in the reorder buffer, and is dropped at its
  *	  commit without a subtransaction having been made for it.
  *
@@ -56,6 +57,7 @@
 #include "stream/pack.h"
 #include "stream/seal.h"
 #include "stream/stream.h"
+#include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -66,10 +68,10 @@ typedef struct Kept
 	SourceMessage message; /* bytes: behind this */
 } Kept;
 
-/* A transaction or subtransaction that has written messages and has not ended. */
+/* A transaction that has written messages, itself or by subtransactions, and has not ended. */
 typedef struct Writer
 {
-	TransactionId xid; /* the key */
+	TransactionId xid; /* the key: top-level, as far as the log that is read tells */
 	bool has_missed;   /* some were let go */
 	Kept *first;	   /* those in memory */
 	Kept *last;
@@ -209,7 +211,8 @@ largest_writer(void)
 }
 
 static void
-keep(Writer *w, XLogRecPtr lsn, Oid stream, int nrows, const char *bytes, Size size)
+keep(Writer *w, TransactionId xid, XLogRecPtr lsn, Oid stream, int nrows, const char *bytes,
+	 Size size)
 {
 	Size room = MAXALIGN(sizeof(Kept)) + VARHDRSZ + size;
 	Kept *k = MemoryContextAlloc(message_context, room);
@@ -217,7 +220,7 @@ keep(Writer *w, XLogRecPtr lsn, Oid stream, int nrows, const char *bytes, Size s
 	k->next = NULL;
 	k->message.lsn = lsn;
 	k->message.committed = 0;
-	k->message.xid = w->xid;
+	k->message.xid = xid;
 	k->message.stream = stream;
 	k->message.nrows = nrows;
 	k->message.bytes = (struct varlena *) ((char *) k + MAXALIGN(sizeof(Kept)));
@@ -256,7 +259,7 @@ is_wanted(Oid stream)
 }
 
 static void
-take(XLogReaderState *record, const char *bytes, Size size)
+take(XLogReaderState *record, TransactionId top, const char *bytes, Size size)
 {
 	TransactionId xid = XLogRecGetXid(record);
 	MessagePlace place;
@@ -272,19 +275,29 @@ take(XLogReaderState *record, const char *bytes, Size size)
 	braid_batch_peek(bytes, size, &stream, &nrows);
 	braid_rows_end_place(&place);
 	if (is_wanted(stream))
-		keep(find_or_make_writer(xid), record->ReadRecPtr, stream, nrows, bytes, size);
+		keep(find_or_make_writer(top), xid, record->ReadRecPtr, stream, nrows, bytes, size);
 	else
-		find_or_make_writer(xid)->has_missed = true;
+		find_or_make_writer(top)->has_missed = true;
 }
 
-/* What the decoder does for every record. */
-static void
-register_writer(LogicalDecodingContext *decoding, XLogReaderState *record)
+/*
+ * Does what the decoder does for every record.  Returns the top-level id of who has written it:
+ * its own, if the log was not read from its begin, but then its commit will be skipped.
+ */
+static TransactionId
+register_writer(ReorderBuffer *reorder, XLogReaderState *record)
 {
+	TransactionId xid = XLogRecGetXid(record);
+	ReorderBufferTXN *txn;
+
 	if (TransactionIdIsValid(XLogRecGetTopXid(record)))
-		ReorderBufferAssignChild(decoding->reorder, XLogRecGetTopXid(record), XLogRecGetXid(record),
-								 record->ReadRecPtr);
-	ReorderBufferProcessXid(decoding->reorder, XLogRecGetXid(record), record->ReadRecPtr);
+		ReorderBufferAssignChild(reorder, XLogRecGetTopXid(record), xid, record->ReadRecPtr);
+	ReorderBufferProcessXid(reorder, xid, record->ReadRecPtr);
+
+	/* The last one that was looked up. */
+	txn = reorder->by_txn_last_txn;
+	Assert(txn->xid == xid);
+	return rbtxn_is_known_subxact(txn) ? txn->toplevel_xid : xid;
 }
 
 bool
@@ -292,6 +305,7 @@ braid_message_take(LogicalDecodingContext *decoding)
 {
 	XLogReaderState *record = decoding->reader;
 	xl_logical_message *m;
+	TransactionId top;
 
 	if (XLogRecGetRmid(record) != RM_LOGICALMSG_ID)
 		return false;
@@ -300,70 +314,93 @@ braid_message_take(LogicalDecodingContext *decoding)
 		m->prefix_size != sizeof(BRAID_STREAM_PREFIX) ||
 		memcmp(m->message, BRAID_STREAM_PREFIX, sizeof(BRAID_STREAM_PREFIX)) != 0)
 		return false;
-	register_writer(decoding, record);
+	top = register_writer(decoding->reorder, record);
 	if (XLogRecGetOrigin(record) != DoNotReplicateId)
-		take(record, m->message + m->prefix_size, m->message_size);
+		take(record, top, m->message + m->prefix_size, m->message_size);
 	return true;
 }
 
 /* ---------------------------------------------------------------- bringing */
 
-static void
-bring_message(SourceMessage *message)
+/* A transaction that has committed, with the subtransactions that count. */
+typedef struct Committed
 {
+	TransactionId xid;
+	int nsubxacts;
+	TransactionId *subxacts; /* when they are brought: sorted by xidComparator() */
+} Committed;
+
+static bool
+has_committed(const Committed *c, TransactionId xid)
+{
+	return xid == c->xid || (c->nsubxacts > 0 && bsearch(&xid, c->subxacts, c->nsubxacts,
+														 sizeof(TransactionId), xidComparator));
+}
+
+static void
+bring_message(const Committed *c, SourceMessage *message)
+{
+	if (!has_committed(c, message->xid))
+		return;
 	for (SourceMember *m = braid_source_member(message->stream); m; m = m->also)
 		if (m->source->is_stream)
 			braid_source_put_message(m->source, message);
 }
 
 static void
-bring_spilled(Writer *w)
+bring_spilled(const Committed *c, Writer *w)
 {
 	TupleTableSlot *slot = braid_rows_make_slot();
 	SourceMessage m;
 
 	while (braid_rows_next_message(w->spilled.batches, slot, &m))
-		bring_message(&m);
+		bring_message(c, &m);
 	ExecDropSingleTupleTableSlot(slot);
 }
 
 static void
-bring(TransactionId xid)
+bring(Committed *c)
 {
-	Writer *w = find_writer(xid);
+	Writer *w = find_writer(c->xid);
 
 	if (w == NULL)
 		return;
+	qsort(c->subxacts, c->nsubxacts, sizeof(TransactionId), xidComparator);
 	if (w->spilled.batches)
-		bring_spilled(w);
+		bring_spilled(c, w);
 	for (Kept *k = w->first; k; k = k->next)
-		bring_message(&k->message);
-	free_writer(w);
+		bring_message(c, &k->message);
 }
 
 /* ---------------------------------------------------------------- ends of transactions */
+
+/* Whoever of them there is. */
+static void
+forget_all_of(TransactionId xid, int nsubxacts, const TransactionId *subxacts)
+{
+	forget(xid);
+	for (int i = 0; i < nsubxacts; i++)
+		forget(subxacts[i]);
+}
 
 static void
 follow_commit(LogicalDecodingContext *decoding, XLogReaderState *record)
 {
 	xl_xact_parsed_commit c;
-	TransactionId xid;
+	Committed committed;
 
 	ParseCommitRecord(XLogRecGetInfo(record), (xl_xact_commit *) XLogRecGetData(record), &c);
-	xid = TransactionIdIsValid(c.twophase_xid) ? c.twophase_xid : XLogRecGetXid(record);
-	if (SnapBuildXactNeedsSkip(decoding->snapshot_builder, record->ReadRecPtr))
+	committed.xid = TransactionIdIsValid(c.twophase_xid) ? c.twophase_xid : XLogRecGetXid(record);
+	committed.nsubxacts = c.nsubxacts;
+	committed.subxacts = c.subxacts; /* in the record, which nobody reads after us */
+	if (!SnapBuildXactNeedsSkip(decoding->snapshot_builder, record->ReadRecPtr))
 	{
-		forget(xid);
-		for (int i = 0; i < c.nsubxacts; i++)
-			forget(c.subxacts[i]);
-		return;
+		braid_source_begin_transaction(committed.xid, record->ReadRecPtr,
+									   c.xinfo & XACT_XINFO_HAS_ORIGIN ? c.origin_timestamp
+																	   : c.xact_time);
+		bring(&committed);
 	}
-	braid_source_begin_transaction(xid, record->ReadRecPtr,
-								   c.xinfo & XACT_XINFO_HAS_ORIGIN ? c.origin_timestamp
-																   : c.xact_time);
-	bring(xid);
-	for (int i = 0; i < c.nsubxacts; i++)
-		bring(c.subxacts[i]);
+	forget_all_of(committed.xid, committed.nsubxacts, committed.subxacts);
 }
 
 static void
@@ -372,9 +409,8 @@ follow_abort(XLogReaderState *record)
 	xl_xact_parsed_abort a;
 
 	ParseAbortRecord(XLogRecGetInfo(record), (xl_xact_abort *) XLogRecGetData(record), &a);
-	forget(TransactionIdIsValid(a.twophase_xid) ? a.twophase_xid : XLogRecGetXid(record));
-	for (int i = 0; i < a.nsubxacts; i++)
-		forget(a.subxacts[i]);
+	forget_all_of(TransactionIdIsValid(a.twophase_xid) ? a.twophase_xid : XLogRecGetXid(record),
+				  a.nsubxacts, a.subxacts);
 }
 
 /* Who is older than all that run has gone in a crash; subtransactions are younger than theirs. */

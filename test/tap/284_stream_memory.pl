@@ -80,7 +80,19 @@ stays_small('one transaction, while the worker stands still', sub {
 	stopped(sub { sql(rows(500_000)) });
 });
 stays_small('subtransactions', sub {
-	sql('BEGIN; ' . join('; ', map { "SAVEPOINT a$_; " . rows(20_000) } 1 .. 40) . '; COMMIT');
+	sql('BEGIN; ' . join('; ', map { "SAVEPOINT a$_; " . rows(20_000) } 1 .. 20) . '; COMMIT');
+});
+stays_small('many subtransactions, some of them rolled back', sub {
+	sql(<<'SQL');
+DO $$ BEGIN FOR i IN 1 .. 600 LOOP
+	BEGIN
+		INSERT INTO s SELECT (hashint4(g) % 1000)::int, g, md5(g::text) FROM generate_series(1, 3000) g;
+		IF i % 2 = 0 THEN RAISE division_by_zero; END IF;
+	EXCEPTION WHEN division_by_zero THEN NULL; END;
+END LOOP; END $$
+SQL
+	$count += 300 * 3000;
+	$sum += 300 * 3000 * 3001 / 2;
 });
 stays_small('transactions at once', sub {
 	stopped(sub {
