@@ -97,6 +97,15 @@ SELECT braid.wait('rushes');
 SELECT * FROM rushes ORDER BY shop, started;
 SELECT watermark, late, dropped, diverted FROM braid.views WHERE name = 'rushes'::regclass;
 SELECT * FROM braid.verify('rushes');
+
+-- Who groups by the end of sessions groups by a window.
+CREATE MATERIALIZED VIEW rushes_by_minute WITH (braid.continuous, braid.watermark = 'ended', braid.late = 'drop') AS
+	SELECT date_trunc('minute', ended) AS minute, count(*), sum(sum) FROM rushes GROUP BY 1;
+SELECT braid.wait('rushes_by_minute');
+INSERT INTO orders VALUES (10, '2026-05-01 12:08:00', 3, 2);
+SELECT braid.wait('rushes_by_minute');
+SELECT * FROM rushes_by_minute ORDER BY minute;
+SELECT watermark, late, dropped FROM braid.views WHERE name = 'rushes_by_minute'::regclass;
 DROP TABLE orders CASCADE;
 
 -- Several sources, by name. The watermark is the lowest.
