@@ -27,7 +27,6 @@
 #include "view/text.h"
 #include "view/watermark.h"
 
-
 #define MAX_KEYS 31 /* columns of an index, less one */
 
 /* ---------------------------------------------------------------- pieces of text */
