@@ -44,11 +44,12 @@ note_invalidation(Datum arg, Oid relid)
 		secret_table = InvalidOid;
 }
 
-static void
+/* False: the extension was dropped, perhaps by this very transaction. */
+static bool
 read_secret(void)
 {
 	static bool is_registered = false;
-	Oid relid = get_relname_relid("seals", get_namespace_oid("braid_internal", false));
+	Oid relid = get_relname_relid("seals", get_namespace_oid("braid_internal", true));
 	Relation rel;
 	SysScanDesc scan;
 	HeapTuple tuple;
@@ -59,6 +60,8 @@ read_secret(void)
 		CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
 	is_registered = true;
 
+	if (!OidIsValid(relid))
+		return false;
 	rel = table_open(relid, AccessShareLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	tuple = systable_getnext(scan);
@@ -71,6 +74,7 @@ read_secret(void)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	secret_table = relid;
+	return true;
 }
 
 static inline uint64
@@ -117,25 +121,28 @@ keyed_hash(const uint64 *words, int nwords)
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-static uint64
-seal_of(const char *message, Size size, TransactionId xid)
+/* False: there is no secret to make one with. */
+static bool
+make_seal(const char *message, Size size, TransactionId xid, uint64 *seal)
 {
 	uint64 words[4] = {xid, size};
 
 	StaticAssertStmt(SEALED_BYTES == 2 * sizeof(uint64), "the other words");
-	if (!OidIsValid(secret_table))
-		read_secret();
+	if (!OidIsValid(secret_table) && !read_secret())
+		return false;
 	memcpy(&words[2], message + BRAID_SEAL_SIZE, Min(SEALED_BYTES, size - BRAID_SEAL_SIZE));
-	return keyed_hash(words, lengthof(words));
+	*seal = keyed_hash(words, lengthof(words));
+	return true;
 }
 
 void
 braid_seal_put(char *message, Size size, TransactionId xid)
 {
-	uint64 seal = seal_of(message, size, xid);
+	uint64 seal;
 
 	Assert(size > BRAID_SEAL_SIZE && TransactionIdIsValid(xid));
-	memcpy(message, &seal, BRAID_SEAL_SIZE);
+	if (make_seal(message, size, xid, &seal))
+		memcpy(message, &seal, BRAID_SEAL_SIZE);
 }
 
 bool
@@ -143,8 +150,6 @@ braid_seal_is_right(const char *message, Size size, TransactionId xid)
 {
 	uint64 seal;
 
-	if (size <= BRAID_SEAL_SIZE)
-		return false;
-	seal = seal_of(message, size, xid);
-	return memcmp(message, &seal, BRAID_SEAL_SIZE) == 0;
+	return size > BRAID_SEAL_SIZE && make_seal(message, size, xid, &seal) &&
+		   memcmp(message, &seal, BRAID_SEAL_SIZE) == 0;
 }

@@ -260,4 +260,7 @@ is(sql('SELECT * FROM v ORDER BY k'), "1|1|by INSERT\n3|1|sealed", 'what was the
 sql('CREATE ROLE nosy; GRANT pg_read_all_data TO nosy');
 is(sql('SET ROLE nosy; SELECT count(*) FROM braid_internal.seals'), '0', 'the secret is not among what those who may read all data see');
 
+my ($status) = $cluster->try_sql('db', "BEGIN; INSERT INTO clicks VALUES (5, 'the last'); DROP EXTENSION braid CASCADE; COMMIT");
+is($status, 0, 'a transaction writes to a stream and drops the extension');
+
 done_testing();
