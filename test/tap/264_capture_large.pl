@@ -141,6 +141,38 @@ taken_in('very many subtransactions');
 finish('COMMIT');
 is_right('very many subtransactions');
 
+# ---------------------------------------------------------------- rows that move, streams
+
+# A view that keeps what is deleted tells a row that moves to another partition from one that goes.
+sql(<<'SQL');
+CREATE TABLE m (id int, at timestamptz, place int) PARTITION BY LIST (place);
+CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1);
+CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2);
+INSERT INTO m SELECT g, '2026-01-01'::timestamptz + g * interval '1 min', 1 FROM generate_series(1, 30000) g;
+CREATE MATERIALIZED VIEW kept WITH (braid.continuous, braid.watermark = 'at', braid.base_deletes = 'keep') AS
+	SELECT braid.tumble(at, '1 day') AS day, count(*), sum(id), sum(place) AS places FROM m GROUP BY 1;
+SQL
+sub kept { sql(q{SELECT braid.wait('kept', '30 s')}); return sql('SELECT count(*), sum(count), sum(sum), sum(places) FROM kept'); }
+is(kept(), '21|30000|450015000|30000', 'a view that keeps what is deleted');
+begin('UPDATE m SET place = 2;');
+taken_in('rows that move');
+finish('COMMIT');
+is(kept(), '21|30000|450015000|60000', 'rows that move are updated');
+begin('SAVEPOINT a; UPDATE m SET place = 1; ROLLBACK TO a; DELETE FROM m WHERE id < 20000;');
+taken_in('rows that move');
+finish('COMMIT');
+is(kept(), '21|30000|450015000|60000', 'rows that are deleted stay');
+
+sql('CREATE FOREIGN TABLE s (id int, k int, x int) SERVER braid_stream; CREATE TABLE like_s (id int, k int, x int);
+	CREATE MATERIALIZED VIEW of_stream WITH (braid.continuous) AS SELECT k, count(*), sum(x) FROM s GROUP BY k;
+	CREATE MATERIALIZED VIEW of_table WITH (braid.continuous) AS SELECT k, count(*), sum(x) FROM like_s GROUP BY k');
+sql(q{SELECT braid.wait('of_stream'), braid.wait('of_table')});
+begin(fill(20000, 's') . fill(20000, 'like_s') . 'SAVEPOINT a;' . fill(20000, 's') . fill(20000, 'like_s'));
+taken_in('a stream and a table');
+finish('ROLLBACK TO a;' . fill(1000, 's') . fill(1000, 'like_s') . 'COMMIT');
+is(sql(q{SELECT braid.wait('of_stream', '30 s'), braid.wait('of_table', '30 s')}), 't|t', 'a stream and a table');
+is(sql('SELECT count(*), sum(count) FROM (TABLE of_stream INTERSECT TABLE of_table) same'), '50|21000', 'both have the same');
+
 # ---------------------------------------------------------------- two phases
 
 begin(fill(30000) . 'SAVEPOINT a;' . fill(30000, 'u') . 'ROLLBACK TO a;' . fill(30000, 'p'));
