@@ -16,11 +16,24 @@ my $clients = 'test/clients';
 $cluster->sql('node', <<'SQL');
 CREATE FOREIGN TABLE client_rows (how text NOT NULL, id bigint, v double precision, note text,
 	doubled double precision GENERATED ALWAYS AS (v * 2) STORED, by name DEFAULT current_user) SERVER braid_stream;
+SQL
+
+# ---- a stream without a view costs its WAL, and nothing else
+{
+	my $size = $cluster->sql('node', "SELECT pg_database_size('postgres')");
+	$cluster->sql('node', "INSERT INTO client_rows (how, id, note) SELECT 'nobody', g, repeat('x', 1000) || g FROM generate_series(1, 10000) g");
+	is($cluster->sql('node', "SELECT pg_relation_size('client_rows'), pg_database_size('postgres') - $size < 1000000"), '0|t', 'ten megabytes of rows take no space');
+	is($cluster->sql('node', 'SELECT count(*) FROM pg_replication_slots'), '0', 'and need no slot');
+	is($cluster->sql('node', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'braid capture'"), '0', 'nor a worker');
+}
+
+$cluster->sql('node', <<'SQL');
 SET client_min_messages = warning;
 CREATE MATERIALIZED VIEW seen WITH (braid.continuous) AS SELECT * FROM client_rows;
 CREATE MATERIALIZED VIEW counted WITH (braid.continuous) AS SELECT how, count(*), sum(id) AS id, sum(v) AS v FROM client_rows GROUP BY how;
 SQL
-ok($cluster->sql('node', "SELECT braid.wait('seen')"), 'the view is there');
+is($cluster->sql('node', "SELECT braid.wait('seen')"), 't', 'the view is there');
+is($cluster->sql('node', 'SELECT count(*) FROM seen'), '0', 'without what was written before');
 
 # Each way that begins with this name has written ids from 1 to $rows, once; there are so many ways.
 sub check
