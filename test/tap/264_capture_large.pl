@@ -245,6 +245,39 @@ add(fill(30000) . fill(30000, 'full_u'));
 finish('COMMIT');
 is_right('new views');
 
+# ---------------------------------------------------------------- other ways of the rows
+
+# A view that is populated beside the worker is owed what commits meanwhile.
+sql(q{ALTER SYSTEM SET braid.view_populate_limit = '64kB'});
+sql('SELECT pg_reload_conf()');
+$cluster->failpoint('db', 'view-populate', 'wait');
+sql('REFRESH MATERIALIZED VIEW by_k');
+$cluster->wait_for('db', "SELECT braid_internal.failpoint_waiting('view-populate') = 1") or die 'nothing is populated';
+begin(fill(30000) . 'SAVEPOINT a;' . fill(30000));
+taken_in('beside');
+finish('ROLLBACK TO a; COMMIT');
+begin(fill(30000));
+taken_in('beside');
+finish('DELETE FROM t WHERE k = 9; COMMIT');
+is(sql(q{SELECT braid.wait('more', '30 s')}), 't', 'merged into another view of the table');
+$cluster->failpoint('db', 'view-populate', 'off');
+is_right('populated beside');
+sql('ALTER SYSTEM RESET braid.view_populate_limit');
+sql('SELECT pg_reload_conf()');
+
+# Rows that are visible are held while their table cannot be locked.
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+begin(fill(30000) . 'SAVEPOINT a;' . fill(30000) . 'ROLLBACK TO a;' . fill(30000));
+taken_in('held');
+my $locker = $cluster->start_sql('db', 'BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE; SELECT pg_advisory_lock(1); COMMIT;');
+$cluster->wait_for('db', q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 't'::regclass AND NOT granted}) or die 'nobody waits for the lock';
+finish('COMMIT');
+ok($cluster->wait_for('db', 'SELECT max(held_transactions) > 0 FROM braid.stat_capture'), 'the transaction is held');
+$gate->quit;
+$cluster->finish_sql($locker);
+is_right('held');
+
 # ---------------------------------------------------------------- workers that begin anew
 
 begin(fill(30000) . 'SAVEPOINT a;' . fill(30000, 'u'));
