@@ -127,6 +127,10 @@ take_commit(LogicalDecodingContext *decoding, XLogReaderState *record, bool *bef
 	xl_xact_parsed_commit c;
 	ReorderBufferTXN *txn;
 
+	/* As of one that has written to streams alone: nothing is to be decoded. */
+	*before = false;
+	if (first == NULL && !ReorderBufferXidHasBaseSnapshot(decoding->reorder, xid))
+		return false;
 	ParseCommitRecord(XLogRecGetInfo(record), (xl_xact_commit *) XLogRecGetData(record), &c);
 	*before = true;
 	if (!is_plain(record, &c) || !is_decoded(decoding, record) || is_filling(decoding->reorder))
