@@ -38,6 +38,13 @@
 #include "view/run.h"
 #include "view/watermark.h"
 
+/* What is known of a node. */
+typedef struct FastNode
+{
+	TupleDesc desc[2]; /* of the statement, for a delta that retracts nothing, and for any */
+	bool is_unfit;	   /* its keys, expressions or accumulators are */
+} FastNode;
+
 /* What an accumulator asks of the rows: numbers of targets, 0 for none. */
 typedef struct Targets
 {
@@ -418,7 +425,10 @@ run(FastPath *path, PlannedStmt *stmt, bool retracts, int kb)
 	bool done;
 
 	if (!take_plan(path, stmt) || !take_keys(path) || !take_steps(path, retracts))
+	{
+		path->node->fast->is_unfit = true;
 		return false;
+	}
 	braid_fast_rows_open(&path->rows, stmt);
 	braid_fast_groups_open(&path->groups, path->nwords, (Size) kb * 1024);
 	for (int i = 0; i < path->nsteps; i++)
@@ -454,8 +464,34 @@ make_groups(FastPath *path, bool retracts, Tuplestorestate *rows, TupleDesc desc
 	return done;
 }
 
+/* What is known of the node; it lives as long. */
+static FastNode *
+known_of(ViewNode *node)
+{
+	if (node->fast == NULL)
+		node->fast = MemoryContextAllocZero(GetMemoryChunkContext(node), sizeof(FastNode));
+	return node->fast;
+}
+
+/* What the statement returns, which does not change. */
+static TupleDesc
+describe(ViewNode *node, FastStatement statement, bool retracts)
+{
+	TupleDesc *known = &known_of(node)->desc[retracts];
+
+	if (*known == NULL)
+	{
+		TupleDesc desc = braid_run_describe(statement(node, retracts), 0);
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(node));
+
+		*known = CreateTupleDescCopy(desc);
+		MemoryContextSwitchTo(old);
+	}
+	return CreateTupleDescCopy(*known);
+}
+
 int64
-braid_fast_follow(ViewNode *node, const char *name, const char *sql, bool retracts)
+braid_fast_follow(ViewNode *node, const char *name, FastStatement statement, bool retracts)
 {
 	FastPath path = {.node = node};
 	MemoryContext old = CurrentMemoryContext;
@@ -465,10 +501,10 @@ braid_fast_follow(ViewNode *node, const char *name, const char *sql, bool retrac
 	bool done;
 
 	node->path = PATH_SQL;
-	if (!is_fit(node))
+	if (!is_fit(node) || known_of(node)->is_unfit)
 		return -1;
+	desc = describe(node, statement, retracts);
 	context = AllocSetContextCreate(old, "braid groups of a delta", ALLOCSET_DEFAULT_SIZES);
-	desc = braid_run_describe(sql, braid_run_delta_rows(braid_node_input(node)));
 	rows = braid_run_begin_rows();
 	MemoryContextSwitchTo(context);
 	done = select_targets(&path) && make_groups(&path, retracts, rows, desc);

@@ -13,10 +13,12 @@
 #define PATH_SQL 's'
 
 /*
- * Makes name, what the delta of its input does to the groups of a node, as sql would.
- * Returns how many groups, or -1: then run sql.
+ * Makes name, what the delta of its input does to the groups of a node, as the statement
+ * would.  Returns how many groups, or -1: then run it.
  */
-extern int64 braid_fast_follow(ViewNode *node, const char *name, const char *sql, bool retracts);
+typedef char *(*FastStatement)(ViewNode *node, bool retracts);
+extern int64
+braid_fast_follow(ViewNode *node, const char *name, FastStatement statement, bool retracts);
 
 extern void braid_fast_init(void);
 

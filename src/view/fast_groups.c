@@ -14,7 +14,7 @@
 #include "utils/memutils.h"
 #include "view/fast_group.h"
 
-#define FIRST_GROUPS 256
+#define FIRST_GROUPS 16
 #define NO_GROUP PG_UINT32_MAX
 #define NEAR_BITS 17	/* of places of keys that are near each other, */
 #define FEW_ROWS 500	/* unless there are only so many rows, */

@@ -183,7 +183,7 @@ braid_fast_rows_prepare(FastRows *rows, int jit_flags, TupleDesc desc)
 		braid_fast_batch_open(rows);
 	}
 	else
-		braid_fast_rows_make_room(rows, FAST_ROWS);
+		braid_fast_rows_make_room(rows, FAST_FEW_ROWS);
 }
 
 void
@@ -201,6 +201,8 @@ braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt)
 		braid_delta_rewind(rows->batches);
 		return;
 	}
+	if (tuplestore_tuple_count(rows->store) > FAST_FEW_ROWS)
+		braid_fast_rows_make_room(rows, FAST_ROWS);
 	tuplestore_select_read_pointer(rows->store, 0);
 	tuplestore_rescan(rows->store);
 }
@@ -260,7 +262,8 @@ braid_fast_rows_next(FastRows *rows)
 	rows->nrows = 0;
 	if (rows->batches)
 		return braid_fast_batch_next(rows);
-	while (rows->nrows < FAST_ROWS && tuplestore_gettupleslot(rows->store, true, false, rows->slot))
+	while (rows->nrows < rows->nroom &&
+		   tuplestore_gettupleslot(rows->store, true, false, rows->slot))
 	{
 		ResetExprContext(rows->context);
 		slot_getsomeattrs(rows->slot, rows->last);

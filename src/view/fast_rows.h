@@ -12,6 +12,7 @@
 
 /* Rows that are looked at together, unless a message brings more. */
 #define FAST_ROWS 1024
+#define FAST_FEW_ROWS 16
 
 typedef struct FastVector FastVector; /* a simple expression */
 

@@ -493,12 +493,12 @@ delete_expired(ViewNode *node)
 static int64
 make_groups(Following *f)
 {
-	char *sql = groups_statement(f->node, f->retracts);
-	int64 ngroups = braid_fast_follow(f->node, f->groups, sql, f->retracts);
+	int64 ngroups = braid_fast_follow(f->node, f->groups, groups_statement, f->retracts);
 
 	if (ngroups >= 0)
 		return ngroups;
-	return braid_run_into(f->groups, sql, braid_run_delta_rows(braid_node_input(f->node)));
+	return braid_run_into(f->groups, groups_statement(f->node, f->retracts),
+						  braid_run_delta_rows(braid_node_input(f->node)));
 }
 
 void

@@ -96,11 +96,12 @@ typedef struct ViewNode
 	 * GROUP, SESSION: state columns k1..., n (rows of the group), a1..., and of a
 	 * SESSION first and last; its columns are outputs, expressions over these names.
 	 */
-	List *accumulators;	 /* Accumulator, see accumulator.h */
-	List *outputs;		 /* char * */
-	char *permanent_key; /* "true", or "1, NULL": a group that always exists; or NULL */
-	char *gap;			 /* SESSION: SQL of a constant */
-	char path;			 /* GROUP: how the last delta was grouped, see fast.h; or 0 */
+	List *accumulators;	   /* Accumulator, see accumulator.h */
+	List *outputs;		   /* char * */
+	char *permanent_key;   /* "true", or "1, NULL": a group that always exists; or NULL */
+	char *gap;			   /* SESSION: SQL of a constant */
+	char path;			   /* GROUP: how the last delta was grouped, see fast.h; or 0 */
+	struct FastNode *fast; /* GROUP: what fast.c knows of it */
 
 	struct EventTime *time; /* GROUP by a window, DIVERT, CLOSE, WATERMARK; or NULL */
 } ViewNode;

@@ -148,11 +148,13 @@ braid_run_plan(const char *sql, int64 nrows)
 {
 	PlanKey key = {sql, sizes_for(sql, nrows)};
 	KeptPlan *kept = hash_search(plans, &key, HASH_FIND, NULL);
+	MemoryContext old = CurrentMemoryContext; /* SPI leaves its own behind */
 	SPIPlanPtr plan;
 
 	if (kept)
 		return kept->plan;
 	plan = SPI_prepare(sql, 0, NULL);
+	MemoryContextSwitchTo(old);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
 	key.sql = MemoryContextStrdup(GetMemoryChunkContext(plans), sql);
