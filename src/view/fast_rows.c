@@ -118,15 +118,15 @@ braid_fast_rows_make_room(FastRows *rows, int nrows)
 static PlanState *
 make_parent(FastRows *rows, int jit_flags)
 {
-	ScanState *parent = makeNode(ScanState);
+	NamedTuplestoreScanState *parent = makeNode(NamedTuplestoreScanState);
 
 	rows->estate->es_jit_flags = jit_flags;
-	parent->ps.plan = &rows->scan->plan;
-	parent->ps.state = rows->estate;
-	parent->ps.scanops = rows->slot->tts_ops;
-	parent->ps.scanopsset = true;
-	parent->ps.scanopsfixed = true;
-	return &parent->ps;
+	parent->ss.ps.plan = &rows->scan->plan;
+	parent->ss.ps.state = rows->estate;
+	parent->ss.ps.scanops = rows->slot->tts_ops;
+	parent->ss.ps.scanopsset = true;
+	parent->ss.ps.scanopsfixed = true;
+	return &parent->ss.ps;
 }
 
 static void
