@@ -303,7 +303,7 @@ find_least(const FastColumn *c, int nrows, uint64 *distance)
 
 /*
  * Keys that are near to those of the first rows are places in an array, made of the
- * distances from the least ones.  A single key has all bits of a place.
+ * distances from the least ones.  A single key has some room around.
  */
 static void
 begin_near(FastGroups *groups, int nrows)
@@ -327,11 +327,13 @@ begin_near(FastGroups *groups, int nrows)
 	}
 	if (groups->nkeys == 1)
 	{
-		groups->keys[0].least -= (INT64CONST(1) << NEAR_BITS >> 1) - (INT64CONST(1) << nbits >> 1);
-		groups->keys[0].bits = NEAR_BITS;
+		groups->keys[0].bits = Min(nbits + 2, NEAR_BITS);
+		groups->keys[0].least -=
+			(INT64CONST(1) << groups->keys[0].bits >> 1) - (INT64CONST(1) << nbits >> 1);
+		nbits = groups->keys[0].bits;
 	}
-	groups->near = palloc(sizeof(uint32) << NEAR_BITS);
-	memset(groups->near, 0xff, sizeof(uint32) << NEAR_BITS);
+	groups->near = palloc(sizeof(uint32) << nbits);
+	memset(groups->near, 0xff, sizeof(uint32) << nbits);
 }
 
 /* The places of rows, in hashes; FAR_AWAY of those that have none. */

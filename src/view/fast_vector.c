@@ -335,13 +335,13 @@ compute_small(FastVector *v, int n)
 }
 
 static bool
-are_below_limit(const int64 *x, int n)
+are_below(uint64 limit, const int64 *x, int n)
 {
 	uint64 all = 0;
 
 	for (int i = 0; i < n; i++)
 		all |= (uint64) (x[i] ^ (x[i] >> 63));
-	return all < QUOTIENT_LIMIT;
+	return all < limit;
 }
 
 static bool
@@ -352,7 +352,10 @@ divide(FastVector *v, int n)
 	int64 y = v->right->constant;
 	double divisor = (double) y;
 
-	if (!are_below_limit(x, n) || y <= -QUOTIENT_LIMIT || y >= QUOTIENT_LIMIT)
+	if (are_below(UINT64CONST(1) << 31, x, n) && y == (int32) y)
+		for (int i = 0; i < n; i++)
+			r[i] = (int32) ((double) (int32) x[i] / divisor); /* there are vector instructions */
+	else if (!are_below(QUOTIENT_LIMIT, x, n) || y <= -QUOTIENT_LIMIT || y >= QUOTIENT_LIMIT)
 		for (int i = 0; i < n; i++)
 			r[i] = x[i] / y;
 	else
