@@ -31,11 +31,27 @@ sub kill_one
 	return;
 }
 
+# More clients, so that there is something to do when those before have ended.
+sub go_on { my ($clients) = @_; push @$clients, @{ $streams->start_clients(1, 50) }; return; }
+
+sub kill_backend
+{
+	my ($clients) = @_;
+	go_on($clients);
+	for (1 .. 100)
+	{
+		my $pid = pid_of("backend_type = 'client backend' AND state <> 'idle'");
+		return kill_one($pid) if $pid ne '';
+	}
+	die 'there is no backend to kill';
+}
+
 sub crash_at
 {
-	my ($point) = @_;
+	my ($point, $clients) = @_;
 	my $offset = -s $node->logfile;
 	$cluster->failpoint('db', $point, 'crash');
+	go_on($clients);
 	$node->wait_for_log(qr/crashing at failpoint "$point"/, $offset);
 	$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
 	return;
@@ -43,11 +59,11 @@ sub crash_at
 
 my @disturbances = (
 	[ 'the worker is killed' => sub { kill_one(pid_of("backend_type = 'braid capture'")) } ],
-	[ 'a backend is killed' => sub { kill_one(pid_of("application_name = 'psql' AND state <> 'idle'")) } ],
+	[ 'a backend is killed' => \&kill_backend ],
 	[ 'the worker is ended' => sub { $cluster->sql('db', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'") } ],
 	[ 'the server is stopped at once' => sub { $node->stop('immediate'); $node->start } ],
 	[ 'the server is killed' => sub { $cluster->kill_node('db'); $cluster->start_again('db') } ],
-	map { my $point = $_; [ "the worker ends at $point" => sub { crash_at($point) } ] }
+	map { my $point = $_; [ "the worker ends at $point" => sub { crash_at($point, @_) } ] }
 		'capture-snapshot', 'capture-decoded', 'view-merge', 'capture-applied', 'capture-committed');
 
 is(join("\n", $streams->differences), '', 'at first');
@@ -64,7 +80,7 @@ for my $round (1 .. $rounds)
 		$cluster->sql('db', "BEGIN; $before; PREPARE TRANSACTION 'before'");
 		my $clients = $streams->start_clients(3, 100);
 		select undef, undef, undef, 0.2 + rand(0.3);
-		$disturb->();
+		$disturb->($clients);
 		$cluster->wait_alive('db');
 
 		$cluster->sql('db', "COMMIT PREPARED 'before'");
