@@ -222,6 +222,16 @@ $old->quit;
 sql("VACUUM $state");
 finds('that they have gone');
 
+# The worker between two cycles, of which an insertion brings one.
+sub hold
+{
+	my ($name) = @_;
+	$cluster->failpoint($name, 'capture-committed', 'wait');
+	sql('UPDATE shop.t SET v = v + 1 WHERE id = 1004');
+	$cluster->hold_capture($name);
+	return;
+}
+
 # a table whose identity is changed: the worker mends that, if it can
 $cluster->failpoint('node', 'capture-snapshot', 'wait');
 sql('INSERT INTO shop.t VALUES (1004, 1, 1)');
@@ -231,12 +241,11 @@ $cluster->failpoint('node', 'capture-snapshot', 'off');
 $cluster->finish_sql($alter);
 finds('that the worker has set it again');
 is(sql("SELECT relreplident FROM pg_class WHERE oid = 'shop.u'::regclass"), 'f', 'it is FULL');
-settle('shop.sums', 'shop.joined', 'names');	# within a cycle it would be stopped with locks
-kill 'STOP', sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
+hold('node');
 sql('ALTER TABLE shop.u REPLICA IDENTITY NOTHING');
 finds('a table that is not FULL', 'replica identities: warning');
 like(advice('replica identities'), qr/^not FULL: shop\.u \| /, 'which');
-kill 'CONT', sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
+$cluster->release_capture('node');
 finds('that it is mended');
 
 # the slot, and WAL that it keeps
