@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "nodes/nodeFuncs.h"
@@ -290,6 +291,14 @@ braid_watermark_follow(ViewNode *node)
 	node->changed = false;
 	if (is_new)
 		take_result(node);
+
+	/*
+	 * What readers have seen closed must be as it was after a crash.  If this
+	 * cycle were lost its rows would come again together with later ones, and
+	 * other ones of them might be late.
+	 */
+	if (node->changed && braid_options_freezes(node->time->options))
+		ForceSyncCommit();
 }
 
 void
