@@ -33,7 +33,6 @@
 #include "capture/large.h"
 #include "capture/message.h"
 #include "capture/move.h"
-#include "capture/single.h"
 #include "common/compat.h"
 #include "capture/source.h"
 #include "miscadmin.h"
@@ -237,7 +236,6 @@ static void
 change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 		  ReorderBufferChange *change)
 {
-	braid_single_begin(change);
 	for (SourceMember *m = braid_source_member(RelationGetRelid(rel)); m; m = m->also)
 		put_change_of(m, rel, change);
 	if (change->action == REORDER_BUFFER_CHANGE_DELETE)
@@ -370,7 +368,7 @@ read_record(void)
 	if (record)
 	{
 		braid_move_note(reader);
-		if (!braid_message_take(decoding) && !braid_single_take(decoding))
+		if (!braid_message_take(decoding))
 		{
 			LogicalDecodingProcessRecord(decoding, reader);
 			braid_message_follow(decoding);
@@ -395,7 +393,6 @@ braid_decoder_read(XLogRecPtr upto)
 		flush_caches();
 	while (decoding->reader->EndRecPtr < upto && read_record())
 		CHECK_FOR_INTERRUPTS();
-	braid_single_bring(decoding);
 	if (flush || catalog_changed)
 		flush_caches();
 	catalog_changed = false;

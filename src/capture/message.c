@@ -152,12 +152,6 @@ forget(TransactionId xid)
 }
 
 bool
-braid_message_has_written(TransactionId xid)
-{
-	return writers != NULL && find_writer(xid) != NULL;
-}
-
-bool
 braid_message_any_missed(void)
 {
 	HASH_SEQ_STATUS status;

@@ -14,9 +14,6 @@
 extern bool braid_message_take(LogicalDecodingContext *decoding);
 extern void braid_message_follow(LogicalDecodingContext *decoding);
 
-/* Whether it has written messages that have not been brought. */
-extern bool braid_message_has_written(TransactionId xid);
-
 /*
  * Whether running transactions have written messages that were let go, because
  * nobody wanted the stream.

@@ -72,16 +72,6 @@ braid_compat_wait_event(const char *name)
 #endif
 }
 
-void
-braid_compat_note_commit(SnapBuild *builder, XLogRecPtr lsn, TransactionId xid, uint32 xinfo)
-{
-#if PG_VERSION_NUM >= 160000
-	SnapBuildCommitTxn(builder, lsn, xid, 0, NULL, xinfo);
-#else
-	SnapBuildCommitTxn(builder, lsn, xid, 0, NULL);
-#endif
-}
-
 WaitEventSet *
 braid_compat_create_wait_event_set(int nevents)
 {

@@ -66,10 +66,6 @@ extern bool braid_compat_is_known_aborted(ReorderBufferTXN *txn);
 /* Catalogs as of where decoding has come to, with a reference for the caller. */
 extern Snapshot braid_compat_catalog_snapshot(SnapBuild *builder);
 
-/* For decoding: the transaction, which has no subtransactions, has committed. */
-extern void
-braid_compat_note_commit(SnapBuild *builder, XLogRecPtr lsn, TransactionId xid, uint32 xinfo);
-
 /* A wait event set that lives until it is freed. */
 extern WaitEventSet *braid_compat_create_wait_event_set(int nevents);
 
