@@ -358,71 +358,25 @@ find_redo(Following *f)
 	return braid_run_into(f->redo, sql, f->ngroups);
 }
 
-/* From so many on groups are merged in another way. */
-#define MANY_GROUPS 1000
-
-/* What the change makes of groups that are new: the columns of the state. */
-static char *
-begun_groups(Following *f, const char *only)
-{
-	return psprintf("SELECT %s, g.n%s FROM %s g WHERE %s", key_list(f->node, "g."),
-					braid_accumulator_texts(f->node, braid_accumulator_begin), f->groups, only);
-}
-
-static char *
-state_names(ViewNode *node)
-{
-	return psprintf("%s, n%s", key_list(node, ""),
-					braid_accumulator_texts(node, braid_accumulator_name));
-}
-
-/* Merges groups that the state has, but for those with nulls in their keys. */
-static char *
-update_statement(Following *f, const char *only)
-{
-	ViewNode *node = f->node;
-
-	return psprintf("UPDATE %s s SET n = s.n + excluded.n%s FROM (%s) excluded (%s) WHERE %s",
-					node->state, braid_accumulator_texts(node, braid_accumulator_merge),
-					begun_groups(f, only), state_names(node),
-					braid_match_equal(node, "s", 'k', "excluded", false));
-}
-
-static char *
-upsert_statement(Following *f, const char *only)
-{
-	ViewNode *node = f->node;
-
-	return psprintf("INSERT INTO %s AS s (%s) %s ON CONFLICT (%s) DO UPDATE SET n = s.n + "
-					"excluded.n%s",
-					node->state, state_names(node), begun_groups(f, only), key_list(node, ""),
-					braid_accumulator_texts(node, braid_accumulator_merge));
-}
-
 /*
  * Groups in redo can be left out: they have rows, are not purged, and all of
  * their columns are overwritten, so one update of the row is saved.  It does no
  * harm to merge some of them, those with nulls in their keys.
- *
- * An upsert looks for each group in the index and locks the row before it updates it, which is
- * logged.  With many groups it is cheaper to update those that are there by one join, and to
- * upsert what is left.  Nobody else writes the state.
  */
-static void
-merge(Following *f, bool leave_out_redo)
+static char *
+merge_statement(Following *f, bool leave_out_redo)
 {
 	ViewNode *node = f->node;
-	char *only = "true";
+	char *only = "";
 
 	if (leave_out_redo)
-		only = psprintf("NOT %s", braid_match_keys(node, "g", 'k', f->redo, false));
-	if (f->ngroups >= MANY_GROUPS)
-	{
-		braid_run(update_statement(f, only), f->ngroups);
-		only = psprintf("%s AND NOT EXISTS (SELECT FROM %s x WHERE %s)", only, node->state,
-						braid_match_equal(node, "x", 'k', "g", false));
-	}
-	braid_run(upsert_statement(f, only), f->ngroups);
+		only = psprintf(" WHERE NOT %s", braid_match_keys(node, "g", 'k', f->redo, false));
+	return psprintf("INSERT INTO %s AS s (%s, n%s) SELECT %s, g.n%s FROM %s g%s "
+					"ON CONFLICT (%s) DO UPDATE SET n = s.n + excluded.n%s",
+					node->state, key_list(node, ""),
+					braid_accumulator_texts(node, braid_accumulator_name), key_list(node, "g."),
+					braid_accumulator_texts(node, braid_accumulator_begin), f->groups, only,
+					key_list(node, ""), braid_accumulator_texts(node, braid_accumulator_merge));
 }
 
 /* " AND ..." for groups that may go. */
@@ -510,7 +464,8 @@ change_groups(Following *f)
 		return;
 	}
 	nredo = find_redo(f);
-	merge(f, nredo > 0 && !by_existence && !f->node->permanent_key);
+	braid_run(merge_statement(f, nredo > 0 && !by_existence && !f->node->permanent_key),
+			  f->ngroups);
 	if (by_existence)
 	{
 		remember_existence(f, "before", "s.n = 0 AND g.n < 0");
