@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "read/read.h"
 #include "stream/stream.h"
+#include "topic/topic.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "view/view.h"
@@ -60,6 +61,7 @@ _PG_init(void)
 	braid_capture_init();
 	braid_view_init();
 	braid_read_init();
+	braid_topic_init();
 
 	MarkGUCPrefixReserved("braid");
 }

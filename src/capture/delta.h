@@ -7,7 +7,7 @@
 
 #include "access/tupdesc.h"
 #include "access/xlogdefs.h"
-#include "capture/frontier.h"
+#include "common/frontier.h"
 #include "common/histogram.h"
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"

@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "capture/frontier.h"
+#include "common/frontier.h"
 #include "lib/stringinfo.h"
 
 /* Of a transaction that has begun, and not more than 2^31 ago. */
@@ -55,9 +55,12 @@ braid_frontier_parse(BraidFrontier *f, const char *text)
 	f->xip = palloc(sizeof(uint64) * room);
 	f->nxip = 0;
 	f->xmin = strtou64(text, &p, 10);
-	f->xmax = strtou64(p + 1, &p, 10);
-	while (*p && p[1])
+	f->xmax = *p == ':' ? strtou64(p + 1, &p, 10) : 0;
+	while (*p && p[1] && f->nxip < room)
 		f->xip[f->nxip++] = strtou64(p + 1, &p, 10);
+	if (f->xmin == 0 || f->xmax < f->xmin || (*p && strcmp(p, ":") != 0))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+						errmsg("invalid input syntax for type %s: \"%s\"", "pg_snapshot", text)));
 }
 
 char *
@@ -80,14 +83,45 @@ braid_frontier_copy(BraidFrontier *to, const BraidFrontier *from)
 	memcpy(to->xip, from->xip, sizeof(uint64) * from->nxip);
 }
 
+void
+braid_frontier_exclude(BraidFrontier *f, uint64 xid)
+{
+	int n = f->nxip;
+
+	if (!braid_frontier_contains_full(f, xid))
+		return;
+	f->xip = repalloc(f->xip, sizeof(uint64) * (f->nxip + 1));
+	for (; n > 0 && f->xip[n - 1] > xid; n--)
+		f->xip[n] = f->xip[n - 1];
+	f->xip[n] = xid;
+	f->nxip++;
+	f->xmin = Min(f->xmin, xid);
+}
+
 bool
 braid_frontier_contains(const BraidFrontier *f, TransactionId xid)
 {
-	uint64 x = widen(xid);
+	return braid_frontier_contains_full(f, widen(xid));
+}
 
-	if (x < f->xmin)
+bool
+braid_frontier_contains_full(const BraidFrontier *f, uint64 xid)
+{
+	if (xid < f->xmin)
 		return true;
-	if (x >= f->xmax)
+	if (xid >= f->xmax)
 		return false;
-	return bsearch(&x, f->xip, f->nxip, sizeof(uint64), compare_xids) == NULL;
+	return bsearch(&xid, f->xip, f->nxip, sizeof(uint64), compare_xids) == NULL;
+}
+
+/*
+ * The server counts xmax up, and while it stays the same transactions can only end: the
+ * later of two has fewer exceptions.
+ */
+int
+braid_frontier_compare(const BraidFrontier *a, const BraidFrontier *b)
+{
+	if (a->xmax != b->xmax)
+		return a->xmax < b->xmax ? -1 : 1;
+	return a->nxip == b->nxip ? 0 : a->nxip > b->nxip ? -1 : 1;
 }

@@ -1,0 +1,150 @@
+/*
+ * topic.h
+ *	  Topics: what a topic is, where its messages are, and how one is sent.
+ */
+#ifndef BRAID_TOPIC_H
+#define BRAID_TOPIC_H
+
+#include "common/frontier.h"
+#include "datatype/timestamp.h"
+#include "nodes/parsenodes.h"
+
+/* Columns of a topic's segments. */
+typedef enum MessageColumn
+{
+	MESSAGE_ID = 1,
+	MESSAGE_XID, /* of the sender, widened: see braid_topic_xid() */
+	MESSAGE_SENT_AT,
+	MESSAGE_SEGMENT,
+	MESSAGE_PART,
+	MESSAGE_PRIORITY,
+	MESSAGE_DELIVER_AT,
+	MESSAGE_KEY,
+	MESSAGE_HEADERS,
+	MESSAGE_DEDUP_KEY,
+	MESSAGE_PAYLOAD,
+	MESSAGE_NCOLUMNS = MESSAGE_PAYLOAD
+} MessageColumn;
+
+/* Columns of the only index of a segment. */
+typedef enum MessageIndexColumn
+{
+	MESSAGE_INDEX_PART = 1,
+	MESSAGE_INDEX_XID,
+	MESSAGE_INDEX_ID,
+	MESSAGE_INDEX_NCOLUMNS = MESSAGE_INDEX_ID
+} MessageIndexColumn;
+
+/*
+ * The part of rows that are no messages but ticks: a snapshot that was taken by the
+ * sender of the message with this id.  It is in column key, as pg_snapshot
+ * writes it, and its xmax in column xid.
+ */
+#define BRAID_TICK_PART (-1)
+#define BRAID_TICK_EVERY 1000 /* ids */
+
+#define BRAID_MAX_PARTITIONS 1024
+#define BRAID_MAX_SEGMENTS 32
+
+typedef struct BraidTopic
+{
+	int id;
+	Oid view;
+	Oid payload; /* type: jsonb, text or bytea */
+	int npartitions;
+	uint64 generation; /* how often it was restored from a dump */
+	bool notify;
+	bool has_keys; /* of de-duplication */
+	int nsegments;
+	int segment;	 /* which one new messages go to */
+	Oid *tables;	 /* the segments */
+	Oid *indexes;	 /* of the segments */
+	Oid ids;		 /* sequence */
+	int key_segment; /* the same for the keys of de-duplication, if there are any */
+	int nkey_segments;
+	Oid *key_tables;
+} BraidTopic;
+
+/*
+ * The topic that the view is, as it is now; for braid_topic_get() anything else is an
+ * error (42809).  In a transaction; valid until its end, while what is in
+ * it may be overtaken once locks were taken.
+ */
+extern BraidTopic *braid_topic_find(Oid view);
+extern BraidTopic *braid_topic_get(Oid view);
+
+extern BraidTopic *braid_topic_by_id(int id); /* NULL if it was dropped */
+
+/* Raise 42501: unless the current user has the privilege (ACL_INSERT, ACL_SELECT); unless he owns it. */
+extern void braid_topic_require(BraidTopic *topic, AclMode mode);
+extern void braid_topic_require_owner(BraidTopic *topic);
+
+/* After something about the topic has changed in the catalog: for all, at commit. */
+extern void braid_topic_invalidate(Oid view);
+
+/* ---- transaction ids and snapshots, as columns and positions have them */
+
+/*
+ * Each restore from a dump begins a new generation, in the upper 16 bits: so what was
+ * dumped is older than all that comes, and positions go on from where they were.
+ */
+extern uint64 braid_topic_xid(const BraidTopic *topic, FullTransactionId xid);
+
+/* What is visible in the snapshot, without the running transaction. */
+extern void braid_topic_frontier(const BraidTopic *topic, Snapshot snapshot, BraidFrontier *f);
+
+/* ---- sending */
+
+typedef struct BraidMessage
+{
+	Datum payload; /* of the topic's type */
+	bool has_payload;
+	struct varlena *key;	   /* text, or NULL */
+	struct varlena *headers;   /* jsonb, or NULL */
+	struct varlena *dedup_key; /* text, or NULL */
+	TimestampTz deliver_at;	   /* DT_NOBEGIN: at once */
+	int priority;
+	int part; /* -1: by the key, or in turn */
+} BraidMessage;
+
+extern void braid_message_init(BraidMessage *m); /* an empty one */
+
+/*
+ * One message.  Returns its id; if it is a duplicate, that of the first.  Like all
+ * below it does not look at privileges.
+ */
+extern int64 braid_topic_send(BraidTopic *topic, const BraidMessage *m);
+
+/*
+ * Many messages, faster.  They are in the table after braid_sender_end(), which an
+ * error makes needless.  Nothing else may be sent to the topic in between.
+ */
+typedef struct BraidSender BraidSender;
+extern BraidSender *braid_sender_begin(BraidTopic *topic);
+extern int64 braid_sender_put(BraidSender *sender, const BraidMessage *m);
+extern void braid_sender_end(BraidSender *sender);
+
+extern int braid_topic_partition_of(const struct varlena *key, int npartitions);
+/* ---- those who read topics */
+
+typedef struct BraidTopicFollower
+{
+	/* The running transaction has sent messages; may be NULL. */
+	void (*sent)(BraidTopic *topic);
+
+	/*
+	 * Whether somebody has to have consumed messages before they may go.  Lowers
+	 * *xid to the first that is still wanted, as rows have it; may be NULL.
+	 */
+	bool (*holds)(int topic, uint64 *xid);
+
+	/* Before a topic is dropped: clears up, or raises 2BP01 if it may not cascade. */
+	void (*drop)(int topic, bool cascade);
+} BraidTopicFollower;
+
+/* In init functions; follower must be static. */
+extern void braid_topic_register(const BraidTopicFollower *follower);
+
+extern void braid_topic_init(void);
+
+#endif /* BRAID_TOPIC_H */
