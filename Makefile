@@ -38,7 +38,8 @@ SQL_PARTS = src/common/common.sql \
 	src/view/view.sql \
 	src/view/statistics.sql \
 	src/view/doctor.sql \
-	src/topic/topic.sql
+	src/topic/topic.sql \
+	src/topic/group.sql
 DATA_built = braid--$(BRAID_VERSION).sql
 DATA = $(wildcard src/upgrade/braid--*.sql)
 

@@ -39,6 +39,7 @@ static const char *const names[BRAID_NWAITS] = {
 	[BRAID_WAIT_FAILPOINT] = "BraidFailpoint",
 	[BRAID_WAIT_LAUNCHER_MAIN] = "BraidLauncherMain",
 	[BRAID_WAIT_LOCK_WAITS] = "BraidLockWaits",
+	[BRAID_WAIT_MESSAGES] = "BraidMessages",
 	[BRAID_WAIT_OWN_COMMIT] = "BraidOwnCommit",
 	[BRAID_WAIT_POPULATION_END] = "BraidPopulationEnd",
 	[BRAID_WAIT_RESOLVER_MAIN] = "BraidResolverMain",

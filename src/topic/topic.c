@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "topic/catalog.h"
 #include "topic/topic.h"
+#include "topic/waiters.h"
 #include "utils/acl.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -220,4 +221,5 @@ void
 braid_topic_init(void)
 {
 	braid_xact_register(BRAID_XACT_LAST, free_overtaken);
+	braid_waiters_init();
 }

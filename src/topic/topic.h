@@ -129,8 +129,8 @@ extern int braid_topic_partition_of(const struct varlena *key, int npartitions);
 
 typedef struct BraidTopicFollower
 {
-	/* The running transaction has sent messages; may be NULL. */
-	void (*sent)(BraidTopic *topic);
+	/* The running transaction has sent n messages to a partition; may be NULL. */
+	void (*sent)(BraidTopic *topic, int part, int n);
 
 	/*
 	 * Whether somebody has to have consumed messages before they may go.  Lowers
