@@ -19,11 +19,11 @@
 
 /* Nobody waits for it, and the segment will be full one day. */
 static bool
-end_switch(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_switch(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	if (PQresultStatus(r) != PGRES_TUPLES_OK)
 		ereport(LOG, (errmsg("could not end the log segment of server \"%s\": %s", s->name,
-							 braid_xa_connection_line(PQresultErrorMessage(r)))));
+							 braid_connection_line(PQresultErrorMessage(r)))));
 	return true;
 }
 
@@ -31,7 +31,7 @@ end_switch(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
 static const XaJobKind switch_log = {NULL, end_switch, NULL};
 
 static bool
-end_point(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_point(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	uint32 high;
 	uint32 low;
@@ -44,7 +44,7 @@ end_point(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
 	}
 	else
 		braid_xa_node_point_done(s->serverid, job->number, InvalidXLogRecPtr,
-								 braid_xa_connection_line(PQresultErrorMessage(r)));
+								 braid_connection_line(PQresultErrorMessage(r)));
 	return true;
 }
 
@@ -89,12 +89,12 @@ braid_xa_errand_ask_waits(XaSession *s, uint32 round, int min_age_ms)
 }
 
 static bool
-end_waits(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_waits(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	s->waits_pending = false;
 	if (PQresultStatus(r) != PGRES_TUPLES_OK)
 		ereport(LOG, (errmsg("could not list the lock waits of server \"%s\": %s", s->name,
-							 braid_xa_connection_line(PQresultErrorMessage(r)))));
+							 braid_connection_line(PQresultErrorMessage(r)))));
 	braid_xa_deadlock_receive(s->serverid, s->name, job->number, r);
 	return true;
 }
@@ -124,13 +124,13 @@ begin_waits(XaSession *s)
 /* ---------------------------------------------------------------- check-up */
 
 static bool
-end_checkup(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_checkup(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1)
 		braid_xa_checkup_answer(s->serverid, job->number, PQgetvalue(r, 0, 0), NULL);
 	else
 		braid_xa_checkup_answer(s->serverid, job->number, NULL,
-								braid_xa_connection_line(PQresultErrorMessage(r)));
+								braid_connection_line(PQresultErrorMessage(r)));
 	return true;
 }
 

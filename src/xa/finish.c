@@ -89,7 +89,7 @@ error_of(XaSession *s, const XaJob *job, PGresult *r, XaVerdict *verdict)
 {
 	*verdict = XA_VERDICT_NONE;
 	if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
-		return braid_xa_connection_line(PQresultErrorMessage(r));
+		return braid_connection_line(PQresultErrorMessage(r));
 	if (!job->asking)
 		return NULL;
 	*verdict = judge(s, job, r);
@@ -108,7 +108,7 @@ error_of(XaSession *s, const XaJob *job, PGresult *r, XaVerdict *verdict)
 
 /* For the statistics: what a command that finishes a branch has done. */
 static void
-count_outcome(XaSession *s, XaConnection *c, const XaJob *job, const char *error)
+count_outcome(XaSession *s, BraidConnection *c, const XaJob *job, const char *error)
 {
 	int64 elapsed = GetCurrentTimestamp() - c->began;
 
@@ -126,7 +126,7 @@ count_outcome(XaSession *s, XaConnection *c, const XaJob *job, const char *error
 /* ---------------------------------------------------------------- branches of commits */
 
 static bool
-end_finish(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_finish(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	XaVerdict verdict;
 	const char *error;
@@ -176,7 +176,7 @@ braid_xa_finish_branch(XaSession *s, int slot, int branch)
 /* ---------------------------------------------------------------- branches that a sweep has found */
 
 static bool
-end_recover(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_recover(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	XaVerdict verdict;
 	const char *error;

@@ -21,7 +21,7 @@ typedef struct XaJobKind
 	char *(*command)(XaSession *s, const XaJob *job);
 
 	/* Takes the result; false if the job was queued again, and goes on. */
-	bool (*end)(XaSession *s, XaConnection *c, XaJob *job, PGresult *r);
+	bool (*end)(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r);
 
 	/* It will not be done; NULL: nobody minds. */
 	void (*give_up)(XaSession *s, XaJob *job, const char *reason);

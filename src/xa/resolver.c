@@ -82,17 +82,6 @@ find_session(Oid serverid)
 	return NULL;
 }
 
-static bool
-same_options(const XaConnectionOptions *a, const XaConnectionOptions *b)
-{
-	if (a->n != b->n || a->needs_password != b->needs_password)
-		return false;
-	for (int i = 0; i < a->n; i++)
-		if (strcmp(a->keywords[i], b->keywords[i]) != 0 || strcmp(a->values[i], b->values[i]) != 0)
-			return false;
-	return true;
-}
-
 static void
 forget_session(XaSession *s, const char *reason)
 {
@@ -103,7 +92,7 @@ forget_session(XaSession *s, const char *reason)
 
 /* false if there is no room for it. */
 static bool
-add_session(Oid serverid, const char *name, const XaConnectionOptions *options)
+add_session(Oid serverid, const char *name, const BraidConnectionOptions *options)
 {
 	MemoryContext old;
 
@@ -130,7 +119,7 @@ follow_server(Oid serverid)
 	MemoryContext context =
 		AllocSetContextCreate(TopMemoryContext, "braid session", ALLOCSET_SMALL_SIZES);
 	XaSession *s = find_session(serverid);
-	XaConnectionOptions options;
+	BraidConnectionOptions options;
 	MemoryContext old;
 	const char *name;
 
@@ -138,7 +127,7 @@ follow_server(Oid serverid)
 	name = GetForeignServer(serverid)->servername;
 	old = MemoryContextSwitchTo(context);
 	options = braid_xa_connection_options(serverid, identity.coordinator);
-	if (s && (strcmp(s->name, name) != 0 || !same_options(&s->options, &options)))
+	if (s && (strcmp(s->name, name) != 0 || !braid_connection_same_options(&s->options, &options)))
 	{
 		forget_session(s, "its options have changed");
 		s = NULL;
@@ -344,9 +333,9 @@ rebuild_wait_set(void)
 
 		for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
 		{
-			XaConnection *c = &s->connections[i];
+			BraidConnection *c = &s->connections[i];
 
-			if (c->state != XA_CONNECTION_CLOSED)
+			if (c->state != BRAID_CONNECTION_CLOSED)
 				AddWaitEventToSet(wait_set, c->wanted, PQsocket(c->pg), NULL, c);
 		}
 	}
@@ -365,7 +354,7 @@ wait_set_fingerprint(void)
 
 		for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
 		{
-			XaConnection *c = &s->connections[i];
+			BraidConnection *c = &s->connections[i];
 
 			/* A closed connection has serial 0; libpq may change its socket. */
 			if (c->serial != 0)
@@ -376,7 +365,7 @@ wait_set_fingerprint(void)
 }
 
 static void
-advance_connection(XaConnection *c)
+advance_connection(BraidConnection *c)
 {
 	ListCell *lc;
 

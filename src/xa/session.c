@@ -30,9 +30,9 @@
 #define MAX_RETRY_MS 1000
 #define MAX_ATTEMPTS 3
 
-static void fail_connection(XaSession *s, XaConnection *c, const char *reason);
+static void fail_connection(XaSession *s, BraidConnection *c, const char *reason);
 
-static XaConnection *
+static BraidConnection *
 control(XaSession *s)
 {
 	return &s->connections[0];
@@ -40,7 +40,7 @@ control(XaSession *s)
 
 XaSession *
 braid_xa_session_create(Oid serverid, const char *name, const XaIdentity *identity,
-						const XaConnectionOptions *options)
+						const BraidConnectionOptions *options)
 {
 	XaSession *s = palloc0(sizeof(XaSession));
 
@@ -91,15 +91,15 @@ braid_xa_job_give_up(XaSession *s, XaJob *job, const char *reason)
 bool
 braid_xa_job_may_send(XaSession *s)
 {
-	return s->ready && control(s)->state == XA_CONNECTION_IDLE;
+	return s->ready && control(s)->state == BRAID_CONNECTION_IDLE;
 }
 
 static void
-send_on(XaSession *s, XaConnection *c, XaJob *job, const char *sql)
+send_on(XaSession *s, BraidConnection *c, XaJob *job, const char *sql)
 {
 	c->job = job;
 	job->attempts++;
-	if (!braid_xa_connection_send(c, sql))
+	if (!braid_connection_send(c, sql))
 		fail_connection(s, c, PQerrorMessage(c->pg));
 }
 
@@ -124,9 +124,9 @@ dispatch(XaSession *s, TimestampTz now)
 
 	for (int i = 0; i < braid_xa_resolver_connections && s->njobs > 0 && s->ready; i++)
 	{
-		XaConnection *c = &s->connections[i];
+		BraidConnection *c = &s->connections[i];
 
-		if (c->state == XA_CONNECTION_IDLE)
+		if (c->state == BRAID_CONNECTION_IDLE)
 		{
 			XaJob *job = next_job(s);
 			char *sql = job->kind->command(s, job);
@@ -134,14 +134,14 @@ dispatch(XaSession *s, TimestampTz now)
 			send_on(s, c, job, sql);
 			pfree(sql);
 		}
-		else if (c->state == XA_CONNECTION_CONNECTING)
+		else if (c->state == BRAID_CONNECTION_CONNECTING)
 			opening++;
-		else if (c->state == XA_CONNECTION_CLOSED && opening < s->njobs && s->more_at <= now)
+		else if (c->state == BRAID_CONNECTION_CLOSED && opening < s->njobs && s->more_at <= now)
 		{
 			const char *error;
 
 			/* If it cannot be opened, the others do. */
-			if (braid_xa_connection_open(c, &s->options, &error))
+			if (braid_connection_open(c, &s->options, &error))
 				opening++;
 		}
 	}
@@ -157,11 +157,11 @@ braid_xa_session_close(XaSession *s, const char *reason, const char *hint)
 	braid_xa_node_set_unready(s->serverid, reason, hint);
 	for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
 	{
-		XaConnection *c = &s->connections[i];
+		BraidConnection *c = &s->connections[i];
 
 		if (c->job)
 			braid_xa_job_give_up(s, c->job, reason);
-		braid_xa_connection_close(c);
+		braid_connection_close(c);
 	}
 	while (!dlist_is_empty(&s->jobs))
 		braid_xa_job_give_up(s, next_job(s), reason);
@@ -181,9 +181,9 @@ close_unreachable(XaSession *s, const char *error)
 }
 
 static void
-fail_connection(XaSession *s, XaConnection *c, const char *reason)
+fail_connection(XaSession *s, BraidConnection *c, const char *reason)
 {
-	char *line = braid_xa_connection_line(reason);
+	char *line = braid_connection_line(reason);
 	XaJob *job = c->job;
 
 	if (c == control(s))
@@ -194,7 +194,7 @@ fail_connection(XaSession *s, XaConnection *c, const char *reason)
 		return;
 	}
 	c->job = NULL;
-	braid_xa_connection_close(c);
+	braid_connection_close(c);
 	s->more_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_RETRY_MS);
 	if (job && job->attempts < MAX_ATTEMPTS)
 	{
@@ -233,7 +233,7 @@ passes(XaSession *s, PGresult *r, bool is_claim)
 	const char *fault;
 
 	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1)
-		fault = braid_xa_connection_line(PQresultErrorMessage(r));
+		fault = braid_connection_line(PQresultErrorMessage(r));
 	else if (is_claim)
 		fault = braid_xa_verify_claim_fault(r, &hint);
 	else
@@ -244,7 +244,7 @@ passes(XaSession *s, PGresult *r, bool is_claim)
 }
 
 static bool
-end_claim(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_claim(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	if (!passes(s, r, true))
 		return true;
@@ -258,7 +258,7 @@ end_claim(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
 static const XaJobKind claim = {NULL, end_claim, NULL};
 
 static bool
-end_verify(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_verify(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	if (passes(s, r, false))
 		braid_xa_job_send(s, braid_xa_job_make(&claim),
@@ -278,9 +278,9 @@ begin_verify(XaSession *s)
 }
 
 static void
-process_result(XaSession *s, XaConnection *c)
+process_result(XaSession *s, BraidConnection *c)
 {
-	PGresult *r = braid_xa_connection_take_result(c);
+	PGresult *r = braid_connection_take_result(c);
 	XaJob *job = c->job;
 
 	c->job = NULL;
@@ -290,20 +290,20 @@ process_result(XaSession *s, XaConnection *c)
 }
 
 void
-braid_xa_session_advance(XaSession *s, XaConnection *c)
+braid_xa_session_advance(XaSession *s, BraidConnection *c)
 {
-	switch (braid_xa_connection_advance(c))
+	switch (braid_connection_advance(c))
 	{
-		case XA_OUTCOME_NONE:
+		case BRAID_OUTCOME_NONE:
 			break;
-		case XA_OUTCOME_CONNECTED:
+		case BRAID_OUTCOME_CONNECTED:
 			if (c == control(s))
 				begin_verify(s);
 			break;
-		case XA_OUTCOME_RESULT:
+		case BRAID_OUTCOME_RESULT:
 			process_result(s, c);
 			break;
-		case XA_OUTCOME_FAILED:
+		case BRAID_OUTCOME_FAILED:
 			fail_connection(s, c, PQerrorMessage(c->pg));
 			break;
 	}
@@ -319,10 +319,10 @@ check_time_outs(XaSession *s, TimestampTz now)
 
 	for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
 	{
-		XaConnection *c = &s->connections[i];
+		BraidConnection *c = &s->connections[i];
 		TimestampTz deadline;
 
-		if (c->state != XA_CONNECTION_CONNECTING && c->state != XA_CONNECTION_BUSY)
+		if (c->state != BRAID_CONNECTION_CONNECTING && c->state != BRAID_CONNECTION_BUSY)
 			continue;
 		deadline = TimestampTzPlusMilliseconds(c->began, braid_xa_finish_timeout);
 		if (deadline <= now)
@@ -344,7 +344,7 @@ tend_control(XaSession *s, TimestampTz now)
 							   "Set it to on when the server's options lead to the right place.");
 		return LONG_MAX;
 	}
-	if (control(s)->state != XA_CONNECTION_CLOSED)
+	if (control(s)->state != BRAID_CONNECTION_CLOSED)
 		return LONG_MAX;
 	if (s->retry_at > now)
 		return TimestampDifferenceMilliseconds(now, s->retry_at) + 1;
@@ -358,9 +358,9 @@ tend_control(XaSession *s, TimestampTz now)
 		refuse_without_password(s);
 		return s->retry_ms;
 	}
-	if (!braid_xa_connection_open(control(s), &s->options, &error))
+	if (!braid_connection_open(control(s), &s->options, &error))
 	{
-		close_unreachable(s, braid_xa_connection_line(error));
+		close_unreachable(s, braid_connection_line(error));
 		return s->retry_ms;
 	}
 	return LONG_MAX;

@@ -16,10 +16,10 @@ typedef struct XaSession
 	Oid serverid;
 	char *name;			 /* of the server */
 	XaIdentity identity; /* ours */
-	XaConnectionOptions options;
+	BraidConnectionOptions options;
 
 	/* connections[0] verifies, holds the fence and sweeps; all finish branches */
-	XaConnection connections[BRAID_XA_MAX_CONNECTIONS];
+	BraidConnection connections[BRAID_XA_MAX_CONNECTIONS];
 	bool ready;
 	bool tried;			  /* has failed at least once */
 	TimestampTz more_at;  /* no further connection before */
@@ -55,13 +55,13 @@ typedef struct XaSession
  */
 extern XaSession *
 braid_xa_session_create(Oid serverid, const char *name, const XaIdentity *identity,
-						const XaConnectionOptions *options);
+						const BraidConnectionOptions *options);
 
 /* Closes all connections; what was queued is left to recovery. */
 extern void braid_xa_session_close(XaSession *s, const char *reason, const char *hint);
 
 /* A connection's socket is ready. */
-extern void braid_xa_session_advance(XaSession *s, XaConnection *c);
+extern void braid_xa_session_advance(XaSession *s, BraidConnection *c);
 
 /*
  * Does what is due: connects, sends queued commands, begins sweeps.  Returns

@@ -59,7 +59,7 @@ forget_command(XaSession *s, const XaJob *job)
 
 /* A void row that stays is met by the next sweep. */
 static bool
-end_forget(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_forget(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	char gid[BRAID_GID_LEN];
 
@@ -67,7 +67,7 @@ end_forget(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
 		ereport(LOG, (errmsg("could not have server \"%s\" forget what was done by hand with "
 							 "branch \"%s\": %s",
 							 s->name, braid_gid_format(&job->gid, gid),
-							 braid_xa_connection_line(PQresultErrorMessage(r)))));
+							 braid_connection_line(PQresultErrorMessage(r)))));
 	return true;
 }
 
@@ -229,7 +229,7 @@ settle(XaSession *s, PGresult *p)
 }
 
 static bool
-end_sweep(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
+end_sweep(XaSession *s, BraidConnection *c, XaJob *job, PGresult *r)
 {
 	s->listing = false;
 	s->sweep_us = GetCurrentTimestamp() - s->sweep_began;
@@ -238,7 +238,7 @@ end_sweep(XaSession *s, XaConnection *c, XaJob *job, PGresult *r)
 	else
 	{
 		ereport(LOG, (errmsg("could not list the prepared transactions of server \"%s\": %s",
-							 s->name, braid_xa_connection_line(PQresultErrorMessage(r)))));
+							 s->name, braid_connection_line(PQresultErrorMessage(r)))));
 		s->sweep_failed = true;
 	}
 	end_if_complete(s);
