@@ -63,28 +63,6 @@ braid_delta_next(BraidDelta *delta, BraidBatch *batch)
 	return true;
 }
 
-bool
-braid_delta_column(BraidDelta *delta, BraidBatch *batch, AttrNumber attnum, Oid type, Datum *values,
-				   bool *nulls, bool *any_null)
-{
-	MessagePlace place;
-	bool has;
-
-	braid_rows_begin_place(&place, delta->lsn, delta->stream);
-	has = braid_batch_column(batch, attnum, type, values, nulls, any_null);
-	braid_rows_end_place(&place);
-	return has;
-}
-
-/* ---------------------------------------------------------------- rows */
-
-/* The columns of a batch that the source wants, each as an array. */
-typedef struct Columns
-{
-	Datum **values;
-	bool **nulls;
-} Columns;
-
 /*
  * Whether the batch has the column with values of this type.  One that a view reads cannot be
  * altered; but the delta may go back to before it was, if nobody read the column then, and who
@@ -100,26 +78,37 @@ has_column(BraidBatch *batch, AttrNumber attnum, Oid type)
 	return i >= 0 && batch->columns[i].attnum == attnum && batch->columns[i].type == type;
 }
 
-/* The column of the rows, from 1; what is not null everywhere is said for each row. */
-static void
-read_column(BraidDelta *delta, BraidSource *source, BraidBatch *batch, Columns *c, int column)
+bool
+braid_delta_column(BraidDelta *delta, BraidSource *source, BraidBatch *batch, int column,
+				   Datum *values, bool *nulls)
 {
 	AttrNumber attnum = source->attnums[column - 1];
-	Oid type = TupleDescAttr(source->desc, column)->atttypid;
-	bool any_null = false;
+	Oid type = TupleDescAttr(source->desc, column)->atttypid; /* the first one is the weight */
+	MessagePlace place;
+	bool any_null;
 
-	c->values[column] = palloc(sizeof(Datum) * batch->nrows);
-	c->nulls[column] = palloc(sizeof(bool) * batch->nrows);
-	if (!has_column(batch, attnum, type) ||
-		!braid_delta_column(delta, batch, attnum, type, c->values[column], c->nulls[column],
-							&any_null))
+	if (!has_column(batch, attnum, type))
 	{
-		memset(c->values[column], 0, sizeof(Datum) * batch->nrows);
-		memset(c->nulls[column], true, sizeof(bool) * batch->nrows);
+		memset(values, 0, sizeof(Datum) * batch->nrows);
+		memset(nulls, true, sizeof(bool) * batch->nrows);
+		return true;
 	}
-	else if (!any_null)
-		memset(c->nulls[column], false, sizeof(bool) * batch->nrows);
+	braid_rows_begin_place(&place, delta->lsn, delta->stream);
+	(void) braid_batch_column(batch, attnum, type, values, nulls, &any_null);
+	braid_rows_end_place(&place);
+	if (!any_null)
+		memset(nulls, false, sizeof(bool) * batch->nrows);
+	return any_null;
 }
+
+/* ---------------------------------------------------------------- rows */
+
+/* The columns of a batch that the source wants, each as an array. */
+typedef struct Columns
+{
+	Datum **values;
+	bool **nulls;
+} Columns;
 
 static void
 put_rows(Tuplestorestate *rows, BraidSource *source, BraidBatch *batch, Columns *c)
@@ -149,7 +138,11 @@ put_batch(Tuplestorestate *rows, BraidDelta *delta, BraidSource *source, BraidBa
 	c.values = palloc(sizeof(Datum *) * source->desc->natts);
 	c.nulls = palloc(sizeof(bool *) * source->desc->natts);
 	for (int i = 1; i < source->desc->natts; i++)
-		read_column(delta, source, batch, &c, i);
+	{
+		c.values[i] = palloc(sizeof(Datum) * batch->nrows);
+		c.nulls[i] = palloc(sizeof(bool) * batch->nrows);
+		(void) braid_delta_column(delta, source, batch, i, c.values[i], c.nulls[i]);
+	}
 	put_rows(rows, source, batch, &c);
 }
 

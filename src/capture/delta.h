@@ -79,9 +79,13 @@ extern bool braid_delta_next(BraidDelta *delta, BraidBatch *batch);
 extern void braid_delta_take(BraidDelta *delta, BraidBatch *batch, XLogRecPtr lsn, Oid stream,
 							 const char *message, Size size);
 
-/* braid_batch_column() of the batch that came last, whose errors name stream and position. */
-extern bool braid_delta_column(BraidDelta *delta, BraidBatch *batch, AttrNumber attnum, Oid type,
-							   Datum *values, bool *nulls, bool *any_null);
+/*
+ * One of the source's columns, from 1, of the batch that came last: values, 0 where nulls says that
+ * there is none.  Returns whether that is so for any row.  It is null in all rows if the message has
+ * no such column, or one of another type.  Errors name stream and position.
+ */
+extern bool braid_delta_column(BraidDelta *delta, BraidSource *source, BraidBatch *batch,
+							   int column, Datum *values, bool *nulls);
 
 /*
  * Makes the rows of a stream's delta, for statements, unless that has been done in this

@@ -60,11 +60,7 @@ typedef struct FastPath
 	int ntargets;
 	Targets *targets; /* of each accumulator */
 	List *tlist;	  /* of the plan */
-	FastRows rows;
-	FastGroups groups;
-	FastColumn *weight; /* NULL if all are +1 */
-	FastStep *steps;
-	int nsteps;
+	FastTask task;
 	int nwords; /* of a group, behind its keys */
 } FastPath;
 
@@ -140,11 +136,10 @@ add_accumulator(FastPath *path, Accumulator *a, Targets *targets)
 	return true;
 }
 
-/* The key of a query without GROUP BY is a constant. */
 static int
 key_count(ViewNode *node)
 {
-	return node->permanent_key && strcmp(node->permanent_key, "true") == 0 ? 0 : node->nkeys;
+	return braid_node_is_one_group(node) ? 0 : node->nkeys;
 }
 
 /* The weight, the keys, then what accumulators ask for. */
@@ -191,7 +186,7 @@ take_plan(FastPath *path, PlannedStmt *stmt)
 	if (!IsA(plan, NamedTuplestoreScan) || stmt->subplans != NIL || plan->initPlan != NIL ||
 		list_length(plan->targetlist) != path->ntargets)
 		return false;
-	path->rows.scan = (Scan *) plan;
+	path->task.rows.scan = (Scan *) plan;
 	path->tlist = plan->targetlist;
 	return is_plain((Node *) plan->targetlist) && is_plain((Node *) plan->qual);
 }
@@ -235,7 +230,7 @@ is_bitwise(Oid type)
 static FastColumn *
 value_column(FastPath *path, Expr *expr, FastColumn *filter)
 {
-	FastColumn *column = braid_fast_column(&path->rows, expr, filter);
+	FastColumn *column = braid_fast_column(&path->task.rows, expr, filter);
 
 	column->is_null_only = false;
 	return column;
@@ -244,7 +239,7 @@ value_column(FastPath *path, Expr *expr, FastColumn *filter)
 static bool
 take_keys(FastPath *path)
 {
-	FastGroups *groups = &path->groups;
+	FastGroups *groups = &path->task.groups;
 
 	groups->nkeys = key_count(path->node);
 	groups->keys = palloc0(sizeof(FastKey) * (groups->nkeys + 1));
@@ -262,7 +257,7 @@ take_keys(FastPath *path)
 static FastStep *
 add_step(FastPath *path, FastStepKind kind, FastColumn *value)
 {
-	FastStep *step = &path->steps[path->nsteps++];
+	FastStep *step = &path->task.steps[path->task.nsteps++];
 
 	*step = (FastStep){.kind = kind, .value = value, .word = path->nwords};
 	path->nwords += braid_fast_step_words(kind);
@@ -320,7 +315,7 @@ take_accumulator(FastPath *path, Accumulator *a, Targets *targets)
 	switch (a->kind)
 	{
 		case ACCUMULATE_COUNT:
-			add_step(path, FAST_COUNT, braid_fast_column(&path->rows, expr, filter));
+			add_step(path, FAST_COUNT, braid_fast_column(&path->task.rows, expr, filter));
 			return true;
 		case ACCUMULATE_SUM:
 			return add_sum(path, a, expr, filter);
@@ -340,9 +335,9 @@ take_steps(FastPath *path, bool retracts)
 {
 	ListCell *lc;
 
-	path->steps = palloc0(sizeof(FastStep) * (list_length(path->node->accumulators) + 2));
+	path->task.steps = palloc0(sizeof(FastStep) * (list_length(path->node->accumulators) + 2));
 	if (retracts)
-		path->weight = value_column(path, nth_target(path, 1), NULL);
+		path->task.weight = value_column(path, nth_target(path, 1), NULL);
 	add_step(path, FAST_ROW_COUNT, NULL);
 	foreach (lc, path->node->accumulators)
 		if (!take_accumulator(path, lfirst(lc), &path->targets[foreach_current_index(lc)]))
@@ -357,13 +352,13 @@ take_steps(FastPath *path, bool retracts)
 bool
 braid_fast_task_run(FastTask *task)
 {
-	while (braid_fast_rows_next(task->rows))
+	while (braid_fast_rows_next(&task->rows))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!braid_fast_groups_find(task->groups, task->rows))
+		if (!braid_fast_groups_find(&task->groups, &task->rows))
 			return false;
 		for (int i = 0; i < task->nsteps; i++)
-			braid_fast_step(&task->steps[i], task->groups, task->weight, task->rows->nrows);
+			braid_fast_step(&task->steps[i], &task->groups, task->weight, task->rows.nrows);
 	}
 	return true;
 }
@@ -371,12 +366,12 @@ braid_fast_task_run(FastTask *task)
 static bool
 group_rows(FastPath *path)
 {
-	FastTask task = {&path->rows, &path->groups, path->weight, path->steps, path->nsteps, 0};
+	FastTask *task = &path->task;
 	int64 nrows = braid_run_delta_rows(braid_node_input(path->node));
-	bool done = braid_fast_team_is_wanted(&task, nrows) ? braid_fast_team_run(&task)
-														: braid_fast_task_run(&task);
+	bool done = braid_fast_team_is_wanted(task, nrows) ? braid_fast_team_run(task)
+													   : braid_fast_task_run(task);
 
-	path->node->path = task.nhelpers > 0 ? PATH_TEAM : PATH_COLUMNS;
+	path->node->path = task->nhelpers > 0 ? PATH_TEAM : PATH_COLUMNS;
 	return done;
 }
 
@@ -387,16 +382,17 @@ put_group(FastPath *path, uint32 group, Tuplestorestate *rows, TupleDesc desc)
 	bool nulls[MaxTupleAttributeNumber];
 	int n = 0;
 
-	for (; n < path->groups.nkeys; n++)
-		values[n] = braid_fast_groups_key(&path->groups, group, n, &nulls[n]);
+	for (; n < path->task.groups.nkeys; n++)
+		values[n] = braid_fast_groups_key(&path->task.groups, group, n, &nulls[n]);
 	if (n == 0)
 	{
 		values[n] = BoolGetDatum(true);
 		nulls[n++] = false;
 	}
-	for (int i = 0; i < path->nsteps; i++)
-		n += braid_fast_step_result(&path->steps[i], braid_fast_group(&path->groups, group),
-									values + n, nulls + n);
+	for (int i = 0; i < path->task.nsteps; i++)
+		n += braid_fast_step_result(&path->task.steps[i],
+									braid_fast_group(&path->task.groups, group), values + n,
+									nulls + n);
 	Assert(n == desc->natts);
 	tuplestore_putvalues(rows, desc, values, nulls);
 }
@@ -406,12 +402,13 @@ static void
 put_groups(FastPath *path, Tuplestorestate *rows, TupleDesc desc)
 {
 	EventTime *t = path->node->time;
-	uint32 *sorted = braid_fast_groups_sort(&path->groups, t && t->column > 0 ? t->column - 1 : 0);
+	uint32 *sorted =
+		braid_fast_groups_sort(&path->task.groups, t && t->column > 0 ? t->column - 1 : 0);
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "braid group", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
-	for (uint32 i = 0; i < path->groups.n; i++)
+	for (uint32 i = 0; i < path->task.groups.n; i++)
 	{
 		put_group(path, sorted[i], rows, desc);
 		MemoryContextReset(context);
@@ -429,15 +426,16 @@ run(FastPath *path, PlannedStmt *stmt, bool retracts, int kb)
 		path->node->fast->is_unfit = true;
 		return false;
 	}
-	braid_fast_rows_open(&path->rows, stmt);
-	braid_fast_groups_open(&path->groups, path->nwords, (Size) kb * 1024);
-	for (int i = 0; i < path->nsteps; i++)
+	braid_fast_rows_open(&path->task.rows, stmt);
+	braid_fast_groups_open(&path->task.groups, path->nwords, (Size) kb * 1024);
+	for (int i = 0; i < path->task.nsteps; i++)
 	{
-		path->steps[i].word += path->groups.nkey_words;
-		path->steps[i].rows_word = path->groups.nkey_words; /* the first step counts them */
+		path->task.steps[i].word += path->task.groups.nkey_words;
+		path->task.steps[i].rows_word =
+			path->task.groups.nkey_words; /* the first step counts them */
 	}
 	done = group_rows(path);
-	braid_fast_rows_close(&path->rows);
+	braid_fast_rows_close(&path->task.rows);
 	return done;
 }
 

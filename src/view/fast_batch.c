@@ -30,21 +30,6 @@ braid_fast_batch_read(FastRows *rows, BraidBatch *batch)
 /* ---------------------------------------------------------------- plain columns */
 
 static void
-read_column(FastRows *rows, BraidBatch *batch, FastColumn *c)
-{
-	AttrNumber attnum = rows->source->attnums[c->attnum - 2]; /* the first one is the weight */
-	Oid type = TupleDescAttr(rows->source->desc, c->attnum - 1)->atttypid;
-
-	if (!braid_delta_column(rows->batches, batch, attnum, type, c->values, c->nulls, &c->any_null))
-	{
-		memset(c->nulls, true, batch->nrows);
-		c->any_null = true;
-	}
-	else if (!c->any_null)
-		memset(c->nulls, false, batch->nrows);
-}
-
-static void
 read_columns(FastRows *rows, BraidBatch *batch)
 {
 	ListCell *lc;
@@ -54,7 +39,8 @@ read_columns(FastRows *rows, BraidBatch *batch)
 		FastColumn *c = lfirst(lc);
 
 		if (c->attnum > 0)
-			read_column(rows, batch, c);
+			c->any_null = braid_delta_column(rows->batches, rows->source, batch, c->attnum - 1,
+											 c->values, c->nulls);
 	}
 }
 

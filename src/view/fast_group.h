@@ -105,8 +105,8 @@ extern bool braid_fast_has_extremes(Oid type);
 /* What is done with rows. */
 typedef struct FastTask
 {
-	FastRows *rows;
-	FastGroups *groups;
+	FastRows rows;
+	FastGroups groups;
 	FastColumn *weight; /* NULL if all are +1 */
 	FastStep *steps;
 	int nsteps;

@@ -43,7 +43,7 @@ number_of(FastTask *task, FastColumn *column)
 	int i = 0;
 	ListCell *lc;
 
-	foreach (lc, task->rows->columns)
+	foreach (lc, task->rows.columns)
 	{
 		if (lfirst(lc) == column)
 			return i;
@@ -60,7 +60,7 @@ write_columns(FastTask *task, List *program)
 	List *is_null_only = NIL;
 	ListCell *lc;
 
-	foreach (lc, task->rows->columns)
+	foreach (lc, task->rows.columns)
 	{
 		FastColumn *c = lfirst(lc);
 
@@ -74,7 +74,7 @@ write_columns(FastTask *task, List *program)
 static List *
 write_scan(FastTask *task, List *program)
 {
-	FastRows *rows = task->rows;
+	FastRows *rows = &task->rows;
 	TupleDesc desc = rows->slot->tts_tupleDescriptor;
 	List *types = NIL;
 	List *typmods = NIL;
@@ -118,8 +118,8 @@ braid_fast_program_write(FastTask *task)
 	List *program = write_columns(task, write_scan(task, NIL));
 	List *keys = NIL;
 
-	for (int i = 0; i < task->groups->nkeys; i++)
-		keys = lappend_int(keys, number_of(task, task->groups->keys[i].column));
+	for (int i = 0; i < task->groups.nkeys; i++)
+		keys = lappend_int(keys, number_of(task, task->groups.keys[i].column));
 	program = write_steps(task, lappend(program, keys));
 	program = lappend(program, list_make1_int(number_of(task, task->weight)));
 	return nodeToString(program);
@@ -130,13 +130,13 @@ braid_fast_program_write(FastTask *task)
 static FastColumn *
 column_of(FastTask *task, int number)
 {
-	return number < 0 ? NULL : list_nth(task->rows->columns, number);
+	return number < 0 ? NULL : list_nth(task->rows.columns, number);
 }
 
 static TupleDesc
 read_scan(FastTask *task, List *program)
 {
-	FastRows *rows = task->rows;
+	FastRows *rows = &task->rows;
 	List *types = list_nth(program, PART_TYPES);
 	List *typmods = list_nth(program, PART_TYPMODS);
 	List *attnums = list_nth(program, PART_ATTNUMS);
@@ -164,9 +164,9 @@ read_columns(FastTask *task, List *program)
 	for (int i = 0; i < list_length(expressions); i++)
 	{
 		FastColumn *filter = column_of(task, list_nth_int(list_nth(program, PART_FILTERS), i));
-		FastColumn *c = braid_fast_column(task->rows, list_nth(expressions, i), filter);
+		FastColumn *c = braid_fast_column(&task->rows, list_nth(expressions, i), filter);
 
-		Assert(list_length(task->rows->columns) == i + 1);
+		Assert(list_length(task->rows.columns) == i + 1);
 		c->is_null_only = list_nth_int(list_nth(program, PART_IS_NULL_ONLY), i);
 	}
 }
@@ -174,7 +174,7 @@ read_columns(FastTask *task, List *program)
 static void
 read_keys(FastTask *task, List *program)
 {
-	FastGroups *groups = task->groups;
+	FastGroups *groups = &task->groups;
 	List *keys = list_nth(program, PART_KEYS);
 
 	groups->nkeys = list_length(keys);
@@ -213,15 +213,13 @@ braid_fast_program_read(const char *text, Size limit)
 	TupleDesc desc;
 	int nwords;
 
-	task->rows = palloc0(sizeof(FastRows));
-	task->groups = palloc0(sizeof(FastGroups));
 	desc = read_scan(task, program);
 	read_columns(task, program);
 	read_keys(task, program);
 	nwords = read_steps(task, program);
 	task->weight = column_of(task, linitial_int(list_nth(program, PART_WEIGHT)));
-	braid_fast_rows_prepare(task->rows, linitial_int(list_nth(program, PART_OPTIONS)), desc);
-	braid_fast_groups_open(task->groups, nwords, limit);
+	braid_fast_rows_prepare(&task->rows, linitial_int(list_nth(program, PART_OPTIONS)), desc);
+	braid_fast_groups_open(&task->groups, nwords, limit);
 	return task;
 }
 
@@ -239,9 +237,9 @@ exact_of(FastStep *step, uint64 *group)
 void
 braid_fast_program_put(StringInfo s, FastTask *task, uint32 group)
 {
-	uint64 *words = braid_fast_group(task->groups, group);
+	uint64 *words = braid_fast_group(&task->groups, group);
 
-	appendBinaryStringInfo(s, (char *) words, task->groups->nwords * sizeof(uint64));
+	appendBinaryStringInfo(s, (char *) words, task->groups.nwords * sizeof(uint64));
 	for (int i = 0; i < task->nsteps; i++)
 	{
 		FastExact *sum = exact_of(&task->steps[i], words);
@@ -257,13 +255,13 @@ braid_fast_program_put(StringInfo s, FastTask *task, uint32 group)
 bool
 braid_fast_program_take(StringInfo s, FastTask *task)
 {
-	Size size = task->groups->nwords * sizeof(uint64);
+	Size size = task->groups.nwords * sizeof(uint64);
 	uint64 *other = palloc(size);
 	uint64 *group;
 
 	memcpy(other, s->data + s->cursor, size);
 	s->cursor += size;
-	group = braid_fast_groups_find_one(task->groups, other);
+	group = braid_fast_groups_find_one(&task->groups, other);
 	for (int i = 0; i < task->nsteps; i++)
 	{
 		FastExact *sum = exact_of(&task->steps[i], other);

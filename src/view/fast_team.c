@@ -107,10 +107,10 @@ braid_fast_team_is_wanted(FastTask *task, int64 nrows)
 {
 	ListCell *lc;
 
-	if (most_helpers == 0 || nrows < TEAM_ROWS || task->rows->batches == NULL ||
-		is_unsafe((Node *) task->rows->scan->plan.qual, NULL))
+	if (most_helpers == 0 || nrows < TEAM_ROWS || task->rows.batches == NULL ||
+		is_unsafe((Node *) task->rows.scan->plan.qual, NULL))
 		return false;
-	foreach (lc, task->rows->columns)
+	foreach (lc, task->rows.columns)
 		if (is_unsafe((Node *) ((FastColumn *) lfirst(lc))->expr, NULL))
 			return false;
 	return true;
@@ -177,7 +177,7 @@ make_team(Team *team)
 	shm_toc_insert(context->toc, KEY_PROGRAM,
 				   memcpy(shm_toc_allocate(context->toc, length), program, length));
 	limit = shm_toc_allocate(context->toc, sizeof(Size));
-	*limit = team->task->groups->limit;
+	*limit = team->task->groups.limit;
 	shm_toc_insert(context->toc, KEY_LIMIT, limit);
 	inputs = make_queues(team, KEY_INPUT, INPUT_SIZE);
 	outputs = make_queues(team, KEY_OUTPUT, OUTPUT_SIZE);
@@ -225,7 +225,7 @@ deal(Team *team, BraidBatch *batch)
 		team->turn = (team->turn + 1) % team->nhelpers;
 		if (helper->is_gone || (helper->is_sending && !send_chunk(helper, false)))
 			continue;
-		put_message(helper, team->task->rows->batches, batch);
+		put_message(helper, team->task->rows.batches, batch);
 		(void) send_chunk(helper, false);
 		return true;
 	}
@@ -308,8 +308,8 @@ braid_fast_team_run(FastTask *task)
 	EnterParallelMode();
 	make_team(&team);
 	task->nhelpers = team.nhelpers;
-	task->rows->next_message = next_not_dealt;
-	task->rows->feed = &team;
+	task->rows.next_message = next_not_dealt;
+	task->rows.feed = &team;
 	fits = braid_fast_task_run(task);
 	fits = collect(&team) && fits;
 	WaitForParallelWorkersToFinish(team.context);
@@ -343,10 +343,10 @@ send_groups(FastTask *task, shm_mq_handle *output)
 	StringInfoData s;
 
 	initStringInfo(&s);
-	for (uint32 group = 0; group < task->groups->n; group++)
+	for (uint32 group = 0; group < task->groups.n; group++)
 	{
 		braid_fast_program_put(&s, task, group);
-		if (s.len < OUTPUT_CHUNK && group + 1 < task->groups->n)
+		if (s.len < OUTPUT_CHUNK && group + 1 < task->groups.n)
 			continue;
 		if (shm_mq_send(output, s.len, s.data, false, true) != SHM_MQ_SUCCESS)
 			return;
@@ -370,15 +370,15 @@ braid_fast_team_main(dsm_segment *segment, shm_toc *toc)
 	shm_mq_set_sender(output, MyProc);
 	results = shm_mq_attach(output, segment, NULL);
 	task = braid_fast_program_read(shm_toc_lookup(toc, KEY_PROGRAM, false), *limit);
-	task->rows->next_message = next_of_queue;
-	task->rows->feed = shm_mq_attach(input, segment, NULL);
+	task->rows.next_message = next_of_queue;
+	task->rows.feed = shm_mq_attach(input, segment, NULL);
 	if (braid_fast_task_run(task))
 	{
 		BRAID_FAILPOINT("fast-team-helps");
 		send_groups(task, results);
 	}
-	braid_fast_rows_close(task->rows);
-	shm_mq_detach(task->rows->feed);
+	braid_fast_rows_close(&task->rows);
+	shm_mq_detach(task->rows.feed);
 	shm_mq_detach(results);
 }
 

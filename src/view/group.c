@@ -43,13 +43,6 @@
 
 #define MAX_KEYS 32 /* columns of an index */
 
-/* There is one group only, which always exists. */
-static bool
-is_one_group(ViewNode *node)
-{
-	return node->permanent_key && strcmp(node->permanent_key, "true") == 0;
-}
-
 /* Of a grouping set that is empty: its number. */
 static char *
 permanent_set(ViewNode *node)
@@ -73,7 +66,8 @@ key_list(ViewNode *node, const char *prefix)
 static const char *
 key_targets(ViewNode *node)
 {
-	return is_one_group(node) ? "true AS k1" : braid_text_list(braid_text_key_targets(node->nkeys));
+	return braid_node_is_one_group(node) ? "true AS k1"
+										 : braid_text_list(braid_text_key_targets(node->nkeys));
 }
 
 /* " GROUP BY 1, 2"; of the one group what is given */
@@ -82,7 +76,7 @@ group_by(ViewNode *node, char *instead)
 {
 	StringInfoData s;
 
-	if (is_one_group(node))
+	if (braid_node_is_one_group(node))
 		return instead;
 	initStringInfo(&s);
 	for (int i = 1; i <= node->nkeys; i++)
@@ -172,7 +166,7 @@ state_insert(ViewNode *node, const char *condition)
 static void
 insert_permanent(ViewNode *node, int64 nrows)
 {
-	if (node->permanent_key == NULL || is_one_group(node))
+	if (node->permanent_key == NULL || braid_node_is_one_group(node))
 		return;
 	braid_run(psprintf("INSERT INTO %s (%s, n%s) SELECT %s, count(*)%s FROM %s i1 WHERE false "
 					   "ON CONFLICT DO NOTHING",
@@ -186,7 +180,7 @@ insert_permanent(ViewNode *node, int64 nrows)
 void
 braid_group_begin(ViewNode *node)
 {
-	if (is_one_group(node))
+	if (braid_node_is_one_group(node))
 		braid_run(psprintf("%s ON CONFLICT DO NOTHING", state_insert(node, "false")), 0);
 	insert_permanent(node, 0);
 }
@@ -245,7 +239,7 @@ run_matching(Following *f, char *(*statement)(Following *f, bool nulls), int64 n
 static bool
 find_nulls(Following *f)
 {
-	if (is_one_group(f->node) || f->ngroups == 0)
+	if (braid_node_is_one_group(f->node) || f->ngroups == 0)
 		return false;
 	return braid_run_into(psprintf("nulls_%d", f->node->number),
 						  psprintf("SELECT true AS found FROM %s g WHERE %s LIMIT 1", f->groups,
@@ -438,7 +432,7 @@ delete_permanent(Following *f, int64 nredo)
 static void
 recompute(Following *f, int64 nredo)
 {
-	if (is_one_group(f->node))
+	if (braid_node_is_one_group(f->node))
 	{
 		braid_run(psprintf("%s%s", state_insert(f->node, "true"), overwrite(f->node)), nredo);
 		return;
@@ -451,7 +445,7 @@ recompute(Following *f, int64 nredo)
 static void
 change_groups(Following *f)
 {
-	bool can_go = f->retracts && !is_one_group(f->node);
+	bool can_go = f->retracts && !braid_node_is_one_group(f->node);
 	bool by_existence = f->is_read && shows_keys_only(f->node);
 	int64 nredo;
 

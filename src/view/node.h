@@ -123,4 +123,11 @@ braid_node_input(ViewNode *node)
 	return linitial(node->inputs);
 }
 
+/* A GROUP without GROUP BY: there is one group, which always exists, and its key is a constant. */
+static inline bool
+braid_node_is_one_group(ViewNode *node)
+{
+	return node->permanent_key && strcmp(node->permanent_key, "true") == 0;
+}
+
 #endif /* BRAID_NODE_H */

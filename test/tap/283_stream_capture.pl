@@ -168,19 +168,24 @@ is(sql("SELECT sum(count) FROM named"), sql('SELECT count(*) FROM t') - $before,
 # ---- messages from before a column was altered that nobody read then
 sql('CREATE FOREIGN TABLE altered (id int, x int) SERVER braid_stream');
 sql(view('ids', 'SELECT id, id % 10 AS digit FROM altered'));
-ok($node->poll_query_until('postgres', q{SELECT braid.wait('ids', '5 s')}), 'a view of one column');
+sql(view('parities', 'SELECT id % 2 AS parity, count(*) AS n FROM altered GROUP BY 1'));
+ok($node->poll_query_until('postgres', "SELECT braid.wait('$_', '5 s')"), "$_: a view of one column") for 'ids', 'parities';
 $cluster->hold_capture('db');
 sql('INSERT INTO altered VALUES (1, 10)');
 sql('ALTER FOREIGN TABLE altered ALTER COLUMN x TYPE text, ADD COLUMN y int DEFAULT 5');
 sql("INSERT INTO altered VALUES (2, 'two')");
 sql(view('texts', 'SELECT x, y FROM altered'));
+sql(view('numbers', 'SELECT y, count(x) AS n FROM altered GROUP BY y'));
 $cluster->release_capture('db');
-ok($node->poll_query_until('postgres', "SELECT braid.wait('$_', '5 s')"), "$_ catches up") for 'ids', 'texts';
+ok($node->poll_query_until('postgres', "SELECT braid.wait('$_', '5 s')"), "$_ catches up") for 'ids', 'texts', 'parities', 'numbers';
 sql("INSERT INTO altered VALUES (3, 'three')");
-ok($node->poll_query_until('postgres', "SELECT braid.wait('$_', '5 s')"), "$_ catches up again") for 'ids', 'texts';
+ok($node->poll_query_until('postgres', "SELECT braid.wait('$_', '5 s')"), "$_ catches up again") for 'ids', 'texts', 'parities', 'numbers';
 is(sql(q{SELECT string_agg(id::text, ', ' ORDER BY id) FROM ids}), '1, 2, 3', 'the view of the column has all');
+is(sql('TABLE parities ORDER BY parity'), "0|1\n1|2", 'and so do its groups, which are made by column');
 is(sql('TABLE texts'), 'three|5', 'that of the others has what came after it was made');
-sql('DROP VIEW ids, texts');
+is(sql('TABLE numbers'), '5|1', 'and so have their groups');
+is(sql("SELECT string_agg(path, ', ') FROM unnest('{parities,numbers}'::regclass[]) v, braid.explain(v) WHERE state IS NOT NULL"), 'columns, columns', 'by column');
+sql('DROP VIEW ids, texts, parities, numbers');
 
 # ---- everybody may write messages
 $pid = worker();
