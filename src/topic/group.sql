@@ -52,8 +52,9 @@ CREATE INDEX positions_2_order ON braid_internal.positions_2 (group_id, part, nu
 ALTER TABLE braid_internal.positions_0 SET (autovacuum_enabled = off);
 ALTER TABLE braid_internal.positions_1 SET (autovacuum_enabled = off);
 ALTER TABLE braid_internal.positions_2 SET (autovacuum_enabled = off);
-SELECT pg_catalog.pg_extension_config_dump('braid_internal.positions_0', ''), pg_catalog.pg_extension_config_dump('braid_internal.positions_1', ''),
-	pg_catalog.pg_extension_config_dump('braid_internal.positions_2', '');
+SELECT pg_catalog.pg_extension_config_dump('braid_internal.positions_0', '');
+SELECT pg_catalog.pg_extension_config_dump('braid_internal.positions_1', '');
+SELECT pg_catalog.pg_extension_config_dump('braid_internal.positions_2', '');
 
 REVOKE ALL ON braid_internal.groups, braid_internal.positions, braid_internal.positions_0, braid_internal.positions_1, braid_internal.positions_2 FROM PUBLIC;
 -- So that whoever owns a database can dump it.
