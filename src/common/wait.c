@@ -47,6 +47,7 @@ static const char *const names[BRAID_NWAITS] = {
 	[BRAID_WAIT_SERVER_CHECKUP] = "BraidServerCheckup",
 	[BRAID_WAIT_SERVER_READY] = "BraidServerReady",
 	[BRAID_WAIT_SERVER_SWEEP] = "BraidServerSweep",
+	[BRAID_WAIT_TOPIC_MAIN] = "BraidTopicMain",
 	[BRAID_WAIT_VIEW_LIVE] = "BraidViewLive",
 	[BRAID_WAIT_WORKERS_STOP] = "BraidWorkersStop",
 };

@@ -57,7 +57,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#define MAX_KINDS 4
+#define MAX_KINDS 8
 #define MAX_WATCHES 4
 #define LAUNCHER_NAP_MS 3000 /* how long a new database may stay unnoticed */
 #define MIN_RESTART_MS 100

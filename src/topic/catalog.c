@@ -29,9 +29,6 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-/* Segments of keys: one that is written, one that is within the window, and the next one. */
-#define KEY_SEGMENTS 3
-
 Oid
 braid_topic_relation(const char *name)
 {
@@ -125,8 +122,8 @@ find_relations(BraidTopic *topic)
 		topic->tables[i] = braid_topic_relation(braid_topic_segment_name(topic->id, i));
 		topic->indexes[i] = braid_topic_relation(braid_topic_index_name(topic->id, i));
 	}
-	topic->nkey_segments = topic->has_keys ? KEY_SEGMENTS : 0;
-	topic->key_tables = palloc(sizeof(Oid) * KEY_SEGMENTS);
+	topic->nkey_segments = topic->has_keys ? BRAID_KEY_SEGMENTS : 0;
+	topic->key_tables = palloc(sizeof(Oid) * BRAID_KEY_SEGMENTS);
 	for (int i = 0; i < topic->nkey_segments; i++)
 		topic->key_tables[i] = braid_topic_relation(braid_topic_key_segment_name(topic->id, i));
 }

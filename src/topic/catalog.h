@@ -9,6 +9,9 @@
 
 #define BRAID_TOPIC_SCHEMA "braid_internal"
 
+/* Of keys: one that is written, one that is within the window, and the next one. */
+#define BRAID_KEY_SEGMENTS 3
+
 /* Columns of braid_internal.topics. */
 typedef enum TopicColumn
 {

@@ -16,6 +16,9 @@
 #include "common/xact.h"
 #include "miscadmin.h"
 #include "topic/catalog.h"
+#include "topic/rotate.h"
+#include "topic/view.h"
+#include "topic/follow.h"
 #include "topic/topic.h"
 #include "topic/waiters.h"
 #include "utils/acl.h"
@@ -218,8 +221,46 @@ braid_topic_register(const BraidTopicFollower *follower)
 }
 
 void
+braid_topic_tell_sent(BraidTopic *topic)
+{
+	for (int i = 0; i < nfollowers; i++)
+		if (followers[i]->sent)
+			followers[i]->sent(topic);
+}
+
+void
+braid_topic_tell_drop(int topic, bool cascade)
+{
+	for (int i = 0; i < nfollowers; i++)
+		if (followers[i]->drop)
+			followers[i]->drop(topic, cascade);
+}
+
+bool
+braid_topic_is_held(int topic, uint64 *xid)
+{
+	bool is_held = false;
+
+	*xid = PG_UINT64_MAX;
+	for (int i = 0; i < nfollowers; i++)
+		if (followers[i]->holds && followers[i]->holds(topic, xid))
+			is_held = true;
+	return is_held;
+}
+
+char *
+braid_topic_name(const BraidTopic *topic)
+{
+	char *name = get_rel_name(topic->view);
+
+	return name ? name : psprintf("%d", topic->id);
+}
+
+void
 braid_topic_init(void)
 {
+	braid_rotate_init();
+	braid_topic_view_init();
 	braid_xact_register(BRAID_XACT_LAST, free_overtaken);
 	braid_waiters_init();
 }

@@ -26,7 +26,7 @@ typedef enum MessageColumn
 	MESSAGE_NCOLUMNS = MESSAGE_PAYLOAD
 } MessageColumn;
 
-/* Columns of the only index of a segment. */
+/* Columns of a segment's only index. */
 typedef enum MessageIndexColumn
 {
 	MESSAGE_INDEX_PART = 1,
@@ -105,6 +105,11 @@ typedef struct BraidMessage
 	TimestampTz deliver_at;	   /* DT_NOBEGIN: at once */
 	int priority;
 	int part; /* -1: by the key, or in turn */
+
+	/* Set when it is sent. */
+	bool is_duplicate;
+	int sent_part;
+	TimestampTz sent_at;
 } BraidMessage;
 
 extern void braid_message_init(BraidMessage *m); /* an empty one */
@@ -113,15 +118,12 @@ extern void braid_message_init(BraidMessage *m); /* an empty one */
  * One message.  Returns its id; if it is a duplicate, that of the first.  Like all
  * below it does not look at privileges.
  */
-extern int64 braid_topic_send(BraidTopic *topic, const BraidMessage *m);
+extern int64 braid_topic_send(BraidTopic *topic, BraidMessage *m);
 
-/*
- * Many messages, faster.  They are in the table after braid_sender_end(), which an
- * error makes needless.  Nothing else may be sent to the topic in between.
- */
+/* Many messages, faster.  All are in the table after braid_sender_end(). */
 typedef struct BraidSender BraidSender;
 extern BraidSender *braid_sender_begin(BraidTopic *topic);
-extern int64 braid_sender_put(BraidSender *sender, const BraidMessage *m);
+extern int64 braid_sender_put(BraidSender *sender, BraidMessage *m);
 extern void braid_sender_end(BraidSender *sender);
 
 extern int braid_topic_partition_of(const struct varlena *key, int npartitions);
@@ -132,10 +134,7 @@ typedef struct BraidTopicFollower
 	/* The running transaction has sent n messages to a partition; may be NULL. */
 	void (*sent)(BraidTopic *topic, int part, int n);
 
-	/*
-	 * Whether somebody has to have consumed messages before they may go.  Lowers
-	 * *xid to the first that is still wanted, as rows have it; may be NULL.
-	 */
+	/* Whether messages are held back; lowers *xid to the first that is wanted; may be NULL. */
 	bool (*holds)(int topic, uint64 *xid);
 
 	/* Before a topic is dropped: clears up, or raises 2BP01 if it may not cascade. */

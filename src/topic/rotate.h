@@ -1,0 +1,13 @@
+/*
+ * rotate.h
+ *	  Opening and emptying segments.
+ */
+#ifndef BRAID_ROTATE_H
+#define BRAID_ROTATE_H
+
+/* Has the worker run in this database once the transaction has committed. */
+extern void braid_rotate_request(void);
+
+extern void braid_rotate_init(void);
+
+#endif /* BRAID_ROTATE_H */
