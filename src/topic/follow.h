@@ -7,8 +7,8 @@
 
 #include "topic/topic.h"
 
-/* Tells those who follow the topic that the running transaction has sent. */
-extern void braid_topic_tell_sent(BraidTopic *topic);
+/* Tells those who follow the topic that the running transaction has sent n messages to a part. */
+extern void braid_topic_tell_sent(BraidTopic *topic, int part, int n);
 
 /* Before a topic is dropped: those who follow it clear up, or raise 2BP01. */
 extern void braid_topic_tell_drop(int topic, bool cascade);

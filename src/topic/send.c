@@ -71,6 +71,7 @@ struct BraidSender
 	TupleTableSlot **slots;
 	int nslots; /* that were made */
 	BulkInsertState pages;
+	int *counts; /* of messages by part */
 };
 
 /* The last tick of this process: another one that says the same is not needed. */
@@ -256,8 +257,6 @@ end(BraidSender *s)
 	pfree(s->index_info);
 	index_close(s->index, NoLock);
 	table_close(s->table, NoLock);
-	if (s->nsent > 0)
-		braid_topic_tell_sent(s->topic);
 }
 
 /* ---------------------------------------------------------------- messages */
@@ -342,6 +341,8 @@ braid_topic_send(BraidTopic *topic, BraidMessage *m)
 	s.slots = &slot;
 	id = put(&s, m);
 	end(&s);
+	if (!m->is_duplicate)
+		braid_topic_tell_sent(s.topic, m->sent_part, 1);
 	return id;
 }
 
@@ -353,6 +354,7 @@ braid_sender_begin(BraidTopic *topic)
 	begin(s, topic, false);
 	s->context =
 		AllocSetContextCreate(CurrentMemoryContext, "braid messages", ALLOCSET_DEFAULT_SIZES);
+	s->counts = palloc0(sizeof(int) * s->topic->npartitions);
 	s->rows = palloc(sizeof(BufferedRow) * BUFFERED_ROWS);
 	s->slots = palloc(sizeof(TupleTableSlot *) * BUFFERED_ROWS);
 	return s;
@@ -361,7 +363,11 @@ braid_sender_begin(BraidTopic *topic)
 int64
 braid_sender_put(BraidSender *s, BraidMessage *m)
 {
-	return put(s, m);
+	int64 id = put(s, m);
+
+	if (!m->is_duplicate)
+		s->counts[m->sent_part]++;
+	return id;
 }
 
 void
@@ -372,6 +378,10 @@ braid_sender_end(BraidSender *s)
 		FreeBulkInsertState(s->pages);
 	MemoryContextDelete(s->context);
 	end(s);
+	for (int part = 0; part < s->topic->npartitions; part++)
+		if (s->counts[part] > 0)
+			braid_topic_tell_sent(s->topic, part, s->counts[part]);
+	pfree(s->counts);
 	pfree(s->rows);
 	pfree(s->slots);
 	pfree(s);

@@ -221,11 +221,11 @@ braid_topic_register(const BraidTopicFollower *follower)
 }
 
 void
-braid_topic_tell_sent(BraidTopic *topic)
+braid_topic_tell_sent(BraidTopic *topic, int part, int n)
 {
 	for (int i = 0; i < nfollowers; i++)
 		if (followers[i]->sent)
-			followers[i]->sent(topic);
+			followers[i]->sent(topic, part, n);
 }
 
 void
