@@ -13,6 +13,9 @@ extern void braid_topic_tell_sent(BraidTopic *topic, int part, int n);
 /* Before a topic is dropped: those who follow it clear up, or raise 2BP01. */
 extern void braid_topic_tell_drop(int topic, bool cascade);
 
+/* Has each of those who have something to tidy do it, by way of run. */
+extern void braid_topic_tell_tidy(void (*run)(void (*tidy)(void)));
+
 /*
  * Whether anybody has to have consumed messages before they may go; then *xid is the
  * first that is still wanted.

@@ -134,17 +134,26 @@ find_topics(int **ids)
 	return n;
 }
 
-/* One topic; what is wrong with it does not keep the others. */
+static int topic_to_rotate;
+
 static void
-rotate(int id)
+rotate(void)
+{
+	braid_query_execute(
+		psprintf("SELECT " BRAID_TOPIC_SCHEMA ".rotate(%d, false)", topic_to_rotate),
+		SPI_OK_SELECT);
+}
+
+/* In a transaction, with SPI.  What is wrong with one topic does not keep the others. */
+static void
+attempt(void (*work)(void))
 {
 	MemoryContext context = CurrentMemoryContext;
 
 	PG_TRY();
 	{
 		(void) braid_query_begin();
-		braid_query_execute(psprintf("SELECT " BRAID_TOPIC_SCHEMA ".rotate(%d, false)", id),
-							SPI_OK_SELECT);
+		work();
 		braid_query_end(context);
 	}
 	PG_CATCH();
@@ -157,6 +166,7 @@ rotate(int id)
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
+	CHECK_FOR_INTERRUPTS();
 }
 
 static void
@@ -196,9 +206,10 @@ rotate_main(void)
 			return;
 		for (int i = 0; i < n; i++)
 		{
-			rotate(ids[i]);
-			CHECK_FOR_INTERRUPTS();
+			topic_to_rotate = ids[i];
+			attempt(rotate);
 		}
+		braid_topic_tell_tidy(attempt);
 		pgstat_report_stat(false);
 		MemoryContextReset(context);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, rotate_interval,

@@ -236,6 +236,14 @@ braid_topic_tell_drop(int topic, bool cascade)
 			followers[i]->drop(topic, cascade);
 }
 
+void
+braid_topic_tell_tidy(void (*run)(void (*tidy)(void)))
+{
+	for (int i = 0; i < nfollowers; i++)
+		if (followers[i]->tidy)
+			run(followers[i]->tidy);
+}
+
 bool
 braid_topic_is_held(int topic, uint64 *xid)
 {

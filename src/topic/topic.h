@@ -136,12 +136,14 @@ typedef struct BraidTopicFollower
 
 	/* Whether messages are held back; lowers *xid to the first that is wanted; may be NULL. */
 	bool (*holds)(int topic, uint64 *xid);
-
 	/* Before a topic is dropped: clears up, or raises 2BP01 if it may not cascade. */
 	void (*drop)(int topic, bool cascade);
+
+	/* Now and then in the worker, in a transaction of its own; may be NULL. */
+	void (*tidy)(void);
 } BraidTopicFollower;
 
-/* In init functions; follower must be static. */
+/* In init functions. */
 extern void braid_topic_register(const BraidTopicFollower *follower);
 
 extern void braid_topic_init(void);
