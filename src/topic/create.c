@@ -68,7 +68,7 @@ append_segments(StringInfo sql, const BraidTopic *topic)
 					 "CREATE TABLE " BRAID_TOPIC_SCHEMA ".%s ("
 					 "id int8 NOT NULL, xid xid8 NOT NULL, sent_at timestamptz NOT NULL, "
 					 "segment int2 NOT NULL, part int2 NOT NULL, priority int2 NOT NULL, "
-					 "deliver_at timestamptz, key text, headers jsonb, dedup_key text, "
+					 "deliver_at timestamptz, key text, headers jsonb, dedup_key text, path bytea, "
 					 "payload %s) PARTITION BY LIST (segment);",
 					 table, format_type_be(topic->payload));
 	for (int i = 0; i < topic->nsegments; i++)

@@ -319,6 +319,7 @@ put(BraidSender *s, BraidMessage *m)
 	set_column(values, nulls, MESSAGE_KEY, m->key);
 	set_column(values, nulls, MESSAGE_HEADERS, m->headers);
 	set_column(values, nulls, MESSAGE_DEDUP_KEY, m->dedup_key);
+	set_column(values, nulls, MESSAGE_PATH, m->path);
 	values[MESSAGE_PAYLOAD - 1] = m->payload;
 	nulls[MESSAGE_PAYLOAD - 1] = !m->has_payload;
 	put_row(s, &row, values, nulls);

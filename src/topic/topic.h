@@ -22,6 +22,7 @@ typedef enum MessageColumn
 	MESSAGE_KEY,
 	MESSAGE_HEADERS,
 	MESSAGE_DEDUP_KEY,
+	MESSAGE_PATH, /* topics that it was relayed from, see relay_apply.c */
 	MESSAGE_PAYLOAD,
 	MESSAGE_NCOLUMNS = MESSAGE_PAYLOAD
 } MessageColumn;
@@ -102,6 +103,7 @@ typedef struct BraidMessage
 	struct varlena *key;	   /* text, or NULL */
 	struct varlena *headers;   /* jsonb, or NULL */
 	struct varlena *dedup_key; /* text, or NULL */
+	struct varlena *path;	   /* bytea, or NULL: topics that it was relayed from */
 	TimestampTz deliver_at;	   /* DT_NOBEGIN: at once */
 	int priority;
 	int part; /* -1: by the key, or in turn */

@@ -7,7 +7,7 @@ SELECT pg_catalog.pg_extension_config_dump('braid_internal.topic_ids', '');
 
 -- The messages are in braid_internal.topic_<id>, partitioned by column segment into topic_<id>_<segment>:
 --	id int8, xid xid8, sent_at timestamptz, segment int2, part int2, priority int2 (all not null),
---	deliver_at timestamptz, key text, headers jsonb, dedup_key text, payload of the topic's type;
+--	deliver_at timestamptz, key text, headers jsonb, dedup_key text, path bytea, payload of the topic's type;
 --	index topic_<id>_<segment>_order (part, xid, id). Rows with part -1 are ticks (see topic.h).
 -- Keys of de-duplication are in braid_internal.topic_<id>_keys (key text, id int8, segment int2), partitioned likewise.
 CREATE TABLE braid_internal.topics (
@@ -35,10 +35,11 @@ CREATE TABLE braid_internal.topic_segments (
 	number smallint NOT NULL,
 	opened timestamptz,
 	sealed timestamptz,
+	removed xid8,
 	PRIMARY KEY (topic, is_keys, number)
 );
 COMMENT ON TABLE braid_internal.topic_segments IS
-'Segments of topics, and of the keys of de-duplication: since when messages are written into it (null: it is empty), and since when surely none are any more. The one that was opened last takes new messages.';
+'Segments of topics, and of the keys of de-duplication: since when messages are written into it (null: it is empty), and since when surely none are any more; removed: the last transaction that had messages in it when it was last emptied. The one that was opened last takes new messages.';
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.topic_segments', '');
 
 REVOKE ALL ON braid_internal.topics, braid_internal.topic_segments FROM PUBLIC;
@@ -223,12 +224,16 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	name regclass := braid_internal.segment_name(topic_id, keys, segment);
+	last xid8;
 BEGIN
 	IF NOT braid_internal.try_lock(name, true) THEN
 		RETURN false;
 	END IF;
+	IF NOT keys THEN
+		last := braid_internal.segment_last_xid(name, (SELECT t.partitions FROM braid_internal.topics t WHERE t.id = topic_id));
+	END IF;
 	EXECUTE format('TRUNCATE ONLY %s', name);
-	UPDATE braid_internal.topic_segments s SET opened = NULL, sealed = NULL
+	UPDATE braid_internal.topic_segments s SET opened = NULL, sealed = NULL, removed = coalesce(last, s.removed)
 		WHERE s.topic = topic_id AND s.is_keys = keys AND s.number = segment;
 	RETURN true;
 END
