@@ -291,6 +291,16 @@ braid_compat_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, ES
 #endif
 }
 
+IndexScanDesc
+braid_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
 void
 braid_compat_executor_run_once(QueryDesc *query)
 {

@@ -7,6 +7,7 @@
 #ifndef BRAID_COMPAT_H
 #define BRAID_COMPAT_H
 
+#include "access/genam.h"
 #include "access/htup.h"
 #include "executor/execdesc.h"
 #include "nodes/execnodes.h"
@@ -104,6 +105,10 @@ extern bool braid_compat_is_relation_owner(Oid relid, Oid roleid);
 /* Puts a row that was inserted into the table's indexes. */
 extern void
 braid_compat_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *estate);
+
+/* An index scan with so many keys, none of which orders. */
+extern IndexScanDesc
+braid_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys);
 
 /* Runs a query that was started to its end; it is not run again. */
 extern void braid_compat_executor_run_once(QueryDesc *query);

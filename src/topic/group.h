@@ -28,6 +28,9 @@ extern void braid_group_require_owner(const BraidTopic *topic, const BraidGroup 
 /* All groups of a topic, as BraidGroup, in the current memory context. */
 extern List *braid_group_list(int topic);
 
+/* Options of groups of a mode, a jsonb object; raises 22023.  Those of mode log have none. */
+extern void braid_group_check_options(bool is_work, Datum options);
+
 extern void braid_group_init(void);
 
 #endif /* BRAID_GROUP_H */

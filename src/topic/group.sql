@@ -60,3 +60,61 @@ REVOKE ALL ON braid_internal.groups, braid_internal.positions, braid_internal.po
 -- So that whoever owns a database can dump it.
 GRANT SELECT ON braid_internal.group_ids, braid_internal.groups, braid_internal.positions, braid_internal.positions_0, braid_internal.positions_1,
 	braid_internal.positions_2 TO PUBLIC;
+
+CREATE FUNCTION braid.create_group(topic regclass, group_name text, mode text DEFAULT 'log', start text DEFAULT 'end',
+	holds boolean DEFAULT true, options jsonb DEFAULT '{}') RETURNS void
+AS 'MODULE_PATHNAME', 'braid_sql_group_create' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid.create_group(regclass, text, text, text, boolean, jsonb) IS
+'Makes a consumer group of a topic. mode: log (positions, order within a key) or work (a queue whose consumers compete for single messages); start: beginning (all that is retained), end (what is sent from now on), or the time from which messages were sent; holds: messages that the group has not consumed are retained, for which the caller has to own the topic (otherwise SELECT on it suffices); options: of groups of mode work. 42710, 42501, 42704, 22023.';
+
+CREATE FUNCTION braid.alter_group(topic regclass, group_name text, new_name text DEFAULT NULL, holds boolean DEFAULT NULL,
+	options jsonb DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'braid_sql_group_alter' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid.alter_group(regclass, text, text, boolean, jsonb) IS
+'Changes what is not null of a consumer group, of which the caller owns the group or the topic. 42704, 42501, 42710.';
+
+CREATE FUNCTION braid.drop_group(topic regclass, group_name text) RETURNS void
+AS 'MODULE_PATHNAME', 'braid_sql_group_drop' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid.drop_group(regclass, text) IS
+'Drops a consumer group, of which the caller owns the group or the topic. 42704, 42501.';
+
+CREATE FUNCTION braid.receive(topic regclass, group_name text, max_rows int DEFAULT 100, max_bytes bigint DEFAULT 8388608,
+	wait interval DEFAULT '0', from_partition int DEFAULT NULL, member bigint DEFAULT NULL, payload_type anyelement DEFAULT NULL::jsonb)
+RETURNS TABLE (partition int, id bigint, key text, headers jsonb, payload anyelement, sent_at timestamptz, deliver_at timestamptz, priority int)
+AS 'MODULE_PATHNAME', 'braid_sql_receive' LANGUAGE C VOLATILE ROWS 100;
+COMMENT ON FUNCTION braid.receive(regclass, text, int, bigint, interval, int, bigint, anyelement) IS
+'The next messages of a consumer group of mode log, whose position moves with the transaction. At most max_rows, and not more than max_bytes of key, headers and payload unless the first message has more; waits for the first so long (not in REPEATABLE READ). From one partition that no other transaction has taken, or from from_partition, or from those of the member that braid.join_group() has returned. payload_type: a null of the topic''s type, if that is not jsonb. 42501, 42704, 42804, 22023, 55000 (not or no more a member), 40001.';
+
+CREATE FUNCTION braid.seek(topic regclass, group_name text, target text, partition int DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'braid_sql_seek_text' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid.seek(regclass, text, text, int) IS
+'Puts a consumer group of mode log, of which the caller owns the group or the topic, to beginning, end, or the messages sent at a time and after it, in one partition or in all. Waits for transactions that have received there. 42704, 42501, 22007, 22023.';
+CREATE FUNCTION braid.seek(topic regclass, group_name text, target timestamptz, partition int DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'braid_sql_seek_time' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid.seek(regclass, text, timestamptz, int) IS
+'Puts a consumer group of mode log to the messages that were sent at a time and after it; reads through what is retained.';
+CREATE FUNCTION braid.seek(topic regclass, group_name text, target bigint, partition int DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'braid_sql_seek_id' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid.seek(regclass, text, bigint, int) IS
+'Puts a consumer group of mode log to the messages with this id and higher ones; reads through what is retained.';
+
+CREATE FUNCTION braid.join_group(topic regclass, group_name text, session_timeout interval DEFAULT '30 s',
+	OUT member bigint, OUT generation bigint, OUT partitions int[]) RETURNS record
+AS 'MODULE_PATHNAME', 'braid_sql_group_join' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid.join_group(regclass, text, interval) IS
+'Makes the caller a member of a consumer group of mode log, at once and whatever becomes of the transaction: its number for braid.receive(), and the partitions that are its own until the generation changes. A member that does not show up for session_timeout, by braid.receive() or braid.heartbeat(), is replaced. 42501, 42704, 42809, 22023, 53400.';
+
+CREATE FUNCTION braid.leave_group(member bigint) RETURNS boolean
+AS 'MODULE_PATHNAME', 'braid_sql_group_leave' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION braid.leave_group(bigint) IS
+'Ends a membership, at once and whatever becomes of the transaction; false if there was none. 42501.';
+
+CREATE FUNCTION braid.heartbeat(member bigint, OUT generation bigint, OUT partitions int[]) RETURNS record
+AS 'MODULE_PATHNAME', 'braid_sql_group_heartbeat' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION braid.heartbeat(bigint) IS
+'Says that a member of a consumer group is alive, for those that work for longer than their session time-out without braid.receive(); returns what is its own now. 55000, 42501.';
+
+CREATE FUNCTION braid_internal.members_now(OUT group_id int, OUT member bigint, OUT role regrole, OUT generation bigint, OUT partitions int[],
+	OUT since timestamptz, OUT last_seen timestamptz, OUT session_timeout interval) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'braid_sql_members' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION braid_internal.members_now() IS 'What braid.group_members shows.';

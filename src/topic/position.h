@@ -35,6 +35,7 @@ typedef struct BraidStoredPosition
 	int64 number;
 	int64 consumed; /* messages, since the group was made */
 	TimestampTz moved_at;
+	int segment; /* of the table */
 } BraidStoredPosition;
 
 /* All that is retained is still to come. */

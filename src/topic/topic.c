@@ -16,10 +16,13 @@
 #include "common/xact.h"
 #include "miscadmin.h"
 #include "topic/catalog.h"
-#include "topic/rotate.h"
-#include "topic/view.h"
+#include "topic/fence.h"
 #include "topic/follow.h"
+#include "topic/group.h"
+#include "topic/position.h"
+#include "topic/rotate.h"
 #include "topic/topic.h"
+#include "topic/view.h"
 #include "topic/waiters.h"
 #include "utils/acl.h"
 #include "utils/hsearch.h"
@@ -271,4 +274,8 @@ braid_topic_init(void)
 	braid_topic_view_init();
 	braid_xact_register(BRAID_XACT_LAST, free_overtaken);
 	braid_waiters_init();
+	braid_position_init();
+	braid_group_init();
+	braid_member_init();
+	braid_fence_init();
 }

@@ -5,6 +5,7 @@
 #ifndef BRAID_TOPIC_H
 #define BRAID_TOPIC_H
 
+#include "access/transam.h"
 #include "common/frontier.h"
 #include "datatype/timestamp.h"
 #include "nodes/parsenodes.h"

@@ -44,6 +44,9 @@
 
 #define NBUCKETS 256
 
+/* Who waits looks now and then by himself: see wake_for_prepared(). */
+#define LOOK_AGAIN_MS 2000
+
 /* Guarded by the lock of its bucket. */
 typedef struct Queue
 {
@@ -250,6 +253,20 @@ wake_queue(Bucket *b, Queue *q, BraidParts parts, int n)
 }
 
 static void
+wake_all_of_queue(Bucket *b, Queue *q)
+{
+	dlist_mutable_iter it;
+
+	dlist_foreach_modify(it, &q->waiters)
+	{
+		Waiter *w = dlist_container(Waiter, node, it.cur);
+
+		wake_waiter(b, w, w->parts);
+	}
+}
+
+/* n is 0 for all waiters. */
+static void
 wake(int topic, int group, BraidParts parts, int n)
 {
 	Bucket *b = bucket_of(topic);
@@ -263,7 +280,11 @@ wake(int topic, int group, BraidParts parts, int n)
 	{
 		Queue *q = dlist_container(Queue, node, it.cur);
 
-		if (q->dbid == MyDatabaseId && q->topic == topic && (group == 0 || q->group == group))
+		if (q->dbid != MyDatabaseId || q->topic != topic || (group != 0 && q->group != group))
+			continue;
+		if (n == 0)
+			wake_all_of_queue(b, q);
+		else
 			wake_queue(b, q, parts, n);
 	}
 	LWLockRelease(&b->lock);
@@ -318,15 +339,17 @@ bool
 braid_waiter_sleep(TimestampTz until)
 {
 	Waiter *w = my_waiter();
+	TimestampTz again = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOOK_AGAIN_MS);
 
 	Assert(mine.is_enlisted);
 	mine.looking_for = 0; /* it has looked */
+	until = Min(until, again);
 	while (pg_atomic_read_u64(&w->due) == 0)
 	{
 		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
 
 		if (ms <= 0)
-			return false;
+			return until == again;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
 						 braid_wait_begin(BRAID_WAIT_MESSAGES));
 		braid_wait_end();
@@ -367,6 +390,12 @@ void
 braid_waiters_wake(int topic, int group, BraidParts parts, int n)
 {
 	wake(topic, group, parts, n);
+}
+
+void
+braid_waiters_wake_all(int topic, int group)
+{
+	wake(topic, group, BRAID_ALL_PARTS, 0);
 }
 
 /* ---------------------------------------------------------------- transactions */
@@ -471,7 +500,7 @@ wake_for_prepared(void)
 			Queue *q = dlist_container(Queue, node, it.cur);
 
 			if (q->dbid == MyDatabaseId)
-				wake_queue(b, q, BRAID_ALL_PARTS, PG_INT32_MAX);
+				wake_all_of_queue(b, q);
 		}
 		LWLockRelease(&b->lock);
 	}

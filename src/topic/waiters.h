@@ -58,7 +58,10 @@ extern void braid_waiter_leave(BraidParts found);
 /* Wakes up to n waiters of a group, now; of each group if it is 0. */
 extern void braid_waiters_wake(int topic, int group, BraidParts parts, int n);
 
-/* The same when this transaction has ended, however that is, and has given up its locks. */
+/* All waiters of a group, as what they wait for may be another now. */
+extern void braid_waiters_wake_all(int topic, int group);
+
+/* The same as the first when this transaction has ended, however that is, and has given up its locks. */
 extern void braid_waiters_wake_at_end(int topic, int group, BraidParts parts, int n);
 
 extern void braid_waiters_init(void);
