@@ -13,7 +13,7 @@ typedef struct BraidCollected
 	int part;
 	int capacity;
 	int n;
-	int next; /* those before were used */
+	int next;	 /* those before were used */
 	bool is_cut; /* the interval has more than there is room for */
 	BraidPlace *places;
 	Oid files[BRAID_MAX_SEGMENTS]; /* of the segments when they were read; 0: none */

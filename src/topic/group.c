@@ -10,6 +10,7 @@
 #include "access/table.h"
 #include "common/compat.h"
 #include "miscadmin.h"
+#include "topic/follow.h"
 #include "topic/catalog.h"
 #include "topic/group.h"
 #include "topic/position.h"
@@ -88,7 +89,7 @@ braid_group_get(const BraidTopic *topic, const char *name, BraidGroup *group)
 	if (!braid_group_find(topic, name, group))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("consumer group \"%s\" of topic \"%s\" does not exist", name,
-							   get_rel_name(topic->view)),
+							   braid_topic_name(topic)),
 						errhint("See braid.groups, and braid.create_group().")));
 }
 

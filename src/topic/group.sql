@@ -79,11 +79,23 @@ COMMENT ON FUNCTION braid.drop_group(regclass, text) IS
 'Drops a consumer group, of which the caller owns the group or the topic. 42704, 42501.';
 
 CREATE FUNCTION braid.receive(topic regclass, group_name text, max_rows int DEFAULT 100, max_bytes bigint DEFAULT 8388608,
-	wait interval DEFAULT '0', from_partition int DEFAULT NULL, member bigint DEFAULT NULL, payload_type anyelement DEFAULT NULL::jsonb)
-RETURNS TABLE (partition int, id bigint, key text, headers jsonb, payload anyelement, sent_at timestamptz, deliver_at timestamptz, priority int)
+	wait interval DEFAULT '0', from_partition int DEFAULT NULL, member bigint DEFAULT NULL)
+RETURNS TABLE (partition int, id bigint, key text, headers jsonb, payload jsonb, sent_at timestamptz, deliver_at timestamptz, priority int)
 AS 'MODULE_PATHNAME', 'braid_sql_receive' LANGUAGE C VOLATILE ROWS 100;
-COMMENT ON FUNCTION braid.receive(regclass, text, int, bigint, interval, int, bigint, anyelement) IS
-'The next messages of a consumer group of mode log, whose position moves with the transaction. At most max_rows, and not more than max_bytes of key, headers and payload unless the first message has more; waits for the first so long (not in REPEATABLE READ). From one partition that no other transaction has taken, or from from_partition, or from those of the member that braid.join_group() has returned. payload_type: a null of the topic''s type, if that is not jsonb. 42501, 42704, 42804, 22023, 55000 (not or no more a member), 40001.';
+COMMENT ON FUNCTION braid.receive(regclass, text, int, bigint, interval, int, bigint) IS
+'The next messages of a consumer group of mode log, whose position moves with the transaction. At most max_rows, and not more than max_bytes of key, headers and payload unless the first message has more; waits for the first so long (not in REPEATABLE READ). From one partition that no other transaction has taken, or from from_partition, or from those of the member that braid.join_group() has returned. 42501, 42704, 42804 (the payload is of another type), 42809, 22023, 55000 (not or no more a member), 40001.';
+CREATE FUNCTION braid.receive_text(topic regclass, group_name text, max_rows int DEFAULT 100, max_bytes bigint DEFAULT 8388608,
+	wait interval DEFAULT '0', from_partition int DEFAULT NULL, member bigint DEFAULT NULL)
+RETURNS TABLE (partition int, id bigint, key text, headers jsonb, payload text, sent_at timestamptz, deliver_at timestamptz, priority int)
+AS 'MODULE_PATHNAME', 'braid_sql_receive' LANGUAGE C VOLATILE ROWS 100;
+COMMENT ON FUNCTION braid.receive_text(regclass, text, int, bigint, interval, int, bigint) IS
+'As braid.receive(), for topics with payloads of type text.';
+CREATE FUNCTION braid.receive_bytea(topic regclass, group_name text, max_rows int DEFAULT 100, max_bytes bigint DEFAULT 8388608,
+	wait interval DEFAULT '0', from_partition int DEFAULT NULL, member bigint DEFAULT NULL)
+RETURNS TABLE (partition int, id bigint, key text, headers jsonb, payload bytea, sent_at timestamptz, deliver_at timestamptz, priority int)
+AS 'MODULE_PATHNAME', 'braid_sql_receive' LANGUAGE C VOLATILE ROWS 100;
+COMMENT ON FUNCTION braid.receive_bytea(regclass, text, int, bigint, interval, int, bigint) IS
+'As braid.receive(), for topics with payloads of type bytea.';
 
 CREATE FUNCTION braid.seek(topic regclass, group_name text, target text, partition int DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_seek_text' LANGUAGE C VOLATILE;

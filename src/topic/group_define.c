@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "topic/follow.h"
 #include "topic/catalog.h"
 #include "topic/group.h"
 #include "topic/member.h"
@@ -34,8 +35,8 @@ static void
 refuse_null(FunctionCallInfo fcinfo, int n, const char *name)
 {
 	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("%s must not be null", name)));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 }
 
 /* ---------------------------------------------------------------- create */
@@ -122,7 +123,7 @@ braid_sql_group_create(PG_FUNCTION_ARGS)
 	if (braid_group_find(topic, name, &group))
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
 						errmsg("consumer group \"%s\" of topic \"%s\" already exists", name,
-							   get_rel_name(topic->view))));
+							   braid_topic_name(topic))));
 	braid_group_check_options(is_work, PG_GETARG_DATUM(5));
 	insert_group(topic, name, is_work, PG_GETARG_BOOL(4), PG_GETARG_DATUM(5), &group);
 	braid_seek_text(topic, &group, text_to_cstring(PG_GETARG_TEXT_PP(3)), -1);
@@ -199,11 +200,10 @@ braid_sql_group_alter(PG_FUNCTION_ARGS)
 		BraidGroup other;
 
 		check_name(new_name);
-		if (strcmp(new_name, NameStr(group.name)) != 0 &&
-			braid_group_find(topic, new_name, &other))
+		if (strcmp(new_name, NameStr(group.name)) != 0 && braid_group_find(topic, new_name, &other))
 			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-							errmsg("consumer group \"%s\" of topic \"%s\" already exists",
-								   new_name, get_rel_name(topic->view))));
+							errmsg("consumer group \"%s\" of topic \"%s\" already exists", new_name,
+								   braid_topic_name(topic))));
 		namestrcpy(&name, new_name);
 		values[2] = NameGetDatum(&name);
 	}

@@ -268,8 +268,8 @@ put_membership(const BraidMembership *membership, int npartitions, Datum *values
 		if (braid_member_owns(membership, part))
 			parts[n++] = Int32GetDatum(part);
 	values[0] = Int64GetDatum(membership->generation);
-	values[1] = PointerGetDatum(
-		construct_array(parts, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+	values[1] =
+		PointerGetDatum(construct_array(parts, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
 static int
@@ -345,10 +345,9 @@ braid_sql_group_join(PG_FUNCTION_ARGS)
 	}
 	LWLockRelease(&members->lock);
 	if (!m)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many members of consumer groups"),
-				 errhint("Raise \"braid.topic_max_members\" and restart the server.")));
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many members of consumer groups"),
+						errhint("Raise \"braid.topic_max_members\" and restart the server.")));
 	tell_the_others(topic->id, group.id);
 	values[0] = Int64GetDatum(id);
 	put_membership(&membership, topic->npartitions, &values[1]);

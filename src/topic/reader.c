@@ -151,8 +151,8 @@ next_entry(BraidReader *r, Segment *s, uint64 *xid, int64 *id)
 		return NULL;
 	*xid = U64FromFullTransactionId(DatumGetFullTransactionId(
 		index_getattr(scan->xs_itup, MESSAGE_INDEX_XID, scan->xs_itupdesc, &is_null)));
-	*id = DatumGetInt64(
-		index_getattr(scan->xs_itup, MESSAGE_INDEX_ID, scan->xs_itupdesc, &is_null));
+	*id =
+		DatumGetInt64(index_getattr(scan->xs_itup, MESSAGE_INDEX_ID, scan->xs_itupdesc, &is_null));
 	return tid;
 }
 

@@ -14,10 +14,12 @@
 
 #include "access/detoast.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "topic/follow.h"
 #include "topic/fence.h"
 #include "topic/group.h"
 #include "topic/position.h"
@@ -69,11 +71,14 @@ typedef struct Request
 
 /* ---------------------------------------------------------------- rows */
 
-static const int columns[RECEIVED_NCOLUMNS] = {
-	[RECEIVED_PARTITION] = MESSAGE_PART,	 [RECEIVED_ID] = MESSAGE_ID,
-	[RECEIVED_KEY] = MESSAGE_KEY,			 [RECEIVED_HEADERS] = MESSAGE_HEADERS,
-	[RECEIVED_PAYLOAD] = MESSAGE_PAYLOAD,	 [RECEIVED_SENT_AT] = MESSAGE_SENT_AT,
-	[RECEIVED_DELIVER_AT] = MESSAGE_DELIVER_AT, [RECEIVED_PRIORITY] = MESSAGE_PRIORITY};
+static const int columns[RECEIVED_NCOLUMNS] = {[RECEIVED_PARTITION] = MESSAGE_PART,
+											   [RECEIVED_ID] = MESSAGE_ID,
+											   [RECEIVED_KEY] = MESSAGE_KEY,
+											   [RECEIVED_HEADERS] = MESSAGE_HEADERS,
+											   [RECEIVED_PAYLOAD] = MESSAGE_PAYLOAD,
+											   [RECEIVED_SENT_AT] = MESSAGE_SENT_AT,
+											   [RECEIVED_DELIVER_AT] = MESSAGE_DELIVER_AT,
+											   [RECEIVED_PRIORITY] = MESSAGE_PRIORITY};
 
 static bool
 is_varlena(int column)
@@ -112,8 +117,7 @@ put_row(Request *q, TupleTableSlot *slot)
 	for (int i = 0; i < RECEIVED_NCOLUMNS; i++)
 	{
 		values[i] = slot_getattr(slot, columns[i], &nulls[i]);
-		if (is_varlena(i) && !nulls[i] &&
-			VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
+		if (is_varlena(i) && !nulls[i] && VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
 			values[i] = PointerGetDatum(
 				detoast_external_attr((struct varlena *) DatumGetPointer(values[i])));
 	}
@@ -372,11 +376,11 @@ read_limits(Request *q, FunctionCallInfo fcinfo)
 	if (q->max_rows < 1 || q->max_bytes < 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("max_rows and max_bytes must be greater than zero")));
-	q->until = DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(4)));
+	q->until = DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(4)));
 	if (q->until < now)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("wait must not be negative")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("wait must not be negative")));
 
 	/* Nothing comes into the snapshot of a transaction. */
 	q->waits = q->until > now && !IsolationUsesXactSnapshot();
@@ -387,11 +391,11 @@ read_part(Request *q, FunctionCallInfo fcinfo)
 {
 	q->part = PG_ARGISNULL(5) ? -1 : PG_GETARG_INT32(5);
 	if (!PG_ARGISNULL(5) && (q->part < 0 || q->part >= q->topic->npartitions))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("topic \"%s\" has no partition %d", get_rel_name(q->topic->view),
-							   q->part),
-						errdetail("Its partitions are numbered from 0 to %d.",
-								  q->topic->npartitions - 1)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("topic \"%s\" has no partition %d", braid_topic_name(q->topic), q->part),
+			 errdetail("Its partitions are numbered from 0 to %d.", q->topic->npartitions - 1)));
 }
 
 static void
@@ -423,19 +427,22 @@ read_group(Request *q, FunctionCallInfo fcinfo)
 						errhint("Use braid.take().")));
 }
 
-/* The type that the caller expects is that of the last argument. */
+/* There is a function for each type, which differ in their result alone. */
 static void
-check_payload(Request *q, FunctionCallInfo fcinfo)
+check_payload(Request *q)
 {
-	Oid type = get_fn_expr_argtype(fcinfo->flinfo, 7);
+	Oid type = TupleDescAttr(q->result->setDesc, RECEIVED_PAYLOAD)->atttypid;
+	Oid payload = q->topic->payload;
 
-	if (type != q->topic->payload)
-		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-						errmsg("payloads of topic \"%s\" are of type %s, and not %s",
-							   get_rel_name(q->topic->view), format_type_be(q->topic->payload),
-							   format_type_be(type)),
-						errhint("Use braid.receive(..., payload_type => NULL::%s).",
-								format_type_be(q->topic->payload))));
+	if (type == payload)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("payloads of topic \"%s\" are of type %s, and not %s",
+					braid_topic_name(q->topic), format_type_be(payload), format_type_be(type)),
+			 errhint("Use braid.receive%s().", payload == TEXTOID	 ? "_text"
+											   : payload == BYTEAOID ? "_bytea"
+																	 : "")));
 }
 
 static void
@@ -449,7 +456,7 @@ refuse_nulls(FunctionCallInfo fcinfo)
 							errmsg("%s must not be null", names[i])));
 }
 
-/* braid.receive(topic, group_name, max_rows, max_bytes, wait, from_partition, member, payload_type) */
+/* braid.receive(topic, group_name, max_rows, max_bytes, wait, from_partition, member) */
 Datum
 braid_sql_receive(PG_FUNCTION_ARGS)
 {
@@ -459,13 +466,13 @@ braid_sql_receive(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("braid.receive()");
 	PreventCommandIfReadOnly("braid.receive()");
 	read_group(&q, fcinfo);
-	check_payload(&q, fcinfo);
 	read_limits(&q, fcinfo);
 	read_part(&q, fcinfo);
 	read_member(&q, fcinfo);
 
 	InitMaterializedSRF(fcinfo, 0);
 	q.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	check_payload(&q);
 	q.context =
 		AllocSetContextCreate(CurrentMemoryContext, "braid message", ALLOCSET_DEFAULT_SIZES);
 	look(&q);

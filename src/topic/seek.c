@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "topic/follow.h"
 #include "topic/position.h"
 #include "topic/reader.h"
 #include "topic/seek.h"
@@ -117,10 +118,10 @@ seek(BraidTopic *topic, const BraidGroup *group, const Target *target, int part)
 	int last = part < 0 ? topic->npartitions - 1 : part;
 
 	if (part >= topic->npartitions)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("topic \"%s\" has no partition %d", get_rel_name(topic->view), part),
-						errdetail("Its partitions are numbered from 0 to %d.",
-								  topic->npartitions - 1)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("topic \"%s\" has no partition %d", braid_topic_name(topic), part),
+				 errdetail("Its partitions are numbered from 0 to %d.", topic->npartitions - 1)));
 	for (int i = first; i <= last; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -140,8 +141,8 @@ parse_target(const char *text, Target *target)
 	{
 		target->kind = TARGET_TIME;
 		target->time = DatumGetTimestampTz(
-			DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
-								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+			DirectFunctionCall3(timestamptz_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid),
+								Int32GetDatum(-1)));
 	}
 }
 

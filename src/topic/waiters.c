@@ -257,7 +257,7 @@ wake_all_of_queue(Bucket *b, Queue *q)
 {
 	dlist_mutable_iter it;
 
-	dlist_foreach_modify(it, &q->waiters)
+	dlist_foreach_modify (it, &q->waiters)
 	{
 		Waiter *w = dlist_container(Waiter, node, it.cur);
 
