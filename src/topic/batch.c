@@ -27,7 +27,7 @@ static Datum
 convert_payload(const BraidTopic *topic, Oid from, Datum value)
 {
 	if (from == topic->payload)
-		return value;
+		return PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
 	if (from == JSONBOID && topic->payload == TEXTOID)
 		return CStringGetTextDatum(DatumGetCString(DirectFunctionCall1(jsonb_out, value)));
 	if (from == TEXTOID || from == VARCHAROID)
@@ -38,7 +38,7 @@ convert_payload(const BraidTopic *topic, Oid from, Datum value)
 			return DirectFunctionCall1(jsonb_in, CStringGetDatum(literal));
 		if (topic->payload == BYTEAOID)
 			return DirectFunctionCall1(byteain, CStringGetDatum(literal));
-		return value;
+		return PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
 	}
 	ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
 					errmsg("payload is of type %s, but the topic's of type %s",
@@ -99,8 +99,7 @@ braid_sql_send(PG_FUNCTION_ARGS)
 	braid_message_init(&m);
 	m.has_payload = !PG_ARGISNULL(1);
 	if (m.has_payload)
-		m.payload = convert_payload(topic, argument_type(fcinfo, 1),
-									PointerGetDatum(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(1))));
+		m.payload = convert_payload(topic, argument_type(fcinfo, 1), PG_GETARG_DATUM(1));
 	if (!PG_ARGISNULL(2))
 		m.key = PG_GETARG_TEXT_PP(2);
 	if (!PG_ARGISNULL(3))
@@ -168,6 +167,12 @@ typedef enum BatchArgument
 static const char *const batch_names[BATCH_NARGUMENTS + 1] = {
 	NULL, "payload", "key", "headers", "deliver_at", "priority", "dedup_key", "partition"};
 
+static int
+get_integer(Datum value, Oid type)
+{
+	return type == INT2OID ? DatumGetInt16(value) : DatumGetInt32(value);
+}
+
 /* Fills in one field of a message that is not null. */
 static void
 set_field(const BraidTopic *topic, BraidMessage *m, BatchArgument field, Datum value, Oid type)
@@ -176,8 +181,7 @@ set_field(const BraidTopic *topic, BraidMessage *m, BatchArgument field, Datum v
 	{
 		case BATCH_PAYLOAD:
 			m->has_payload = true;
-			m->payload =
-				convert_payload(topic, type, PointerGetDatum(PG_DETOAST_DATUM_PACKED(value)));
+			m->payload = convert_payload(topic, type, value);
 			break;
 		case BATCH_KEY:
 			m->key = PG_DETOAST_DATUM_PACKED(value);
@@ -189,13 +193,13 @@ set_field(const BraidTopic *topic, BraidMessage *m, BatchArgument field, Datum v
 			m->deliver_at = DatumGetTimestampTz(value);
 			break;
 		case BATCH_PRIORITY:
-			m->priority = DatumGetInt32(value);
+			m->priority = get_integer(value, type);
 			break;
 		case BATCH_DEDUP_KEY:
 			m->dedup_key = PG_DETOAST_DATUM_PACKED(value);
 			break;
 		case BATCH_PARTITION:
-			m->part = DatumGetInt32(value);
+			m->part = get_integer(value, type);
 			break;
 	}
 }
@@ -222,7 +226,7 @@ braid_sql_send_batch(PG_FUNCTION_ARGS)
 		open_array(fcinfo, a, batch_names[a], &arrays[a]);
 		if (arrays[a].is_given && arrays[a].n != arrays[BATCH_PAYLOAD].n)
 			ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-							errmsg("array of %s has %d elements, and that of payloads %d",
+							errmsg("array of \"%s\" has %d elements, and that of payloads %d",
 								   batch_names[a], arrays[a].n, arrays[BATCH_PAYLOAD].n)));
 	}
 	if (arrays[BATCH_PAYLOAD].n == 0)
@@ -238,7 +242,8 @@ braid_sql_send_batch(PG_FUNCTION_ARGS)
 		braid_message_init(&m);
 		for (int a = BATCH_PAYLOAD; a <= BATCH_DEDUP_KEY; a++)
 			if (has_element(&arrays[a], i))
-				set_field(topic, &m, a, arrays[a].values[i], payload_type);
+				set_field(topic, &m, a, arrays[a].values[i],
+						  a == BATCH_PAYLOAD ? payload_type : InvalidOid);
 		(void) braid_sender_put(sender, &m);
 		nsent += !m.is_duplicate;
 		MemoryContextReset(row_context);
@@ -255,19 +260,20 @@ braid_sql_send_batch(PG_FUNCTION_ARGS)
 static BatchArgument
 field_of_column(Form_pg_attribute att)
 {
-	const Oid types[BATCH_NARGUMENTS + 1] = {[BATCH_KEY] = TEXTOID,
-											 [BATCH_HEADERS] = JSONBOID,
-											 [BATCH_DELIVER_AT] = TIMESTAMPTZOID,
-											 [BATCH_PRIORITY] = INT4OID,
-											 [BATCH_DEDUP_KEY] = TEXTOID,
-											 [BATCH_PARTITION] = INT4OID};
+	static const Oid types[BATCH_NARGUMENTS + 1] = {[BATCH_KEY] = TEXTOID,
+													[BATCH_HEADERS] = JSONBOID,
+													[BATCH_DELIVER_AT] = TIMESTAMPTZOID,
+													[BATCH_PRIORITY] = INT4OID,
+													[BATCH_DEDUP_KEY] = TEXTOID,
+													[BATCH_PARTITION] = INT4OID};
 
 	for (int a = BATCH_PAYLOAD; a <= BATCH_NARGUMENTS; a++)
 	{
 		if (strcmp(NameStr(att->attname), batch_names[a]) != 0)
 			continue;
 		if (a != BATCH_PAYLOAD && att->atttypid != types[a] &&
-			!(types[a] == TEXTOID && att->atttypid == VARCHAROID))
+			!(types[a] == TEXTOID && att->atttypid == VARCHAROID) &&
+			!(types[a] == INT4OID && att->atttypid == INT2OID))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("column \"%s\" is of type %s, and must be of type %s", batch_names[a],

@@ -300,6 +300,9 @@ braid_sql_create_topic(PG_FUNCTION_ARGS)
 	if (isAnyTempNamespace(namespace))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION), errmsg("topics cannot be temporary")));
+	if (OidIsValid(get_relname_relid(name->relname, namespace)))
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+						errmsg("relation \"%s\" already exists", name->relname)));
 	level = fix_search_path();
 	SPI_connect();
 	topic.id = next_id();
@@ -322,16 +325,41 @@ braid_sql_create_topic(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(topic.view);
 }
 
-#define ALTER_TOPIC                                                                                \
-	"UPDATE " BRAID_TOPIC_SCHEMA ".topics SET "                                                    \
-	"retain = CASE WHEN $2 ? 'retain' THEN ($2->>'retain')::interval ELSE retain END, "            \
-	"retain_size = CASE WHEN $2 ? 'retain_size' THEN ($2->>'retain_size')::int8 "                  \
-	"	ELSE retain_size END, "                                                                      \
-	"dedup_window = CASE WHEN $2 ? 'dedup_window' THEN ($2->>'dedup_window')::interval "           \
-	"	ELSE dedup_window END, "                                                                     \
-	"notify = CASE WHEN $2 ? 'notify' THEN coalesce(($2->>'notify')::boolean, false) "             \
-	"	ELSE notify END "                                                                            \
-	"WHERE id = $1 RETURNING retain, retain_size, dedup_window, notify"
+/* What the options will be, and then are. */
+#define NEW_OPTIONS                                                                                \
+	"SELECT CASE WHEN $2 ? 'retain' THEN ($2->>'retain')::interval ELSE retain END, "              \
+	"CASE WHEN $2 ? 'retain_size' THEN ($2->>'retain_size')::int8 ELSE retain_size END, "          \
+	"CASE WHEN $2 ? 'dedup_window' THEN ($2->>'dedup_window')::interval ELSE dedup_window END, "   \
+	"CASE WHEN $2 ? 'notify' THEN ($2->>'notify')::boolean ELSE notify END "                       \
+	"FROM " BRAID_TOPIC_SCHEMA ".topics WHERE id = $1 FOR UPDATE"
+
+#define SET_OPTIONS                                                                                \
+	"UPDATE " BRAID_TOPIC_SCHEMA ".topics "                                                        \
+	"SET retain = $2, retain_size = $3, dedup_window = $4, notify = $5 WHERE id = $1"
+
+/* Puts the new values into args, from the second on. */
+static void
+set_options(int id, Jsonb *options, Datum *args, bool *nulls)
+{
+	Oid types[] = {INT4OID, INTERVALOID, INT8OID, INTERVALOID, BOOLOID};
+	char flags[NOPTIONS + 1];
+
+	args[0] = Int32GetDatum(id);
+	args[1] = JsonbPGetDatum(options);
+	types[1] = JSONBOID;
+	execute_with_args(NEW_OPTIONS, 2, types, args, NULL);
+	types[1] = INTERVALOID;
+	if (SPI_processed != 1)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the topic was dropped")));
+	flags[0] = ' ';
+	for (int i = 0; i < NOPTIONS; i++)
+	{
+		args[1 + i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &nulls[i]);
+		flags[1 + i] = nulls[i] ? 'n' : ' ';
+	}
+	check_options(args + 1, nulls);
+	execute_with_args(SET_OPTIONS, NOPTIONS + 1, types, args, flags);
+}
 
 PG_FUNCTION_INFO_V1(braid_sql_alter_topic);
 
@@ -340,9 +368,7 @@ Datum
 braid_sql_alter_topic(PG_FUNCTION_ARGS)
 {
 	BraidTopic *topic = braid_topic_get(PG_GETARG_OID(0));
-	Oid types[] = {INT4OID, JSONBOID};
-	Datum args[] = {Int32GetDatum(topic->id), PG_GETARG_DATUM(1)};
-	Datum values[NOPTIONS];
+	Datum args[NOPTIONS + 1];
 	bool nulls[NOPTIONS];
 	StringInfoData sql;
 	int level;
@@ -351,12 +377,7 @@ braid_sql_alter_topic(PG_FUNCTION_ARGS)
 	check_option_names(PG_GETARG_JSONB_P(1));
 	level = fix_search_path();
 	SPI_connect();
-	execute_with_args(ALTER_TOPIC, lengthof(types), types, args, NULL);
-	if (SPI_processed != 1)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the topic was dropped")));
-	for (int i = 0; i < NOPTIONS; i++)
-		values[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &nulls[i]);
-	check_options(values, nulls);
+	set_options(topic->id, PG_GETARG_JSONB_P(1), args, nulls);
 	initStringInfo(&sql);
 	if (topic->has_keys && nulls[OPTION_DEDUP_WINDOW])
 		appendStringInfo(&sql,

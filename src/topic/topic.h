@@ -25,7 +25,7 @@ typedef enum MessageColumn
 	MESSAGE_DEDUP_KEY,
 	MESSAGE_PATH, /* topics that it was relayed from, see relay_apply.c */
 	MESSAGE_PAYLOAD,
-	MESSAGE_NCOLUMNS = MESSAGE_PAYLOAD
+	MESSAGE_NCOLUMNS = 11
 } MessageColumn;
 
 /* Columns of a segment's only index. */
@@ -34,7 +34,7 @@ typedef enum MessageIndexColumn
 	MESSAGE_INDEX_PART = 1,
 	MESSAGE_INDEX_XID,
 	MESSAGE_INDEX_ID,
-	MESSAGE_INDEX_NCOLUMNS = MESSAGE_INDEX_ID
+	MESSAGE_INDEX_NCOLUMNS = 3
 } MessageIndexColumn;
 
 /*
@@ -60,7 +60,7 @@ typedef struct BraidTopic
 	int nsegments;
 	int segment;	 /* which one new messages go to */
 	Oid *tables;	 /* the segments */
-	Oid *indexes;	 /* of the segments */
+	Oid *indexes;	 /* of these */
 	Oid ids;		 /* sequence */
 	int key_segment; /* the same for the keys of de-duplication, if there are any */
 	int nkey_segments;
@@ -74,7 +74,6 @@ typedef struct BraidTopic
  */
 extern BraidTopic *braid_topic_find(Oid view);
 extern BraidTopic *braid_topic_get(Oid view);
-
 extern BraidTopic *braid_topic_by_id(int id); /* NULL if it was dropped */
 
 /* Raise 42501: unless the current user has the privilege (ACL_INSERT, ACL_SELECT); unless he owns it. */

@@ -360,3 +360,23 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION braid_internal.topics_to_rotate() FROM PUBLIC;
 COMMENT ON FUNCTION braid_internal.topics_to_rotate() IS 'Topics that are not empty.';
+
+CREATE VIEW braid.topics AS
+	SELECT t.view AS topic, t.partitions, t.payload, t.retain, t.retain_size, t.dedup_window, t.notify, t.segments,
+		s.used AS used_segments, s.messages, s.bytes, k.bytes AS key_bytes, s.opened, t.created
+	FROM braid_internal.topics t
+	JOIN pg_catalog.pg_class c ON c.oid = t.view
+	CROSS JOIN LATERAL (
+		SELECT count(*) FILTER (WHERE n.opened IS NOT NULL) AS used,
+			sum(pg_catalog.pg_stat_get_live_tuples(n.name))::bigint AS messages,
+			sum(pg_catalog.pg_total_relation_size(n.name))::bigint AS bytes,
+			min(n.opened) AS opened
+		FROM (SELECT o.opened, braid_internal.segment_name(o.topic, o.is_keys, o.number) AS name
+			FROM braid_internal.topic_segments o WHERE o.topic = t.id AND NOT o.is_keys) n) s
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(pg_catalog.pg_total_relation_size(braid_internal.segment_name(o.topic, o.is_keys, o.number))), 0)::bigint AS bytes
+		FROM braid_internal.topic_segments o WHERE o.topic = t.id AND o.is_keys) k;
+REVOKE ALL ON braid.topics FROM PUBLIC;
+GRANT SELECT ON braid.topics TO PUBLIC;
+COMMENT ON VIEW braid.topics IS
+'Topics, with their options (see braid.create_topic()) and what they take. used_segments: how many have messages or are about to; messages: how many are retained, estimated; bytes: their size on disk, with indexes; key_bytes: of keys of de-duplication; opened: since when the oldest retained messages may have been sent.';
