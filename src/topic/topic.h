@@ -25,7 +25,7 @@ typedef enum MessageColumn
 	MESSAGE_DEDUP_KEY,
 	MESSAGE_PATH, /* topics that it was relayed from, see relay_apply.c */
 	MESSAGE_PAYLOAD,
-	MESSAGE_NCOLUMNS = 11
+	MESSAGE_NCOLUMNS = MESSAGE_PAYLOAD
 } MessageColumn;
 
 /* Columns of a segment's only index. */
@@ -94,41 +94,6 @@ extern uint64 braid_topic_xid(const BraidTopic *topic, FullTransactionId xid);
 /* What is visible in the snapshot, without the running transaction. */
 extern void braid_topic_frontier(const BraidTopic *topic, Snapshot snapshot, BraidFrontier *f);
 
-/* ---- sending */
-
-typedef struct BraidMessage
-{
-	Datum payload; /* of the topic's type */
-	bool has_payload;
-	struct varlena *key;	   /* text, or NULL */
-	struct varlena *headers;   /* jsonb, or NULL */
-	struct varlena *dedup_key; /* text, or NULL */
-	struct varlena *path;	   /* bytea, or NULL: topics that it was relayed from */
-	TimestampTz deliver_at;	   /* DT_NOBEGIN: at once */
-	int priority;
-	int part; /* -1: by the key, or in turn */
-
-	/* Set when it is sent. */
-	bool is_duplicate;
-	int sent_part;
-	TimestampTz sent_at;
-} BraidMessage;
-
-extern void braid_message_init(BraidMessage *m); /* an empty one */
-
-/*
- * One message.  Returns its id; if it is a duplicate, that of the first.  Like all
- * below it does not look at privileges.
- */
-extern int64 braid_topic_send(BraidTopic *topic, BraidMessage *m);
-
-/* Many messages, faster.  All are in the table after braid_sender_end(). */
-typedef struct BraidSender BraidSender;
-extern BraidSender *braid_sender_begin(BraidTopic *topic);
-extern int64 braid_sender_put(BraidSender *sender, BraidMessage *m);
-extern void braid_sender_end(BraidSender *sender);
-
-extern int braid_topic_partition_of(const struct varlena *key, int npartitions);
 /* ---- those who read topics */
 
 typedef struct BraidTopicFollower
@@ -149,5 +114,7 @@ typedef struct BraidTopicFollower
 extern void braid_topic_register(const BraidTopicFollower *follower);
 
 extern void braid_topic_init(void);
+
+#include "topic/message.h"
 
 #endif /* BRAID_TOPIC_H */
