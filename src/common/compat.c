@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_foreign_data_wrapper.h"
@@ -298,6 +300,31 @@ braid_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot, i
 	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
 #else
 	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
+void
+braid_compat_update_row(ResultRelInfo *result, ItemPointer tid, TupleTableSlot *slot,
+						Snapshot snapshot, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes indexes = TU_None;
+#else
+	bool indexes = false;
+#endif
+	TM_FailureData failure;
+	LockTupleMode mode;
+
+	if (table_tuple_update(result->ri_RelationDesc, tid, slot, GetCurrentCommandId(true), snapshot,
+						   InvalidSnapshot, true, &failure, &mode, &indexes) != TM_Ok)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access due to concurrent update")));
+	if (!indexes || result->ri_NumIndices == 0)
+		return;
+#if PG_VERSION_NUM >= 160000
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL, indexes == TU_Summarizing);
+#else
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL);
 #endif
 }
 

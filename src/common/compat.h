@@ -110,6 +110,10 @@ braid_compat_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, ES
 extern IndexScanDesc
 braid_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys);
 
+/* Updates a row, and its indexes.  Somebody else who does so at the same time is an error. */
+extern void braid_compat_update_row(ResultRelInfo *result, ItemPointer tid, TupleTableSlot *slot,
+									Snapshot snapshot, EState *estate);
+
 /* Runs a query that was started to its end; it is not run again. */
 extern void braid_compat_executor_run_once(QueryDesc *query);
 

@@ -31,11 +31,10 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "view/bulk.h"
+#include "view/inserter.h"
 #include "view/population.h"
 #include "view/run.h"
 
-#define BATCH_ROWS 1000
-#define BATCH_BYTES 65536 * 8
 #define REPORT_CALLS 256 /* rows between reports of progress */
 
 static bool is_begun = false;
@@ -110,8 +109,7 @@ static bool
 is_plain(Oid relid)
 {
 	Relation rel = table_open(relid, RowExclusiveLock);
-	bool plain = rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_att->constr == NULL &&
-				 rel->trigdesc == NULL;
+	bool plain = braid_inserter_can_take(rel);
 
 	table_close(rel, NoLock);
 	return plain;
@@ -124,14 +122,7 @@ typedef struct Receiver
 	DestReceiver pub;
 	Filling *filling;
 	Relation rel;
-	EState *estate;
-	ResultRelInfo *result;
-	BulkInsertState bulk;
-	CommandId cid;
-	TupleTableSlot *slots[BATCH_ROWS];
-	int nslots;
-	Size size; /* of the rows in slots */
-	uint64 nrows;
+	BraidInserter *inserter;
 } Receiver;
 
 static void
@@ -139,49 +130,22 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc type)
 {
 }
 
-static void
-flush(Receiver *r)
-{
-	for (int i = 0; i < r->nslots; i++)
-		r->slots[i]->tts_tableOid = RelationGetRelid(r->rel);
-	table_multi_insert(r->rel, r->slots, r->nslots, r->cid, 0, r->bulk);
-	for (int i = 0; i < r->nslots; i++)
-	{
-		ResetPerTupleExprContext(r->estate);
-		if (r->result->ri_NumIndices > 0)
-			braid_compat_insert_index_tuples(r->result, r->slots[i], r->estate);
-		ExecClearTuple(r->slots[i]);
-	}
-	r->nrows += r->nslots;
-	r->nslots = 0;
-	r->size = 0;
-	braid_population_report_rows(r->nrows);
-}
-
 static bool
 receive(TupleTableSlot *row, DestReceiver *self)
 {
 	Receiver *r = (Receiver *) self;
-	TupleTableSlot *slot = r->slots[r->nslots];
-	HeapTuple tuple;
-	bool should_free;
+	TupleTableSlot *slot = braid_inserter_next(r->inserter);
+	uint64 before = r->inserter->nrows;
 
-	if (slot == NULL)
-		slot = r->slots[r->nslots] = table_slot_create(r->rel, NULL);
 	slot_getallattrs(row);
-	ExecClearTuple(slot);
-	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
 	for (int i = 0; i < r->filling->ncolumns; i++)
 	{
 		slot->tts_values[r->filling->to[i] - 1] = row->tts_values[r->filling->from[i] - 1];
 		slot->tts_isnull[r->filling->to[i] - 1] = row->tts_isnull[r->filling->from[i] - 1];
 	}
-	ExecStoreVirtualTuple(slot);
-	ExecMaterializeSlot(slot);
-	tuple = ExecFetchSlotHeapTuple(slot, true, &should_free);
-	r->size += tuple->t_len;
-	if (++r->nslots == BATCH_ROWS || r->size > BATCH_BYTES)
-		flush(r);
+	braid_inserter_add(r->inserter);
+	if (r->inserter->nrows > before)
+		braid_population_report_rows(r->inserter->nrows);
 	return true;
 }
 
@@ -203,27 +167,18 @@ open_receiver(Receiver *r, Filling *f)
 		(DestReceiver){receive, receiver_startup, receiver_shutdown, receiver_destroy, DestNone};
 	r->filling = f;
 	r->rel = table_open(f->relid, RowExclusiveLock);
-	r->estate = CreateExecutorState();
-	r->result = makeNode(ResultRelInfo);
-	InitResultRelInfo(r->result, r->rel, 0, NULL, 0);
-	ExecOpenIndices(r->result, false);
-	r->bulk = GetBulkInsertState();
-	(void) GetCurrentTransactionId();
-	r->cid = GetCurrentCommandId(true);
+	r->inserter = braid_inserter_begin(r->rel);
 }
 
-static void
+/* Returns the number of rows. */
+static uint64
 close_receiver(Receiver *r)
 {
-	if (r->nslots > 0)
-		flush(r);
-	for (int i = 0; i < BATCH_ROWS && r->slots[i]; i++)
-		ExecDropSingleTupleTableSlot(r->slots[i]);
-	FreeBulkInsertState(r->bulk);
-	table_finish_bulk_insert(r->rel, 0);
-	ExecCloseIndices(r->result);
-	FreeExecutorState(r->estate);
+	uint64 nrows = braid_inserter_end(r->inserter);
+
+	braid_population_report_rows(nrows);
 	table_close(r->rel, NoLock);
+	return nrows;
 }
 
 /* ---------------------------------------------------------------- progress */
@@ -333,6 +288,7 @@ fill(Filling *f, const char *sql, QueryEnvironment *environment)
 	PlannedStmt *plan = plan_select(f->select, sql);
 	Receiver *receiver = palloc(sizeof(Receiver));
 	QueryDesc *query;
+	uint64 nrows;
 
 	open_receiver(receiver, f);
 	PushCopiedSnapshot(GetActiveSnapshot());
@@ -342,13 +298,13 @@ fill(Filling *f, const char *sql, QueryEnvironment *environment)
 	ExecutorStart(query, 0);
 	watch(query);
 	braid_compat_executor_run_once(query);
-	close_receiver(receiver);
+	nrows = close_receiver(receiver);
 	ExecutorFinish(query);
 	ExecutorEnd(query);
 	FreeQueryDesc(query);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
-	return receiver->nrows;
+	return nrows;
 }
 
 bool

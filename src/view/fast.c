@@ -517,12 +517,19 @@ braid_fast_follow(ViewNode *node, const char *name, FastStatement statement, boo
 	return braid_run_own(name, rows, desc);
 }
 
+bool
+braid_fast_is_enabled(void)
+{
+	return is_enabled;
+}
+
 void
 braid_fast_init(void)
 {
-	DefineCustomBoolVariable("braid.view_fast_path",
-							 "Lets groups of a delta be made without SQL where that is possible.",
-							 "The results are the same: for developers.", &is_enabled, true,
-							 PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"braid.view_fast_path",
+		"Lets groups of a delta be made and merged without SQL where that is possible.",
+		"The results are the same: for developers.", &is_enabled, true, PGC_SUSET,
+		GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	braid_fast_team_init();
 }

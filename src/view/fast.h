@@ -20,6 +20,9 @@ typedef char *(*FastStatement)(ViewNode *node, bool retracts);
 extern int64
 braid_fast_follow(ViewNode *node, const char *name, FastStatement statement, bool retracts);
 
+/* braid.view_fast_path: whether anything is done without SQL that could be done by it. */
+extern bool braid_fast_is_enabled(void);
+
 extern void braid_fast_init(void);
 
 #endif /* BRAID_FAST_H */

@@ -443,6 +443,17 @@ recompute(Following *f, int64 nredo)
 }
 
 static void
+merge(Following *f, bool leave_out_redo)
+{
+	char *sql = merge_statement(f, leave_out_redo);
+
+	if (braid_fast_is_enabled())
+		braid_run_merge(sql, f->ngroups);
+	else
+		braid_run(sql, f->ngroups);
+}
+
+static void
 change_groups(Following *f)
 {
 	bool can_go = f->retracts && !braid_node_is_one_group(f->node);
@@ -458,8 +469,7 @@ change_groups(Following *f)
 		return;
 	}
 	nredo = find_redo(f);
-	braid_run(merge_statement(f, nredo > 0 && !by_existence && !f->node->permanent_key),
-			  f->ngroups);
+	merge(f, nredo > 0 && !by_existence && !f->node->permanent_key);
 	if (by_existence)
 	{
 		remember_existence(f, "before", "s.n = 0 AND g.n < 0");

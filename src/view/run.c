@@ -25,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "view/bulk.h"
+#include "view/merge.h"
 #include "view/run.h"
 
 #define SIZE_CLASSES 5
@@ -365,6 +366,21 @@ braid_run(const char *sql, int64 nrows)
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
 	processed += SPI_processed;
+}
+
+void
+braid_run_merge(const char *sql, int64 nrows)
+{
+	CachedPlan *plan;
+	bool done;
+
+	make_rows_for(sql);
+	plan = SPI_plan_get_cached_plan(braid_run_plan(sql, nrows));
+	done = list_length(plan->stmt_list) == 1 &&
+		   braid_merge_run(linitial(plan->stmt_list), sql, braid_run_environment(), &processed);
+	ReleaseCachedPlan(plan, CurrentResourceOwner);
+	if (!done)
+		braid_run(sql, nrows);
 }
 
 TupleDesc

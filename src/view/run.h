@@ -22,6 +22,9 @@
  */
 extern void braid_run(const char *sql, int64 nrows);
 
+/* The same for "INSERT INTO state SELECT ... ON CONFLICT ... DO UPDATE ...", faster if it can be. */
+extern void braid_run_merge(const char *sql, int64 nrows);
+
 /* The same for a SELECT; its rows can be read as name.  Returns their number. */
 extern int64 braid_run_into(const char *name, const char *sql, int64 nrows);
 

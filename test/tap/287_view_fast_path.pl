@@ -2,6 +2,7 @@
 # the same views in a database with the fast path and one without, after the same random
 # changes, and both are what PostgreSQL says of the query. With nulls, rows that come and go
 # within a delta, sums beyond 64 bits, NaN and infinities, the smallest and the largest values.
+# What is merged so (view/merge.c) is found by all indexes of a state, those of users too.
 # The same for streams, whose messages are read by column, with expressions that are
 # computed a column at a time: against the same views on a table that got the same rows.
 use strict;
@@ -94,6 +95,10 @@ SQL
 		}
 	}
 }
+for my $database (@databases)
+{
+	in_db($database, 'CREATE INDEX ON integers (count); CREATE INDEX ON floats_of_s (k); CREATE INDEX ON "words" (count, x)');
+}
 my @kept = ('daily', 'everything', sort grep { $_ ne 'all' } keys %views);
 my @names = (@kept, map { "${_}_of_s" } sort keys %passing);
 
@@ -151,6 +156,12 @@ for my $step (1 .. $steps)
 	is(passing_differences($databases[0]), '', "step $step: and of a table with the same rows as the stream");
 }
 
+# What groups were merged into can be found by each of its indexes, and is there once.
+in_db('by_columns', 'CREATE EXTENSION amcheck');
+my $indexes = q{FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relname LIKE 'state\\_%'};
+cmp_ok(in_db('by_columns', "SELECT count(*) $indexes"), '>', scalar @kept, 'all states have indexes, some of users');
+is(in_db('by_columns', "SELECT count(bt_index_check(i.indexrelid, true)) > 0 $indexes"), 't', 'which have all rows');
+
 sub paths { my ($database) = @_; return in_db($database, "SELECT string_agg(DISTINCT v, ' ' ORDER BY v) FROM unnest('{@{[ join ',', @names ]}}'::text[]) v, braid.explain(v::regclass) e WHERE e.path = 'columns'"); }
 is(paths('by_columns'), join(' ', sort grep { !/^(words|squares)/ } @names), 'groups were made of columns');
 is(paths('by_sql'), '', 'and by SQL');
@@ -193,6 +204,23 @@ SQL
 		"p_added|integer out of range\np_divided|division by zero\np_large|bigint out of range\np_rows|\np_small|smallint out of range", "$database: errors of expressions over a stream");
 	is(in_db($database, 'SELECT n, s FROM p_rows WHERE k = 1'), '202|-9223372036854576606', "$database: the others go on");
 }
+
+# ---------------------------------------------------------------- somebody else writes a state
+
+# Who may do so (guard.c) makes the worker wait, and then try again.
+sub backends { my ($condition) = @_; return "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'braid capture' AND datname = 'by_columns' AND $condition"; }
+
+my ($state) = in_db('by_columns', "SELECT state FROM braid.explain('rows_of_n') WHERE state IS NOT NULL");
+my $other = $node->background_psql('by_columns');
+$other->query_safe("SET allow_system_table_mods = on; BEGIN; UPDATE $state SET k1 = k1");
+my $from = -s $node->logfile;
+in_db('by_columns', 'INSERT INTO n VALUES (1, 1, 1), (2, 1, 1)');
+ok($node->poll_query_until('by_columns', backends("wait_event_type = 'Lock'")), 'the worker waits for who has updated the row of a state');
+$other->query_safe('COMMIT');
+$other->quit;
+ok($node->log_contains(qr/could not serialize access due to concurrent update/, $from) || $node->wait_for_log(qr/could not serialize access due to concurrent update/, $from), 'and tries again');
+ok($node->poll_query_until('by_columns', "SELECT braid.wait('rows_of_n', '5 s')"), 'and the view goes on');
+is(in_db('by_columns', 'SELECT k, n FROM rows_of_n ORDER BY k'), "1|3\n2|1", 'right');
 
 # ---------------------------------------------------------------- more groups than there is memory for
 
