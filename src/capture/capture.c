@@ -34,6 +34,7 @@
 #include "capture/decoder.h"
 #include "capture/doorbell.h"
 #include "capture/identity.h"
+#include "capture/piece.h"
 #include "capture/settings.h"
 #include "capture/slot.h"
 #include "capture/source.h"
@@ -229,7 +230,7 @@ static void
 give_up_slot(bool extension_dropped)
 {
 	braid_decoder_close();
-	braid_source_forget_held();
+	braid_piece_forget_all();
 	braid_slot_release();
 	braid_slot_drop_others(NULL);
 	slot_name = NULL;
@@ -300,7 +301,7 @@ static void
 confirm(bool now)
 {
 	static TimestampTz last = 0;
-	XLogRecPtr upto = braid_source_oldest_held(reached);
+	XLogRecPtr upto = braid_piece_oldest(reached);
 	TimestampTz t = GetCurrentTimestamp();
 
 	if (upto <= confirmed || commit_to_flush > GetFlushRecPtr(NULL))
@@ -448,8 +449,7 @@ cycle(uint64 request)
 	if (advanced)
 		commit_to_flush = XactLastCommitEnd;
 	braid_capture_stat_committed(advanced, list_length(held_back) - nresting);
-	braid_doorbell_answer(request, reached, braid_source_any_held(), snapshot_time, held_back,
-						  nresting);
+	braid_doorbell_answer(request, reached, braid_piece_any(), snapshot_time, held_back, nresting);
 	list_free(held_back);
 	return true;
 }
@@ -526,7 +526,7 @@ load(void)
 	if (!braid_source_use_set())
 	{
 		/* Held rows do not fit: read them again, in the form that is wanted now. */
-		braid_source_forget_held();
+		braid_piece_forget_all();
 		braid_decoder_close();
 		(void) braid_source_use_set();
 	}
@@ -564,7 +564,7 @@ static long
 nap_time(long last)
 {
 	/* A commit wakes us when it becomes visible, a prepared one may not. */
-	if (braid_source_any_held() || any_held_back)
+	if (braid_piece_any() || any_held_back)
 		return Min(last < HELD_NAP_MAX_MS ? Max(last * 2, HELD_NAP_MS) : HELD_NAP_MS,
 				   HELD_NAP_MAX_MS);
 	if (reached > confirmed)
@@ -576,8 +576,8 @@ nap_time(long last)
 static bool
 is_needed(void)
 {
-	return reached != braid_decoder_insert_end() || braid_source_any_held() ||
-		   braid_doorbell_urgent() || consumer->has_work();
+	return reached != braid_decoder_insert_end() || braid_piece_any() || braid_doorbell_urgent() ||
+		   consumer->has_work();
 }
 
 /* Tables were captured, before somebody has set wal_level back. */

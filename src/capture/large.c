@@ -299,8 +299,9 @@ judge_runs(Part *part, const TransactionId *xids, int n)
 static void
 put_runs(Part *part, BraidSource *source, BraidDelta *to)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(source->desc, &TTSOpsMinimalTuple);
+	RowReader r;
 
+	braid_rows_begin_reading(&r, part->delta.rows, source->desc);
 	for (int i = 0; i < part->nruns; i++)
 	{
 		int64 next = i + 1 < part->nruns ? part->runs[i + 1].first : part->delta.nrows;
@@ -312,13 +313,10 @@ put_runs(Part *part, BraidSource *source, BraidDelta *to)
 				(void) tuplestore_skiptuples(part->delta.rows, n, true);
 			continue;
 		}
-		while (n-- > 0 && tuplestore_gettupleslot(part->delta.rows, true, false, slot))
-		{
-			slot_getallattrs(slot);
-			braid_source_put(to, source->desc, slot->tts_values, slot->tts_isnull);
-		}
+		while (n-- > 0 && braid_rows_next(&r))
+			braid_source_put(to, source->desc, r.values, r.nulls);
 	}
-	ExecDropSingleTupleTableSlot(slot);
+	braid_rows_end_reading(&r);
 }
 
 static void

@@ -198,17 +198,16 @@ braid_piece_put_shared(BraidDelta *delta, TupleDesc desc, const SourceTransactio
 static void
 release_rows_of_many(Piece *p, BraidSource *source)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(p->desc, &TTSOpsMinimalTuple);
 	SourceTransaction t = p->txn;
+	RowReader r;
 
-	while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
+	braid_rows_begin_reading(&r, p->delta.rows, p->desc);
+	while (braid_rows_next(&r))
 	{
-		slot_getallattrs(slot);
-		t.xid = DatumGetTransactionId(slot->tts_values[0]);
-		t.committed = DatumGetTimestampTz(slot->tts_values[1]);
-		braid_source_bring(source, &t, slot->tts_values + MANY_LEAD, slot->tts_isnull + MANY_LEAD);
+		t.xid = DatumGetTransactionId(r.values[0]);
+		t.committed = DatumGetTimestampTz(r.values[1]);
+		braid_source_bring(source, &t, r.values + MANY_LEAD, r.nulls + MANY_LEAD);
 	}
-	ExecDropSingleTupleTableSlot(slot);
 }
 
 static void
@@ -272,15 +271,11 @@ braid_piece_release(const BraidFrontier *s)
 static void
 join_rows(Piece *many, Piece *p, TupleDesc desc)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	RowReader r;
 
-	while (tuplestore_gettupleslot(p->delta.rows, true, false, slot))
-	{
-		slot_getallattrs(slot);
-		braid_piece_put_shared(&many->delta, many->desc, &p->txn, slot->tts_values,
-							   slot->tts_isnull);
-	}
-	ExecDropSingleTupleTableSlot(slot);
+	braid_rows_begin_reading(&r, p->delta.rows, desc);
+	while (braid_rows_next(&r))
+		braid_piece_put_shared(&many->delta, many->desc, &p->txn, r.values, r.nulls);
 }
 
 static void

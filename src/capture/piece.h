@@ -31,9 +31,12 @@ extern void braid_piece_join(const BraidFrontier *s);
 
 extern void braid_piece_forget_all(void);
 
-/* As in source.h. */
 extern bool braid_piece_any(void);
+
+/* How many transactions are held, and when the oldest was committed; 0 if none is. */
 extern int braid_piece_count(TimestampTz *oldest);
+
+/* Start of the commit record of the oldest held transaction, or limit. */
 extern XLogRecPtr braid_piece_oldest(XLogRecPtr limit);
 
 extern void braid_piece_setup(void);

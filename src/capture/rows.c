@@ -103,6 +103,35 @@ braid_rows_put(BraidDelta *delta, RowsOwner owner, TupleDesc desc, Datum *values
 }
 
 void
+braid_rows_begin_reading(RowReader *reader, Tuplestorestate *rows, TupleDesc desc)
+{
+	reader->rows = rows;
+	reader->slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	reader->values = reader->slot->tts_values;
+	reader->nulls = reader->slot->tts_isnull;
+}
+
+bool
+braid_rows_next(RowReader *reader)
+{
+	if (tuplestore_gettupleslot(reader->rows, true, false, reader->slot))
+	{
+		slot_getallattrs(reader->slot);
+		return true;
+	}
+	braid_rows_end_reading(reader);
+	return false;
+}
+
+void
+braid_rows_end_reading(RowReader *reader)
+{
+	if (reader->slot)
+		ExecDropSingleTupleTableSlot(reader->slot);
+	reader->slot = NULL;
+}
+
+void
 braid_rows_add_flags(BraidDelta *to, const BraidDelta *from)
 {
 	to->retracts |= from->retracts;

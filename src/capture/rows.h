@@ -16,6 +16,15 @@ typedef enum RowsOwner
 	ROWS_OF_MANY		 /* until they are freed; of many transactions, or a large one */
 } RowsOwner;
 
+/* Rows one after the other, from where another reader has stopped.  At the last one it ends itself. */
+typedef struct RowReader
+{
+	Tuplestorestate *rows;
+	TupleTableSlot *slot;
+	Datum *values; /* of the row read last, until the next one is */
+	bool *nulls;
+} RowReader;
+
 /* A message of a stream, and who wrote it. */
 typedef struct SourceMessage
 {
@@ -60,6 +69,11 @@ typedef struct MessagePlace
 
 extern void braid_rows_begin_place(MessagePlace *place, XLogRecPtr lsn, Oid stream);
 extern void braid_rows_end_place(MessagePlace *place);
+
+/* Rows of the form of desc. */
+extern void braid_rows_begin_reading(RowReader *reader, Tuplestorestate *rows, TupleDesc desc);
+extern bool braid_rows_next(RowReader *reader);
+extern void braid_rows_end_reading(RowReader *reader);
 
 /* Adds what is true of all rows. */
 extern void braid_rows_add_flags(BraidDelta *to, const BraidDelta *from);

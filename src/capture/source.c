@@ -334,12 +334,6 @@ braid_source_use_set(void)
 	return true;
 }
 
-void
-braid_source_forget_held(void)
-{
-	braid_piece_forget_all();
-}
-
 List *
 braid_source_list(void)
 {
@@ -441,14 +435,11 @@ braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 static void
 bring_each(BraidSource *source, const SourceTransaction *t, Tuplestorestate *rows)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(source->desc, &TTSOpsMinimalTuple);
+	RowReader r;
 
-	while (tuplestore_gettupleslot(rows, true, false, slot))
-	{
-		slot_getallattrs(slot);
-		braid_source_bring(source, t, slot->tts_values, slot->tts_isnull);
-	}
-	ExecDropSingleTupleTableSlot(slot);
+	braid_rows_begin_reading(&r, rows, source->desc);
+	while (braid_rows_next(&r))
+		braid_source_bring(source, t, r.values, r.nulls);
 }
 
 void
@@ -468,14 +459,11 @@ braid_source_bring_all(BraidSource *source, const SourceTransaction *t, BraidDel
 static void
 put_each(BraidSource *source, BraidDelta *to, Tuplestorestate *rows)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(source->desc, &TTSOpsMinimalTuple);
+	RowReader r;
 
-	while (tuplestore_gettupleslot(rows, true, false, slot))
-	{
-		slot_getallattrs(slot);
-		braid_source_put(to, source->desc, slot->tts_values, slot->tts_isnull);
-	}
-	ExecDropSingleTupleTableSlot(slot);
+	braid_rows_begin_reading(&r, rows, source->desc);
+	while (braid_rows_next(&r))
+		braid_source_put(to, source->desc, r.values, r.nulls);
 }
 
 void
@@ -542,22 +530,4 @@ braid_source_end_cycle(void)
 		braid_rows_free(&((BraidSource *) lfirst(lc))->delta);
 	if (braid_piece_any())
 		braid_piece_join(&cycle_frontier);
-}
-
-bool
-braid_source_any_held(void)
-{
-	return braid_piece_any();
-}
-
-int
-braid_source_count_held(TimestampTz *oldest)
-{
-	return braid_piece_count(oldest);
-}
-
-XLogRecPtr
-braid_source_oldest_held(XLogRecPtr limit)
-{
-	return braid_piece_oldest(limit);
 }

@@ -54,10 +54,9 @@ extern List *braid_source_next_list(void);
  * Puts the new set in place of the old.  Returns false, and changes nothing,
  * if transactions are held whose rows would not fit it, or messages of running
  * ones were let go that it wants: decode again then, after
- * braid_source_forget_held() and braid_decoder_close().
+ * braid_piece_forget_all() and braid_decoder_close().
  */
 extern bool braid_source_use_set(void);
-extern void braid_source_forget_held(void);
 
 /* List of BraidSource. */
 extern List *braid_source_list(void);
@@ -86,14 +85,6 @@ braid_source_bring(BraidSource *source, const SourceTransaction *t, Datum *value
 extern void
 braid_source_bring_all(BraidSource *source, const SourceTransaction *t, BraidDelta *from);
 extern void braid_source_bring_message(BraidSource *source, const struct SourceMessage *m);
-
-extern bool braid_source_any_held(void);
-
-/* How many transactions are held, and when the oldest was committed; 0 if none is. */
-extern int braid_source_count_held(TimestampTz *oldest);
-
-/* Start of the commit record of the oldest held transaction, or limit. */
-extern XLogRecPtr braid_source_oldest_held(XLogRecPtr limit);
 
 extern void braid_source_setup(void);
 

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "capture/latency.h"
+#include "capture/piece.h"
 #include "capture/settings.h"
 #include "capture/source.h"
 #include "capture/statistics.h"
@@ -285,7 +286,7 @@ braid_capture_stat_committed(bool advanced, int held_back)
 	count(CAPTURE_DECODE_US, Max(cycle.decoded - cycle.begun, 0));
 	count(CAPTURE_APPLY_US, Max(cycle.applied - cycle.decoded, 0));
 	raise_to(&mine->max_cycle_us, Max(end - cycle.begun, 0));
-	pg_atomic_write_u64(&mine->held, braid_source_count_held(&held_since));
+	pg_atomic_write_u64(&mine->held, braid_piece_count(&held_since));
 	pg_atomic_write_u64(&mine->held_since, held_since);
 	pg_atomic_write_u64(&mine->held_back, held_back);
 	pg_atomic_write_u64(&mine->when, cycle.begun);

@@ -265,19 +265,19 @@ braid_tap_put_message(BraidSource *source, const SourceMessage *m)
 
 /* A row as the source's deltas have it; columns that nobody wanted are null. */
 static void
-put_back(TappedTable *t, BraidSource *source, TupleTableSlot *slot)
+put_back(TappedTable *t, BraidSource *source, const RowReader *r)
 {
 	Datum values[MaxTupleAttributeNumber];
 	bool nulls[MaxTupleAttributeNumber];
 
 	memset(nulls, true, source->desc->natts);
 	memset(values, 0, source->desc->natts * sizeof(Datum));
-	values[0] = slot->tts_values[1];
+	values[0] = r->values[1];
 	nulls[0] = false;
 	for (int i = LEAD; i < t->desc->natts; i++)
 	{
-		values[t->columns[i - LEAD]] = slot->tts_values[i];
-		nulls[t->columns[i - LEAD]] = slot->tts_isnull[i];
+		values[t->columns[i - LEAD]] = r->values[i];
+		nulls[t->columns[i - LEAD]] = r->nulls[i];
 	}
 	braid_rows_put(&t->delta, ROWS_OF_CYCLE, source->desc, values, nulls);
 	t->delta.retracts |= DatumGetInt64(values[0]) < 0;
@@ -297,23 +297,21 @@ find_table(BraidTap *tap, Oid relid)
 static void
 make_delta(TappedTable *t, BraidSource *source, const BraidFrontier *s0)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(t->desc, &TTSOpsMinimalTuple);
 	TransactionId last = InvalidTransactionId;
 	bool is_in_s0 = false;
+	RowReader r;
 
-	while (tuplestore_gettupleslot(t->rows, true, false, slot))
+	braid_rows_begin_reading(&r, t->rows, t->desc);
+	while (braid_rows_next(&r))
 	{
-		TransactionId xid;
+		TransactionId xid = DatumGetTransactionId(r.values[0]);
 
-		slot_getallattrs(slot);
-		xid = DatumGetTransactionId(slot->tts_values[0]);
 		if (xid != last)
 			is_in_s0 = braid_frontier_contains(s0, xid);
 		last = xid;
 		if (!is_in_s0)
-			put_back(t, source, slot);
+			put_back(t, source, &r);
 	}
-	ExecDropSingleTupleTableSlot(slot);
 }
 
 /* The same for a stream. */
