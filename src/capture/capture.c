@@ -32,6 +32,7 @@
 #include "capture/capture.h"
 #include "capture/component.h"
 #include "capture/decoder.h"
+#include "capture/direct.h"
 #include "capture/doorbell.h"
 #include "capture/identity.h"
 #include "capture/piece.h"
@@ -422,6 +423,7 @@ cycle(uint64 request)
 	snapshot_time = GetCurrentTimestamp();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	upto = braid_decoder_insert_end();
+	braid_direct_learn(upto);
 	XLogFlush(upto);
 	BRAID_FAILPOINT("capture-snapshot");
 
@@ -493,6 +495,7 @@ setup(void)
 		AllocSetContextCreate(TopMemoryContext, "braid watched relations", ALLOCSET_SMALL_SIZES);
 	braid_source_setup();
 	braid_decoder_setup();
+	braid_direct_setup();
 	CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, note_role_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, note_role_change, (Datum) 0);
@@ -543,6 +546,7 @@ load(void)
 	slot_given_up = false;
 	load_frontiers();
 	tell_captured();
+	braid_direct_look_again();
 	braid_tap_rebind();
 	if (!braid_decoder_is_open())
 		braid_decoder_open();

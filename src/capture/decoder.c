@@ -30,11 +30,13 @@
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "capture/decoder.h"
+#include "capture/direct.h"
 #include "capture/large.h"
 #include "capture/message.h"
 #include "capture/move.h"
-#include "common/compat.h"
+#include "capture/record.h"
 #include "capture/source.h"
+#include "common/compat.h"
 #include "miscadmin.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
@@ -84,6 +86,7 @@ begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 static void
 commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr commit_lsn)
 {
+	braid_large_commit(txn);
 }
 
 /*
@@ -353,6 +356,34 @@ braid_decoder_insert_end(void)
 	return end;
 }
 
+/* Those who keep something of transactions in progress hear of their ends. */
+static void
+tell_ends(void)
+{
+	XLogReaderState *record = decoding->reader;
+	bool any_message = braid_message_any();
+	bool any_large = braid_large_any();
+	TransactionId oldest;
+	RecordedEnd end;
+
+	if (!any_message && !any_large)
+		return;
+	if (braid_record_is_end(record, &end))
+	{
+		if (any_message)
+			braid_message_end(decoding, &end);
+		if (any_large)
+			braid_large_end(&end);
+	}
+	else if (braid_record_tells_oldest(record, &oldest))
+	{
+		if (any_message)
+			braid_message_forget_older(oldest);
+		if (any_large)
+			braid_large_forget_older(oldest);
+	}
+}
+
 /* False at the end of WAL. */
 static bool
 read_record(void)
@@ -368,10 +399,10 @@ read_record(void)
 	if (record)
 	{
 		braid_move_note(reader);
-		if (!braid_message_take(decoding))
+		if (!braid_message_take(decoding) && !braid_direct_take(decoding))
 		{
 			LogicalDecodingProcessRecord(decoding, reader);
-			braid_message_follow(decoding);
+			tell_ends();
 			braid_large_mend(decoding);
 		}
 		return true;

@@ -49,6 +49,7 @@
 #include "access/transam.h"
 #include "capture/capture.h"
 #include "capture/large.h"
+#include "capture/record.h"
 #include "capture/rows.h"
 #include "capture/source.h"
 #include "common/compat.h"
@@ -136,11 +137,17 @@ free_parts(LargeTransaction *t)
 }
 
 static void
-forget(LargeTransaction *t)
+free_large(LargeTransaction *t)
 {
 	free_parts(t);
-	transactions = list_delete_ptr(transactions, t);
 	MemoryContextDelete(t->context);
+}
+
+static void
+forget(LargeTransaction *t)
+{
+	transactions = list_delete_ptr(transactions, t);
+	free_large(t);
 }
 
 void
@@ -149,6 +156,12 @@ braid_large_forget(void)
 	while (transactions != NIL)
 		forget(linitial(transactions));
 	coming = NULL;
+}
+
+bool
+braid_large_has(TransactionId xid)
+{
+	return find(xid) != NULL;
 }
 
 bool
@@ -251,6 +264,22 @@ braid_large_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 	braid_rows_put(delta, ROWS_OF_MANY, desc, values, nulls);
 }
 
+void
+braid_large_begin(TransactionId xid)
+{
+	Assert(coming == NULL);
+	coming = find(xid);
+	if (coming == NULL)
+		coming = make(xid);
+	coming_part = NULL;
+}
+
+void
+braid_large_stop(void)
+{
+	coming = NULL;
+}
+
 /* ---------------------------------------------------------------- the commit */
 
 /* The top-level transaction and those of its subtransactions that have committed, sorted. */
@@ -336,15 +365,62 @@ hand_over(Part *part, const TransactionId *xids, int n)
 		put_runs(part, source, to);
 }
 
+void
+braid_large_commit(ReorderBufferTXN *txn)
+{
+	LargeTransaction *t = find(txn->xid);
+	TransactionId *xids;
+	ListCell *lc;
+	int n;
+
+	if (t == NULL)
+		return;
+	xids = committed_xids(txn, &n);
+	foreach (lc, t->parts)
+		hand_over(lfirst(lc), xids, n);
+	pfree(xids);
+	forget(t);
+}
+
+static void
+forget_xid(TransactionId xid)
+{
+	LargeTransaction *t = find(xid);
+
+	if (t)
+		forget(t);
+}
+
+void
+braid_large_end(const RecordedEnd *end)
+{
+	forget_xid(end->xid);
+	for (int i = 0; i < end->nsubxacts; i++)
+		forget_xid(end->subxacts[i]);
+}
+
+void
+braid_large_forget_older(TransactionId oldest)
+{
+	ListCell *lc;
+
+	foreach (lc, transactions)
+	{
+		LargeTransaction *t = lfirst(lc);
+
+		if (!TransactionIdPrecedes(t->xid, oldest))
+			continue;
+		transactions = foreach_delete_current(transactions, lc);
+		free_large(t);
+	}
+}
+
 /* ---------------------------------------------------------------- callbacks */
 
 static void
 stream_start_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
-	coming = find(txn->xid);
-	if (coming == NULL)
-		coming = make(txn->xid);
-	coming_part = NULL;
+	braid_large_begin(txn->xid);
 	if (!coming->is_aborted && TransactionIdDidAbort(txn->xid))
 	{
 		free_parts(coming);
@@ -369,7 +445,7 @@ stream_stop_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 	coming->has_ddl |= rbtxn_has_catalog_changes(txn);
 	coming->is_cut = has_known_aborted(txn);
 	any_cut |= coming->is_cut;
-	coming = NULL;
+	braid_large_stop();
 }
 
 /*
@@ -402,28 +478,14 @@ braid_large_mend(LogicalDecodingContext *ctx)
 static void
 stream_abort_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr abort_lsn)
 {
-	LargeTransaction *t = find(txn->xid);
-
-	if (t)
-		forget(t);
+	forget_xid(txn->xid);
 }
 
 static void
 stream_commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr commit_lsn)
 {
-	LargeTransaction *t = find(txn->xid);
-	TransactionId *xids;
-	ListCell *lc;
-	int n;
-
-	if (t == NULL)
-		return;
 	braid_source_begin_transaction(txn->xid, commit_lsn, txn->xact_time.commit_time);
-	xids = committed_xids(txn, &n);
-	foreach (lc, t->parts)
-		hand_over(lfirst(lc), xids, n);
-	pfree(xids);
-	forget(t);
+	braid_large_commit(txn);
 }
 
 void

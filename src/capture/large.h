@@ -7,6 +7,7 @@
 
 #include "access/tupdesc.h"
 #include "capture/delta.h"
+#include "capture/record.h"
 #include "replication/logical.h"
 
 extern bool braid_capture_in_progress;
@@ -23,7 +24,22 @@ extern bool braid_large_is_coming(void);
 extern BraidDelta *braid_large_target(BraidSource *source, TransactionId xid);
 extern void braid_large_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls);
 
-/* After each record that was read. */
+/*
+ * From the reading of the log: rows of a transaction in progress come, by its top-level id, until
+ * stop; and whether any have.
+ */
+extern void braid_large_begin(TransactionId xid);
+extern void braid_large_stop(void);
+extern bool braid_large_has(TransactionId xid);
+
+/* The transaction that braid_source_begin_transaction() was told of commits. */
+extern void braid_large_commit(ReorderBufferTXN *txn);
+
+/* A transaction has ended, or those older than that: what was not handed over is not wanted. */
+extern void braid_large_end(const RecordedEnd *end);
+extern void braid_large_forget_older(TransactionId oldest);
+
+/* After each record that was decoded. */
 extern void braid_large_mend(LogicalDecodingContext *ctx);
 
 /* Whether anything is kept that was decoded of transactions in progress. */

@@ -42,18 +42,16 @@
 
 #include "access/rmgr.h"
 #include "access/transam.h"
-#include "access/xact.h"
 #include "access/xlogreader.h"
 #include "capture/memory.h"
 #include "capture/message.h"
+#include "capture/record.h"
 #include "capture/rows.h"
 #include "capture/source.h"
 #include "miscadmin.h"
 #include "replication/message.h"
 #include "replication/origin.h"
-#include "replication/reorderbuffer.h"
 #include "replication/snapbuild.h"
-#include "storage/standbydefs.h"
 #include "stream/pack.h"
 #include "stream/seal.h"
 #include "stream/stream.h"
@@ -274,26 +272,6 @@ take(XLogReaderState *record, TransactionId top, const char *bytes, Size size)
 		find_or_make_writer(top)->has_missed = true;
 }
 
-/*
- * Does what the decoder does for every record.  Returns the top-level id of who has written it:
- * its own, if the log was not read from its begin, but then its commit will be skipped.
- */
-static TransactionId
-register_writer(ReorderBuffer *reorder, XLogReaderState *record)
-{
-	TransactionId xid = XLogRecGetXid(record);
-	ReorderBufferTXN *txn;
-
-	if (TransactionIdIsValid(XLogRecGetTopXid(record)))
-		ReorderBufferAssignChild(reorder, XLogRecGetTopXid(record), xid, record->ReadRecPtr);
-	ReorderBufferProcessXid(reorder, xid, record->ReadRecPtr);
-
-	/* The last one that was looked up. */
-	txn = reorder->by_txn_last_txn;
-	Assert(txn->xid == xid);
-	return rbtxn_is_known_subxact(txn) ? txn->toplevel_xid : xid;
-}
-
 bool
 braid_message_take(LogicalDecodingContext *decoding)
 {
@@ -308,7 +286,7 @@ braid_message_take(LogicalDecodingContext *decoding)
 		m->prefix_size != sizeof(BRAID_STREAM_PREFIX) ||
 		memcmp(m->message, BRAID_STREAM_PREFIX, sizeof(BRAID_STREAM_PREFIX)) != 0)
 		return false;
-	top = register_writer(decoding->reorder, record);
+	top = braid_record_top(braid_record_register(decoding))->xid;
 	if (XLogRecGetOrigin(record) != DoNotReplicateId)
 		take(record, top, m->message + m->prefix_size, m->message_size);
 	return true;
@@ -316,25 +294,18 @@ braid_message_take(LogicalDecodingContext *decoding)
 
 /* ---------------------------------------------------------------- bringing */
 
-/* A transaction that has committed, with the subtransactions that count. */
-typedef struct Committed
-{
-	TransactionId xid;
-	int nsubxacts;
-	TransactionId *subxacts; /* when they are brought: sorted by xidComparator() */
-} Committed;
-
+/* Whether messages of the transaction, or of the subtransaction, count. */
 static bool
-has_committed(const Committed *c, TransactionId xid)
+has_committed(const RecordedEnd *end, TransactionId xid)
 {
-	return xid == c->xid || (c->nsubxacts > 0 && bsearch(&xid, c->subxacts, c->nsubxacts,
-														 sizeof(TransactionId), xidComparator));
+	return xid == end->xid || (end->nsubxacts > 0 && bsearch(&xid, end->subxacts, end->nsubxacts,
+															 sizeof(TransactionId), xidComparator));
 }
 
 static void
-bring_message(const Committed *c, SourceMessage *message)
+bring_message(const RecordedEnd *end, SourceMessage *message)
 {
-	if (!has_committed(c, message->xid))
+	if (!has_committed(end, message->xid))
 		return;
 	for (SourceMember *m = braid_source_member(message->stream); m; m = m->also)
 		if (m->source->is_stream)
@@ -342,113 +313,62 @@ bring_message(const Committed *c, SourceMessage *message)
 }
 
 static void
-bring_spilled(const Committed *c, Writer *w)
+bring_spilled(const RecordedEnd *end, Writer *w)
 {
 	TupleTableSlot *slot = braid_rows_make_slot();
 	SourceMessage m;
 
 	while (braid_rows_next_message(w->spilled.batches, slot, &m))
-		bring_message(c, &m);
+		bring_message(end, &m);
 	ExecDropSingleTupleTableSlot(slot);
 }
 
 static void
-bring(Committed *c)
+bring(const RecordedEnd *end)
 {
-	Writer *w = find_writer(c->xid);
+	Writer *w = find_writer(end->xid);
 
 	if (w == NULL)
 		return;
-	qsort(c->subxacts, c->nsubxacts, sizeof(TransactionId), xidComparator);
 	if (w->spilled.batches)
-		bring_spilled(c, w);
+		bring_spilled(end, w);
 	for (Kept *k = w->first; k; k = k->next)
-		bring_message(c, &k->message);
+		bring_message(end, &k->message);
 }
 
 /* ---------------------------------------------------------------- ends of transactions */
 
-/* Whoever of them there is. */
-static void
-forget_all_of(TransactionId xid, int nsubxacts, const TransactionId *subxacts)
+void
+braid_message_end(LogicalDecodingContext *decoding, const RecordedEnd *end)
 {
-	forget(xid);
-	for (int i = 0; i < nsubxacts; i++)
-		forget(subxacts[i]);
-}
+	XLogRecPtr lsn = decoding->reader->ReadRecPtr;
 
-static void
-follow_commit(LogicalDecodingContext *decoding, XLogReaderState *record)
-{
-	xl_xact_parsed_commit c;
-	Committed committed;
-
-	ParseCommitRecord(XLogRecGetInfo(record), (xl_xact_commit *) XLogRecGetData(record), &c);
-	committed.xid = TransactionIdIsValid(c.twophase_xid) ? c.twophase_xid : XLogRecGetXid(record);
-	committed.nsubxacts = c.nsubxacts;
-	committed.subxacts = c.subxacts; /* in the record, which nobody reads after us */
-	if (!SnapBuildXactNeedsSkip(decoding->snapshot_builder, record->ReadRecPtr))
+	if (end->is_commit && !SnapBuildXactNeedsSkip(decoding->snapshot_builder, lsn))
 	{
-		braid_source_begin_transaction(committed.xid, record->ReadRecPtr,
-									   c.xinfo & XACT_XINFO_HAS_ORIGIN ? c.origin_timestamp
-																	   : c.xact_time);
-		bring(&committed);
+		braid_source_begin_transaction(end->xid, lsn, end->when);
+		bring(end);
 	}
-	forget_all_of(committed.xid, committed.nsubxacts, committed.subxacts);
+
+	/* Whoever of them there is. */
+	forget(end->xid);
+	for (int i = 0; i < end->nsubxacts; i++)
+		forget(end->subxacts[i]);
 }
 
-static void
-follow_abort(XLogReaderState *record)
+void
+braid_message_forget_older(TransactionId oldest)
 {
-	xl_xact_parsed_abort a;
-
-	ParseAbortRecord(XLogRecGetInfo(record), (xl_xact_abort *) XLogRecGetData(record), &a);
-	forget_all_of(TransactionIdIsValid(a.twophase_xid) ? a.twophase_xid : XLogRecGetXid(record),
-				  a.nsubxacts, a.subxacts);
-}
-
-/* Who is older than all that run has gone in a crash; subtransactions are younger than theirs. */
-static void
-follow_running(XLogReaderState *record)
-{
-	xl_running_xacts *running = (xl_running_xacts *) XLogRecGetData(record);
 	HASH_SEQ_STATUS status;
 	Writer *w;
 
 	hash_seq_init(&status, writers);
 	while ((w = hash_seq_search(&status)) != NULL)
-		if (TransactionIdPrecedes(w->xid, running->oldestRunningXid))
+		if (TransactionIdPrecedes(w->xid, oldest))
 			free_writer(w);
 }
 
-static void
-follow_end(LogicalDecodingContext *decoding, XLogReaderState *record)
+bool
+braid_message_any(void)
 {
-	switch (XLogRecGetInfo(record) & XLOG_XACT_OPMASK)
-	{
-		case XLOG_XACT_COMMIT:
-		case XLOG_XACT_COMMIT_PREPARED:
-			follow_commit(decoding, record);
-			break;
-		case XLOG_XACT_ABORT:
-		case XLOG_XACT_ABORT_PREPARED:
-			follow_abort(record);
-			break;
-		default:
-			break;
-	}
-}
-
-void
-braid_message_follow(LogicalDecodingContext *decoding)
-{
-	XLogReaderState *record = decoding->reader;
-
-	if (writers == NULL || hash_get_num_entries(writers) == 0)
-		return;
-	if (XLogRecGetRmid(record) == RM_XACT_ID)
-		follow_end(decoding, record);
-	else if (XLogRecGetRmid(record) == RM_STANDBY_ID &&
-			 (XLogRecGetInfo(record) & ~XLR_INFO_MASK) == XLOG_RUNNING_XACTS)
-		follow_running(record);
+	return writers && hash_get_num_entries(writers) > 0;
 }

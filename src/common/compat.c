@@ -232,6 +232,16 @@ braid_compat_instance_vxid(const LockInstanceData *instance)
 #endif
 }
 
+BraidFile
+braid_compat_file(Relation rel)
+{
+#if PG_VERSION_NUM >= 160000
+	return rel->rd_locator;
+#else
+	return rel->rd_node;
+#endif
+}
+
 #if PG_VERSION_NUM >= 170000
 #define TUPLE_OF(buffer) (buffer)
 #else

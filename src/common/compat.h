@@ -18,6 +18,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/array.h"
+#include "utils/rel.h"
 
 /* Before the declaration of a function that does not return. */
 #if PG_VERSION_NUM >= 180000
@@ -56,6 +57,14 @@ extern LocalTransactionId braid_compat_lxid(PGPROC *proc);
 
 /* The virtual transaction of a holder of a lock as pg_locks shows it. */
 extern char *braid_compat_instance_vxid(const LockInstanceData *instance);
+
+/* The name of a relation's main file, as the log has it. */
+#if PG_VERSION_NUM >= 160000
+typedef RelFileLocator BraidFile;
+#else
+typedef RelFileNode BraidFile;
+#endif
+extern BraidFile braid_compat_file(Relation rel);
 
 /* The old (new) row of a decoded change, NULL if there is none. */
 extern HeapTuple braid_compat_old_tuple(ReorderBufferChange *change);
