@@ -221,7 +221,8 @@ drop_groups(int topic_id, bool cascade)
 	table_close(rel, RowExclusiveLock);
 }
 
-static const BraidTopicFollower follower = {.holds = groups_hold, .drop = drop_groups};
+static const BraidTopicFollower follower = {
+	.holds = groups_hold, .drop = drop_groups, .tidy = braid_position_rotate};
 
 void
 braid_group_init(void)

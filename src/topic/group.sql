@@ -130,3 +130,47 @@ CREATE FUNCTION braid_internal.members_now(OUT group_id int, OUT member bigint, 
 	OUT since timestamptz, OUT last_seen timestamptz, OUT session_timeout interval) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'braid_sql_members' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION braid_internal.members_now() IS 'What braid.group_members shows.';
+
+CREATE FUNCTION braid_internal.group_position(topic int, group_id int, part int, OUT consumed bigint, OUT moved_at timestamptz,
+	OUT "position" braid_internal.position, OUT lag_messages bigint, OUT oldest timestamptz) RETURNS record
+AS 'MODULE_PATHNAME', 'braid_sql_group_position' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION braid_internal.group_position(int, int, int) IS
+'Position of a group in a partition, and how many messages there are after it; nulls for those who may not read the topic.';
+
+CREATE VIEW braid.group_positions AS
+SELECT t.view AS topic, g.name AS group_name, p.part AS partition, n.lag_messages, now() - n.oldest AS lag_time, n.consumed, n.moved_at,
+	(n."position").done, (n."position").todo, (n."position").upto,
+	ARRAY(SELECT l.pid FROM pg_catalog.pg_locks l
+		WHERE l.locktype = 'advisory' AND l.objsubid IN (17, 18) AND l.classid = g.id::oid AND l.objid = p.part::oid AND l.granted
+			AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+		GROUP BY l.pid) AS taken_by
+FROM braid_internal.groups g JOIN braid_internal.topics t ON t.id = g.topic
+	CROSS JOIN LATERAL generate_series(0, t.partitions - 1) p(part)
+	CROSS JOIN LATERAL braid_internal.group_position(t.id, g.id, p.part) n
+WHERE NOT g.is_work;
+COMMENT ON VIEW braid.group_positions IS
+'Where consumer groups of mode log are in each partition. Nulls where the topic may not be read.';
+COMMENT ON COLUMN braid.group_positions.lag_messages IS 'Messages after the position: counted up to 10000, and estimated from there on';
+COMMENT ON COLUMN braid.group_positions.lag_time IS 'How long ago the oldest of these was sent; null if there is none';
+COMMENT ON COLUMN braid.group_positions.consumed IS 'How many messages the group has received';
+COMMENT ON COLUMN braid.group_positions.done IS 'Messages visible in this snapshot have been consumed, and those visible in todo of which the id is not above upto';
+COMMENT ON COLUMN braid.group_positions.taken_by IS 'Processes whose transaction has received from the partition, and not ended; null for one that is prepared';
+
+CREATE VIEW braid.groups AS
+SELECT t.view AS topic, g.name AS group_name, CASE WHEN g.is_work THEN 'work' ELSE 'log' END AS mode, g.holds, g.owner, g.options, g.created,
+	(SELECT count(*) FROM braid_internal.members_now() m WHERE m.group_id = g.id)::int AS members,
+	l.lag_messages, l.lag_time
+FROM braid_internal.groups g JOIN braid_internal.topics t ON t.id = g.topic
+	LEFT JOIN LATERAL (SELECT sum(n.lag_messages)::bigint AS lag_messages, max(now() - n.oldest) AS lag_time
+		FROM generate_series(0, t.partitions - 1) p(part), braid_internal.group_position(t.id, g.id, p.part) n) l ON NOT g.is_work;
+COMMENT ON VIEW braid.groups IS
+'Consumer groups. lag_messages and lag_time: as in braid.group_positions, over all partitions; of groups of mode log.';
+
+CREATE VIEW braid.group_members AS
+SELECT t.view AS topic, g.name AS group_name, m.member, m.role, m.generation, m.partitions, m.since, m.last_seen, m.session_timeout
+FROM braid_internal.members_now() m JOIN braid_internal.groups g ON g.id = m.group_id JOIN braid_internal.topics t ON t.id = g.topic;
+COMMENT ON VIEW braid.group_members IS
+'Members of consumer groups. partitions: those that are the member''s own in this generation, which began at since.';
+
+REVOKE ALL ON braid.group_positions, braid.groups, braid.group_members FROM PUBLIC;
+GRANT SELECT ON braid.group_positions, braid.groups, braid.group_members TO PUBLIC;

@@ -79,11 +79,8 @@ extern void braid_position_write(int group, int part, BraidStoredPosition *store
 /* Whether another transaction has moved it on from number, as the snapshot has it. */
 extern bool braid_position_was_overtaken(int group, int part, Snapshot snapshot, int64 number);
 
-/*
- * Empties what has only positions that were moved since; for the worker, in a
- * transaction of its own.  True if there was something to do.
- */
-extern bool braid_position_rotate(void);
+/* Empties what has only positions that were moved since; for the worker, with SPI connected. */
+extern void braid_position_rotate(void);
 
 extern void braid_position_init(void);
 

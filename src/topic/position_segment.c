@@ -22,6 +22,7 @@
 
 #include "access/table.h"
 #include "common/hashfn.h"
+#include "common/query.h"
 #include "common/shmem.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -120,9 +121,11 @@ move_from(int segment, int group, int part, Tally *tally)
 	BraidStoredPosition stored;
 	Snapshot snapshot;
 
-	tally->left = true;
 	if (tally->nmoved >= MOVES_AT_ONCE || !braid_position_lock(group, part, false))
+	{
+		tally->left = true;
 		return;
+	}
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (segment_of(group, part, snapshot, &stored) == segment)
 	{
@@ -158,34 +161,45 @@ move_all_from(int segment, Tally *tally)
 	UnregisterSnapshot(snapshot);
 }
 
-/* Nothing in it counts, and nobody writes to it unless he already does. */
-static bool
+/* If nothing in it counts, and nobody writes to it any more. */
+static void
 truncate_segment(int segment)
 {
-	Oid relid = braid_position_segment(segment);
 	char command[128];
 	Tally tally;
 
-	if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
-		return false;
+	if (!ConditionalLockRelationOid(braid_position_segment(segment), AccessExclusiveLock))
+		return;
 	move_all_from(segment, &tally);
 	if (tally.left)
-		return tally.nmoved > 0;
-	snprintf(command, sizeof(command), "TRUNCATE braid_internal.positions_%d", segment);
-	SPI_connect();
-	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not run \"%s\"", command);
-	SPI_finish();
-	return true;
+		return;
+	snprintf(command, sizeof(command), "TRUNCATE " BRAID_TOPIC_SCHEMA ".positions_%d", segment);
+	braid_query_execute(command, SPI_OK_UTILITY);
 }
 
-bool
-braid_position_rotate(void)
+/* Has new positions written to the next segment if the current one is large, and the next one empty. */
+static void
+move_on(void)
 {
 	int current = braid_position_current_segment();
 	int next = (current + 1) % BRAID_POSITION_SEGMENTS;
 	Tally tally;
 
+	if (blocks_of(current) < MIN_BLOCKS || blocks_of(next) > 0)
+		return;
+	move_all_from(-1, &tally);
+	if (blocks_of(current) >= MIN_BLOCKS + 4 * tally.npositions / ROWS_PER_BLOCK)
+		pg_atomic_write_u32(my_cell(), next);
+}
+
+void
+braid_position_rotate(void)
+{
+	int current;
+	Tally tally;
+
+	move_on();
+	current = braid_position_current_segment();
 	for (int i = 1; i < BRAID_POSITION_SEGMENTS; i++)
 	{
 		int segment = (current + i) % BRAID_POSITION_SEGMENTS;
@@ -193,18 +207,9 @@ braid_position_rotate(void)
 		if (blocks_of(segment) == 0)
 			continue;
 		move_all_from(segment, &tally);
-		if (tally.nmoved > 0)
-			return true;
 		if (!tally.left)
-			return truncate_segment(segment);
+			truncate_segment(segment);
 	}
-	if (blocks_of(current) < MIN_BLOCKS || blocks_of(next) > 0)
-		return false;
-	move_all_from(-1, &tally);
-	if (blocks_of(current) < MIN_BLOCKS + 4 * tally.npositions / ROWS_PER_BLOCK)
-		return false;
-	pg_atomic_write_u32(my_cell(), next);
-	return true;
 }
 
 void

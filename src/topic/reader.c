@@ -525,6 +525,24 @@ braid_reader_effort(BraidReader *r)
 	return r->effort;
 }
 
+int64
+braid_reader_newest_id(BraidReader *r)
+{
+	int64 newest = 0;
+
+	for (int i = 0; i < r->nsegments; i++)
+	{
+		IndexScanDesc scan = r->segments[i].scan;
+		bool is_null;
+
+		search_range(&r->segments[i], BRAID_TICK_PART, 0, PG_UINT64_MAX);
+		if (index_getnext_tid(scan, BackwardScanDirection) != NULL)
+			newest = Max(newest, DatumGetInt64(index_getattr(scan->xs_itup, MESSAGE_INDEX_ID,
+															 scan->xs_itupdesc, &is_null)));
+	}
+	return newest;
+}
+
 void
 braid_reader_close(BraidReader *r)
 {

@@ -50,6 +50,9 @@ extern const BraidPosition *braid_reader_position(BraidReader *reader);
 /* How many entries of indexes were looked at in vain: a reason to store where one has come to. */
 extern int64 braid_reader_effort(BraidReader *reader);
 
+/* About the highest id that was given to a message of the topic; 0 if there are few. */
+extern int64 braid_reader_newest_id(BraidReader *reader);
+
 /* Values of a slot that are to outlive this were to be copied, and fetched from where they are toasted. */
 extern void braid_reader_close(BraidReader *reader);
 
