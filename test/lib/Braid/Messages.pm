@@ -1,0 +1,225 @@
+# Braid::Messages: proves that messages arrive, each once and in order.
+#
+#   my $messages = Braid::Messages->new($cluster, { keys => 20 });
+#   $messages->make_producers("a");                          # tables; the topic is the caller's
+#   $messages->make_consumers('b');                          # b may be a itself
+#   my @p = map { $messages->produce('a', 'orders') } 1 .. 8;   # processes
+#   my @c = map { $messages->consume('b', 'orders', 'g') } 1 .. 8;
+#   ... kill whatever there is ...
+#   $messages->stop(@p); $messages->drain('b', 'orders', 'g'); $messages->stop(@c);
+#   is_deeply([ $messages->check('a', 'orders', 'b', 'g') ], [], 'exactly once, in order');
+#
+# Producers send messages of shared keys, roll back transactions and savepoints, and note in
+# table messages.sent, in the same transaction, what they have sent. The nth message of a key
+# is sent after the one before was committed. Consumers note in table
+# messages.effects, in the transaction that receives, what they have received, and roll
+# back as well. What is committed of these tables is the truth, whatever was killed, so:
+#
+#   a message that was sent and has no effect was lost;
+#   one that has two effects was delivered twice;
+#   one that has an effect and was not sent was aborted;
+#   effects of a key that are not in order 1, 2, 3 ... were reordered.
+#
+# Each message has a token of its own, so an aborted one is not mistaken for its successor.
+package Braid::Messages;
+
+use strict;
+use warnings;
+use Braid::Client;
+use PostgreSQL::Test::Utils;
+use POSIX ();
+use Time::HiRes qw(sleep time);
+
+my $producing = <<'SQL';
+CREATE SCHEMA messages;
+CREATE TABLE messages.keys (topic regclass, key text, n int NOT NULL, PRIMARY KEY (topic, key));
+CREATE TABLE messages.sent (topic regclass, key text, n int, token text);
+-- Sends messages of up to so many keys; some in a savepoint that is rolled back.
+CREATE FUNCTION messages.produce(of_topic regclass, nkeys int, count int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	k text;
+	number int;
+	id text;
+BEGIN
+	-- In one order, so that there are no deadlocks.
+	FOR k IN SELECT DISTINCT 'k' || (random() * nkeys)::int FROM generate_series(1, count) ORDER BY 1 LOOP
+		BEGIN
+			INSERT INTO messages.keys AS o VALUES (of_topic, k, 1) ON CONFLICT (topic, key) DO UPDATE SET n = o.n + 1
+				RETURNING n INTO number;
+			id := gen_random_uuid();
+			PERFORM braid.send(of_topic, jsonb_build_object('n', number, 'token', id, 'pad', repeat('x', (random() * 200)::int)), key => k);
+			INSERT INTO messages.sent VALUES (of_topic, k, number, id);
+			IF random() < 0.1 THEN
+				RAISE EXCEPTION 'never mind' USING ERRCODE = 'P0099';
+			END IF;
+		EXCEPTION WHEN SQLSTATE 'P0099' THEN
+			NULL;
+		END;
+	END LOOP;
+END
+$$;
+SQL
+
+my $consuming = <<'SQL';
+CREATE SCHEMA IF NOT EXISTS messages;
+CREATE TABLE messages.effects (seq bigserial, topic regclass, group_name text, part int, id bigint, key text, n int, token text, pid int DEFAULT pg_backend_pid());
+SQL
+
+# new(cluster, { keys => how many keys there are })
+sub new
+{
+	my ($class, $cluster, $options) = @_;
+	return bless { cluster => $cluster, keys => $options->{keys} // 20, stop => PostgreSQL::Test::Utils::tempdir(), n => 0 }, $class;
+}
+
+sub make_producers { my ($self, $name) = @_; $self->{cluster}->sql($name, $producing); return; }
+
+sub make_consumers { my ($self, $name) = @_; $self->{cluster}->sql($name, $consuming); return; }
+
+# Forks a process that calls a sub with a session until it is told to stop; a new session whenever
+# the last one was lost. Returns a handle.
+sub start
+{
+	my ($self, $name, $work) = @_;
+	my $file = "$self->{stop}/stop_" . ++$self->{n};
+	my $node = $self->{cluster}->node($name);
+	my $pid = fork // die "fork: $!";
+	return { pid => $pid, file => $file } if $pid;
+	srand($$ ^ time);
+	my ($client, %seen);
+	until (-e $file)
+	{
+		$client = eval { Braid::Client->new($node, { name => 'messages' }) } if !$client || !$client->is_open;
+		sleep(0.1), next if !$client;
+		eval { $work->($client); 1 } or do { $client->close; print STDERR "# messages: $@" if !$seen{$@}++; };
+	}
+	POSIX::_exit(0);
+}
+
+# Tells processes to stop, and waits for them.
+sub stop
+{
+	my ($self, @processes) = @_;
+	for my $p (@processes) { open my $fh, '>', $p->{file} or die "$p->{file}: $!"; }
+	waitpid $_->{pid}, 0 for @processes;
+	return;
+}
+
+# One that sends. Options: count (messages in a transaction, at most), pause (seconds, at most, between sending and
+# the end of the transaction), two_phase (some are prepared).
+sub produce
+{
+	my ($self, $name, $topic, $options) = @_;
+	my $count = $options->{count} // 3;
+	return $self->start($name, sub {
+		my ($client) = @_;
+		$client->run('BEGIN');
+		my $answer = $client->run("SELECT messages.produce('$topic', $self->{keys}, 1 + (random() * $count)::int)");
+		sleep(rand $options->{pause}) if $options->{pause} && rand() < 0.1;
+		my $gid = "messages_$$" . '_' . int rand 1e9;
+		if ($options->{two_phase} && rand() < 0.2 && !$answer->{error})
+		{
+			$client->run("PREPARE TRANSACTION '$gid'");
+			$client->run((rand() < 0.2 ? 'ROLLBACK' : 'COMMIT') . " PREPARED '$gid'");
+			return;
+		}
+		$client->run(rand() < 0.2 ? 'ROLLBACK' : 'COMMIT');
+		return;
+	});
+}
+
+# Commits what producers have left prepared when they were killed.
+sub end_prepared
+{
+	my ($self, $name) = @_;
+	$self->{cluster}->sql($name, "COMMIT PREPARED '$_'")
+	  for split /\n/, $self->{cluster}->sql($name, "SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'messages_%'");
+	return;
+}
+
+# The statement that receives once, and what it comes to.
+sub receive_sql
+{
+	my ($topic, $group, $rows, $options) = @_;
+	my $member = $options->{member} ? ", member => $options->{member}" : '';
+	my $wait = $options->{wait} // '1 s';
+	return "INSERT INTO messages.effects (topic, group_name, part, id, key, n, token) SELECT '$topic', '$group', partition, id, key, (payload->>'n')::int, payload->>'token' FROM braid.receive('$topic', '$group', max_rows => $rows, wait => '$wait'$member)";
+}
+
+# One that receives. Options: as a member (session_timeout is that of the group), rows (at most), receive
+# (another sub that gets the client and runs a transaction).
+sub consume
+{
+	my ($self, $name, $topic, $group, $options) = @_;
+	my $rows = $options->{rows} // 50;
+	my $member;
+	return $self->start($name, $options->{receive} // sub {
+		my ($client) = @_;
+		if ($options->{member} && !$member)
+		{
+			my $timeout = $options->{session_timeout} // '2 s';
+			$member = $client->run("SELECT member FROM braid.join_group('$topic', '$group', '$timeout')")->{rows}[0][0] // return;
+		}
+		$client->run('BEGIN');
+		my $answer = $client->run(receive_sql($topic, $group, 1 + int rand $rows, { member => $member }));
+		if ($answer->{error}) { $member = undef if $answer->{error}{C} eq '55000'; }
+		sleep(rand $options->{pause}) if $options->{pause} && rand() < 0.1;
+		$client->run(rand() < 0.1 ? 'ROLLBACK' : 'COMMIT');
+		return;
+	});
+}
+
+# Waits until nothing is left for the group; those who consume must be running.
+sub drain
+{
+	my ($self, $name, $topic, $group) = @_;
+	return $self->{cluster}->wait_for($name, "SELECT sum(lag_messages) = 0 FROM braid.group_positions WHERE topic = '$topic'::regclass AND group_name = '$group'")
+	  || die "group $group of $topic on $name has not come to the end";
+}
+
+sub rows
+{
+	my ($self, $name, $sql) = @_;
+	return map { [ split /\|/ ] } split /\n/, $self->{cluster}->sql($name, $sql);
+}
+
+# What is wrong, in words. Sent may have been to the topics of several nodes: names separated by commas.
+sub check
+{
+	my ($self, $producers, $topic, $consumers, $group) = @_;
+	my (%sent, %effects, %last, @wrong);
+	for my $name (split /,/, $producers)
+	{
+		$sent{ $_->[2] } = "$_->[0] $_->[1]" for $self->rows($name, "SELECT key, n, token FROM messages.sent WHERE topic = '$topic'::regclass");
+	}
+	for my $row ($self->rows($consumers, "SELECT key, n, token, part FROM messages.effects WHERE group_name = '$group' ORDER BY seq"))
+	{
+		my ($key, $n, $token) = @$row;
+		push @wrong, "aborted: $key $n" if !exists $sent{$token};
+		push @wrong, "twice: $key $n" if $effects{$token}++;
+		push @wrong, "reordered: $key $n after $last{$key}" if exists $last{$key} && $n <= $last{$key} && ($producers !~ /,/);
+		$last{$key} = $n;
+	}
+	push @wrong, map { "lost: $sent{$_}" } grep { !$effects{$_} } sort keys %sent;
+	$self->{checked} = keys %sent;
+	return @wrong > 20 ? (@wrong[0 .. 19], 'and ' . (@wrong - 20) . ' others') : @wrong;
+}
+
+# How many messages the last check was about.
+sub checked { my ($self) = @_; return $self->{checked}; }
+
+# Positions that are ahead of, or behind, the work that was committed with them, as one snapshot has it.
+sub check_positions
+{
+	my ($self, $name, $topic, $group) = @_;
+	return $self->{cluster}->sql($name, <<"SQL");
+SELECT string_agg(format('partition %s: position %s, work %s', p.part, p.consumed, coalesce(e.n, 0)), '; ')
+FROM (SELECT DISTINCT ON (part) part, consumed FROM braid_internal.positions
+		WHERE group_id = (SELECT g.id FROM braid_internal.groups g JOIN braid_internal.topics t ON t.id = g.topic WHERE t.view = '$topic'::regclass AND g.name = '$group')
+		ORDER BY part, number DESC) p
+	LEFT JOIN (SELECT part, count(*) AS n FROM messages.effects WHERE topic = '$topic'::regclass AND group_name = '$group' GROUP BY part) e USING (part)
+WHERE p.consumed <> coalesce(e.n, 0)
+SQL
+}
+
+1;
