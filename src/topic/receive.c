@@ -22,10 +22,12 @@
 #include "topic/follow.h"
 #include "topic/fence.h"
 #include "topic/group.h"
+#include "topic/idle.h"
 #include "topic/position.h"
 #include "topic/reader.h"
 #include "topic/waiters.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -348,16 +350,34 @@ until_next_look(const Request *q)
 													 Max(q->membership.timeout_ms / 3, 20)));
 }
 
+/* The topic and the group may be others by now, or gone. */
+static void
+look_up_again(Request *q)
+{
+	Oid view = q->topic->view;
+	char *name = pstrdup(NameStr(q->group.name));
+
+	AcceptInvalidationMessages();
+	q->topic = braid_topic_get(view);
+	braid_group_get(q->topic, name, &q->group);
+	pfree(name);
+}
+
 static void
 wait_and_look(Request *q)
 {
+	BraidIdle idle;
+
 	braid_waiter_enlist(q->topic->id, q->group.id, parts_of(q), false);
 	for (;;)
 	{
 		look(q);
 		if (q->nrows > 0 || GetCurrentTimestamp() >= q->until)
 			break;
+		braid_idle_begin(&idle);
 		(void) braid_waiter_sleep(until_next_look(q));
+		braid_idle_end(&idle);
+		look_up_again(q);
 		show_up(q);
 		braid_waiter_change_parts(parts_of(q));
 	}
