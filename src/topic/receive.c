@@ -61,7 +61,8 @@ typedef struct Request
 	TimestampTz until; /* to wait until then */
 	bool waits;
 	int part;	  /* -1: any */
-	int64 member; /* 0: none */
+	bool is_member;
+	int64 member;
 	BraidMembership membership;
 
 	ReturnSetInfo *result;
@@ -218,7 +219,7 @@ read_on(Request *q, int part)
 	UnregisterSnapshot(snapshot);
 	if (moves)
 		braid_position_write(q->group.id, part, &stored);
-	if (moves && q->member != 0)
+	if (moves && q->is_member)
 		braid_fence_note(q->group.id, part, number, q->member);
 	if (n > 0)
 		q->found |= BRAID_PART(part);
@@ -311,14 +312,14 @@ look_as_member(Request *q)
 static void
 show_up(Request *q)
 {
-	if (q->member != 0)
+	if (q->is_member)
 		braid_member_show_up(q->member, q->group.id, &q->membership);
 }
 
 static void
 look(Request *q)
 {
-	if (q->member != 0)
+	if (q->is_member)
 		look_as_member(q);
 	else
 		look_as_anyone(q);
@@ -332,7 +333,7 @@ parts_of(const Request *q)
 
 	if (q->part >= 0)
 		return BRAID_PART(q->part);
-	if (q->member == 0)
+	if (!q->is_member)
 		return BRAID_ALL_PARTS;
 	for (int part = 0; part < q->topic->npartitions; part++)
 		if (braid_member_owns(&q->membership, part))
@@ -344,7 +345,7 @@ parts_of(const Request *q)
 static TimestampTz
 until_next_look(const Request *q)
 {
-	if (q->member == 0)
+	if (!q->is_member)
 		return q->until;
 	return Min(q->until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													 Max(q->membership.timeout_ms / 3, 20)));
@@ -421,9 +422,10 @@ read_part(Request *q, FunctionCallInfo fcinfo)
 static void
 read_member(Request *q, FunctionCallInfo fcinfo)
 {
-	q->member = PG_ARGISNULL(6) ? 0 : PG_GETARG_INT64(6);
-	if (!PG_ARGISNULL(6))
+	q->is_member = !PG_ARGISNULL(6);
+	if (q->is_member)
 	{
+		q->member = PG_GETARG_INT64(6);
 		show_up(q);
 		return;
 	}
