@@ -60,7 +60,7 @@ typedef struct Request
 	int64 max_bytes;
 	TimestampTz until; /* to wait until then */
 	bool waits;
-	int part;	  /* -1: any */
+	int part; /* -1: any */
 	bool is_member;
 	int64 member;
 	BraidMembership membership;
