@@ -45,7 +45,7 @@
 #define NBUCKETS 256
 
 /* Who waits looks now and then by himself: see wake_for_prepared(). */
-#define LOOK_AGAIN_MS 2000
+#define LOOK_AGAIN_MS 5000
 
 /* Guarded by the lock of its bucket. */
 typedef struct Queue
