@@ -64,19 +64,20 @@ sub stop_at
 	my ($point) = @_;
 	$cluster->failpoint('hub', $point, 'wait');
 	my $psql = $cluster->start_sql('hub', $both);
-	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('$point') = 1");
+	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('$point') = 1") or die "nobody comes to $point";
 	my $gid = $cluster->sql('hub', 'SELECT gid FROM braid.transactions');
 	return ($gid, $psql);
 }
 
-# The same, and the coordinator is killed there.
+# The same, and the coordinator is killed there: all of it, as a backend that goes on when
+# its postmaster has died can hand the transaction over to a resolver that is still there.
 sub kill_hub_at
 {
 	my ($point) = @_;
 	my ($gid, $psql) = stop_at($point);
-	$cluster->kill_node('hub');
+	$cluster->kill_node('hub', at_once => 1);
 	$cluster->finish_sql($psql);
-	$cluster->wait_for($_, "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name ~ '^braid resolver'") for 'a', 'b';
+	$cluster->wait_for($_, "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name ~ '^braid resolver'") || die "the resolver's session stays on $_" for 'a', 'b';
 	return $gid;
 }
 
@@ -276,7 +277,7 @@ for my $case (
 	$cluster->start_again('hub');
 	$cluster->failpoint('hub', 'xa-sweep', 'wait');
 	$cluster->node('a')->start;
-	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('xa-sweep') = 1");
+	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('xa-sweep') = 1") or die 'nobody sweeps';
 	$cluster->sql('a', "ROLLBACK PREPARED '$gid:0'");
 	$cluster->sql('a', 'DELETE FROM braid_internal.interventions');
 	$cluster->failpoint('hub', 'xa-sweep', 'off');

@@ -194,17 +194,21 @@ sub has_ended
 	return $stat =~ /^\d+ \(.*\) Z/ ? 1 : 0;
 }
 
-# SIGKILL to the postmaster, whose processes notice and end. Returns when all
-# have. A start would take a postmaster that nobody has collected yet for alive
-# (and some systems take seconds for that): its lock files get to name a process
-# that does not exist; the rest, by which shared memory is known, stays.
+# SIGKILL to the postmaster, whose processes notice and end, which may still do what they
+# are about to; or, "at_once", to all of them. Returns when they have ended. A start
+# would take a postmaster that nobody has collected yet for alive (and some systems take
+# seconds for that): its lock files get to name a process that does not exist; the
+# rest, by which shared memory is known, stays.
 sub kill_node
 {
-	my ($self, $name) = @_;
+	my ($self, $name, %options) = @_;
 	my $node = $self->node($name);
 	my $pid = $node->{_pid};
+	kill 'STOP', $pid if $options{at_once};
 	my @pids = ($pid, split ' ', `ps -o pid= --ppid $pid`);
+	kill 'STOP', @pids if $options{at_once};
 	$node->kill9;
+	kill 'KILL', @pids if $options{at_once};
 	for (1 .. 6000)
 	{
 		last if !grep { !has_ended($_) } @pids;
