@@ -11,6 +11,7 @@ package Braid::Cluster;
 
 use strict;
 use warnings;
+use Braid::Template;
 use PostgreSQL::Test::Cluster;
 use IPC::Run;
 use POSIX ();
@@ -35,7 +36,7 @@ sub start_node
 {
 	my ($class, $name, $conf) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
-	$node->init;
+	Braid::Template::init($node);
 	$node->append_conf('postgresql.conf', $settings . ($conf // ''));
 	$node->start;
 	return $node;
