@@ -11,12 +11,15 @@ package Braid::Cluster;
 
 use strict;
 use warnings;
+use Braid::Client;
 use Braid::Template;
 use PostgreSQL::Test::Cluster;
 use IPC::Run;
+use List::Util qw(min);
 use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $settings = <<'CONF';
 shared_preload_libraries = 'braid'
@@ -30,6 +33,8 @@ log_statement = none
 log_line_prefix = '%m [%p] %b %a '
 restart_after_crash = on
 CONF
+
+my $is_ready = qr/database system is ready to accept connections/;
 
 # A server of its own with braid preloaded, started, without the extension.
 sub start_node
@@ -67,7 +72,19 @@ sub names { my ($self) = @_; return @{ $self->{names} }; }
 sub sql
 {
 	my ($self, $name, $sql) = @_;
-	return $self->node($name)->safe_psql('postgres', $sql);
+	return needs_psql($sql) ? $self->node($name)->safe_psql('postgres', $sql) : $self->ask($name, $sql);
+}
+
+# Several statements, or what may be a command of psql's or its business.
+sub needs_psql { my ($sql) = @_; return $sql =~ /;\s*\S|\\|\bSTDIN\b|\bSTDOUT\b/i; }
+
+# The same as sql() for a single statement, in less time.
+sub ask
+{
+	my ($self, $name, $sql) = @_;
+	my $answer = Braid::Client->once($self->node($name), $sql);
+	die "error running SQL on $name: $sql\n" . Braid::Client::describe($answer) . "\n" if $answer->{error} || $answer->{lost};
+	return join "\n", map { join '|', map { $_ // '' } @$_ } @{ $answer->{rows} };
 }
 
 # Runs SQL on a node; returns (exit code, stdout, stderr).
@@ -170,7 +187,33 @@ sub stop_journal
 sub wait_for
 {
 	my ($self, $name, $query, $expected) = @_;
-	return $self->node($name)->poll_query_until('postgres', $query, $expected // 't');
+	return $self->node($name)->poll_query_until('postgres', $query, $expected // 't') if needs_psql($query);
+	my $last;
+	return 1 if until_true(sub { $last = eval { $self->ask($name, $query) } // $@; return $last eq ($expected // 't'); });
+	diag "$name did not say in time what is waited for: $query\nlast answer:\n$last";
+	return 0;
+}
+
+# Asks again and again, less often as time goes by. Returns whether it has become true in time.
+sub until_true
+{
+	my ($is_true) = @_;
+	my $began = time;
+	while (!$is_true->())
+	{
+		my $passed = time - $began;
+		return 0 if $passed > $PostgreSQL::Test::Utils::timeout_default;
+		select undef, undef, undef, min(0.1, 0.01 + $passed / 10);
+	}
+	return 1;
+}
+
+# Waits until a node's log has such a text behind the offset.
+sub wait_for_log
+{
+	my ($self, $name, $pattern, $offset) = @_;
+	my $log = $self->node($name)->logfile;
+	return until_true(sub { return PostgreSQL::Test::Utils::slurp_file($log, $offset) =~ $pattern }) || die "node $name does not log $pattern";
 }
 
 # SIGKILL to one process of the node. Returns when the server has restarted by
@@ -181,7 +224,7 @@ sub kill_process
 	my ($self, $name, $pid) = @_;
 	my $offset = -s $self->node($name)->logfile;
 	kill 'KILL', $pid;
-	$self->node($name)->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	$self->wait_for_log($name, $is_ready, $offset);
 	return;
 }
 
@@ -249,13 +292,7 @@ sub start_again
 sub wait_alive
 {
 	my ($self, $name) = @_;
-	for (1 .. 600)
-	{
-		my ($rc) = $self->node($name)->psql('postgres', 'SELECT 1', timeout => 10);
-		return 1 if defined $rc && $rc == 0;
-		select undef, undef, undef, 0.1;
-	}
-	die "node $name does not come back";
+	return $self->wait_for($name, 'SELECT true') || die "node $name does not come back";
 }
 
 # A script for pgbench, in a file; returns the file's name.
@@ -295,17 +332,20 @@ sub start_load
 	my $file = $self->write_script($script);
 	my $flag = "$file.stop";
 	my $node = $self->node($name);
-	my $command = sprintf q{while [ ! -e %s ]; do pgbench -n -c %d -T 1 -f %s -h %s -p %d postgres >>%s.out 2>&1; sleep 0.05; done},
-	  $flag, $clients, $file, $node->host, $node->port, $file;
-	return { run => IPC::Run::start([ 'sh', '-c', $command ]), flag => $flag, output => "$file.out" };
+	my $command = sprintf q{while [ ! -e %s ]; do pgbench -n -c %d -T 1 -f %s -h %s -p %d postgres >>%s.out 2>&1 & echo $! >%s.pid; wait; sleep 0.05; done},
+	  $flag, $clients, $file, $node->host, $node->port, $file, $file;
+	return { run => IPC::Run::start([ 'sh', '-c', $command ]), flag => $flag, output => "$file.out", pid => "$file.pid" };
 }
 
-# Ends a load; returns how many transactions it has committed.
+# Ends a load; returns how many transactions it has committed. By this signal pgbench
+# learns that its second has passed.
 sub stop_load
 {
 	my ($self, $load) = @_;
 	open my $fh, '>', $load->{flag} or die $!;
 	close $fh;
+	my ($pid) = -e $load->{pid} ? PostgreSQL::Test::Utils::slurp_file($load->{pid}) =~ /(\d+)/ : ();
+	kill 'ALRM', $pid if $pid;
 	$load->{run}->finish;
 	my $output = PostgreSQL::Test::Utils::slurp_file($load->{output});
 	my $total = 0;

@@ -33,7 +33,7 @@ my $patience = $ENV{PG_TEST_TIMEOUT_DEFAULT} // 60;
 
 # How long an event that holds something up lasts, unless the client has its
 # answer before.
-my $hold = 0.3;
+my $hold = 0.15;
 
 # ---- shapes
 
