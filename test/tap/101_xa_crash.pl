@@ -46,28 +46,9 @@ sub check
 sub under_load
 {
 	my ($what, $event) = @_;
-	my $load = $cluster->start_load('hub', $transfer, 4);
-	my $before = $cluster->sql('hub', 'SELECT count(*) FROM journal');
-	$cluster->wait_for('hub', "SELECT count(*) > $before + 20 FROM journal");
-	$event->();
-	$cluster->wait_alive($_) for $cluster->names;
-	my $after = $cluster->sql('hub', 'SELECT count(*) FROM journal');
-	ok($cluster->wait_for('hub', "SELECT count(*) > $after + 20 FROM journal"), "$what: work goes on");
-	$cluster->stop_load($load);
+	my %load = (script => $transfer, clients => 4, counted => 'SELECT count(*) FROM journal', enough => 20);
+	ok($cluster->under_load('hub', \%load, $event), "$what: work goes on");
 	check($what);
-	return;
-}
-
-# Waits until the server has restarted after a crash of one of its processes.
-sub crash_at
-{
-	my ($name, $point) = @_;
-	my $started = $cluster->sql($name, 'SELECT pg_backend_pid(), stats_reset FROM pg_stat_bgwriter');
-	my $log = $cluster->node($name)->logfile;
-	my $offset = -s $log;
-	$cluster->failpoint($name, $point, 'crash');
-	$cluster->node($name)->wait_for_log(qr/crashing at failpoint "$point"/, $offset);
-	$cluster->node($name)->wait_for_log(qr/database system is ready to accept connections/, $offset);
 	return;
 }
 
@@ -75,7 +56,7 @@ for my $round (1 .. $rounds)
 {
 	for my $point ('xa-enlisted', 'xa-before-prepare', 'xa-prepared', 'xa-committed', 'xa-finish', 'xa-branch-finished')
 	{
-		under_load("coordinator crashes at $point", sub { crash_at('hub', $point) });
+		under_load("coordinator crashes at $point", sub { $cluster->crash_at('hub', $point) });
 	}
 	under_load('a backend of the coordinator is killed while a participant prepares', sub {
 		$cluster->failpoint('a', 'xa-participant-prepare', 'wait');
@@ -85,14 +66,14 @@ for my $round (1 .. $rounds)
 		$cluster->kill_process('hub', $pid);
 		$cluster->failpoint('a', 'xa-participant-prepare', 'off');
 	});
-	under_load('participant crashes at PREPARE', sub { crash_at('a', 'xa-participant-prepare') });
+	under_load('participant crashes at PREPARE', sub { $cluster->crash_at('a', 'xa-participant-prepare') });
 	under_load('resolver crashes in a sweep', sub {
 		$cluster->failpoint('hub', 'xa-sweep', 'crash');
 		my $log = $cluster->node('hub')->logfile;
 		my $offset = -s $log;
 
 		# A participant that crashes leaves something to sweep.
-		crash_at('b', 'xa-participant-prepare');
+		$cluster->crash_at('b', 'xa-participant-prepare');
 		for (1 .. 50)
 		{
 			last if PostgreSQL::Test::Utils::slurp_file($log, $offset) =~ /crashing at failpoint/;

@@ -230,11 +230,7 @@ for my $case (
 	as_operator('a', "SELECT braid.xa_rollback('$gid')");
 	$cluster->node('a')->stop;
 	$cluster->start_again('hub');
-	my $log = -s $hub->logfile;
-	$cluster->failpoint('hub', 'xa-heuristic-found', 'crash');
-	$cluster->node('a')->start;
-	$hub->wait_for_log(qr/crashing at failpoint "xa-heuristic-found"/, $log);
-	$hub->wait_for_log(qr/database system is ready to accept connections/, $log);
+	$cluster->crash_at('hub', 'xa-heuristic-found', sub { $cluster->node('a')->start });
 	ok($cluster->wait_for('hub', "SELECT count(*) = 1 FROM braid.transactions WHERE state = 'heuristically mixed'"), 'an outcome is found again after a crash');
 	values_are('0|1', 'the other branch is committed');
 	as_operator('hub', "SELECT braid.xa_forget('$gid:0')");
@@ -245,11 +241,7 @@ for my $case (
 # ---- the participant crashes after an intention was recorded, before the branch was touched
 {
 	my $gid = kill_hub_at('xa-committed');
-	my $log = -s $cluster->node('a')->logfile;
-	$cluster->failpoint('a', 'xa-intervention-recorded', 'crash');
-	$cluster->try_sql('a', "ROLLBACK PREPARED '$gid:0'");
-	$cluster->node('a')->wait_for_log(qr/crashing at failpoint "xa-intervention-recorded"/, $log);
-	$cluster->node('a')->wait_for_log(qr/database system is ready to accept connections/, $log);
+	$cluster->crash_at('a', 'xa-intervention-recorded', sub { $cluster->try_sql('a', "ROLLBACK PREPARED '$gid:0'") });
 	is($cluster->sql('a', 'SELECT (SELECT count(*) FROM pg_prepared_xacts), (SELECT outcome FROM braid_internal.interventions)'), '1|rollback', 'an intention, and the branch is still prepared');
 	$cluster->start_again('hub');
 	values_are('1|1', 'the coordinator commits it');

@@ -4,8 +4,6 @@
 use strict;
 use warnings;
 use Braid::Cluster;
-use IPC::Run qw(start finish);
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $rounds = $ENV{BRAID_ROUNDS} // 12;
@@ -142,41 +140,7 @@ sub transaction
 	return join(";\n", @lines) . ';';
 }
 
-my $scripts = PostgreSQL::Test::Utils::tempdir();
-sub start_client
-{
-	my $file = $scripts . '/client' . $prepared++ . '.sql';
-
-	append_to_file($file, join("\n", "SET lock_timeout = '3s';", map { transaction() } 1 .. 400));
-	return start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-f', $file ], '>', '/dev/null', '2>', '/dev/null');
-}
-
-sub worker_pid
-{
-	my ($rc, $pid) = $node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
-	return defined $pid && $pid =~ /^\d+$/ ? $pid : undef;
-}
-
-sub disturb
-{
-	my ($what) = @_;
-	return if $what eq 'nothing';
-	if ($what eq 'kill')
-	{
-		my $pid = worker_pid();
-		$cluster->kill_process('db', $pid) if $pid;
-	}
-	elsif ($what eq 'terminate')
-	{
-		$node->psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'");
-	}
-	else
-	{
-		$node->stop('immediate');
-		$node->start;
-	}
-	return;
-}
+sub start_clients { return map { $cluster->start_sql('db', join "\n", "SET lock_timeout = '3s';", map { transaction() } 1 .. 400) } 1 .. $clients; }
 
 # A view that is made while others write, and one that goes.
 sub make_again
@@ -187,15 +151,6 @@ sub make_again
 	{
 		my ($rc) = $node->psql('postgres', "CREATE MATERIALIZED VIEW $name WITH (braid.continuous) AS $views{$name}");
 		last if $rc == 0 || $cluster->sql('db', "SELECT to_regclass('$name')") ne '';
-	}
-	return;
-}
-
-sub end_prepared
-{
-	for my $gid (split /\n/, $cluster->sql('db', 'SELECT gid FROM pg_prepared_xacts'))
-	{
-		$cluster->sql('db', any('COMMIT', 'ROLLBACK') . " PREPARED '$gid'");
 	}
 	return;
 }
@@ -220,19 +175,17 @@ for my $round (1 .. $rounds)
 {
 	$truncates = $round % 2;
 	$cluster->sql('db', 'CHECKPOINT');	# what is decoded again after a crash begins here
-	my @running = map { start_client() } 1 .. $clients;
+	my @running = start_clients();
 	my $what = $disturbances[ ($round - 1) % @disturbances ];
 
 	make_again(any(sort keys %views)) if $truncates;
 	select undef, undef, undef, 0.2 + rand(0.5);
-	disturb($what);
-	$cluster->wait_alive('db');
-	if ($what eq 'kill' || $what eq 'crash')
+	if ($cluster->disturb('db', $what))
 	{
 		# The clients have lost their connections: others go on.
-		finish($_) for @running;
-		end_prepared();
-		@running = map { start_client() } 1 .. $clients;
+		$cluster->finish_sql($_) for @running;
+		$cluster->end_prepared('db');
+		@running = start_clients();
 	}
 	# A view and one that stands on it change by the same commit.
 	for (1 .. 20)
@@ -244,9 +197,9 @@ for my $round (1 .. $rounds)
 	my ($rc, $rows, $err) = $node->psql('postgres', "SELECT * FROM braid.verify('" . any(sort keys %views) . "', timeout => '60 s')");
 	if (defined $rc && $rc == 0) { is($rows, '', "round $round: verify finds nothing while clients write"); }
 	elsif (defined $rc) { like($err, qr/connection|terminat|starting up|recovery|shutting down|no answer/i, "round $round: verify was cut off by the end of the server, if at all"); }
-	finish($_) for @running;
+	$cluster->finish_sql($_) for @running;
 	$cluster->wait_alive('db');
-	end_prepared();
+	$cluster->end_prepared('db');
 	check("$round ($what)");
 	note 'rows: ' . $cluster->sql('db', 'SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), pg_current_xact_id()');
 }

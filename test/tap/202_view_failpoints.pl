@@ -60,11 +60,7 @@ for my $round (1 .. $rounds)
 	for my $point ('capture-snapshot', 'capture-decoded', 'view-merge', 'capture-applied', 'capture-committed')
 	{
 		my $load = $cluster->start_load('node', $script, 2);
-		my $log = $node->logfile;
-		my $offset = -s $log;
-		$cluster->failpoint('node', $point, 'crash');
-		$node->wait_for_log(qr/crashing at failpoint "$point"/, $offset);
-		$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
+		$cluster->crash_at('node', $point);
 		$cluster->wait_alive('node');
 		my $xid = $cluster->sql('node', 'SELECT pg_current_xact_id()::text::bigint');
 		ok($cluster->wait_for('node', "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint > $xid + 50"), "$point: writers go on");

@@ -6,7 +6,6 @@
 use strict;
 use warnings;
 use Braid::Cluster;
-use IPC::Run qw(start finish);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -17,7 +16,6 @@ srand($seed);
 note "BRAID_SEED=$seed";
 
 my $cluster = Braid::Cluster->new('db', { conf => "timezone = 'UTC'\nwal_writer_delay = 10ms\n" });
-my $node = $cluster->node('db');
 my $seeded = 'SELECT setseed(' . rand() . ') AS seeded \gset';
 
 # ---------------------------------------------------------------- the functions
@@ -166,21 +164,7 @@ sub transaction
 	return join(";\n", 'BEGIN', statement(), statement(), any('COMMIT', 'COMMIT', 'ROLLBACK')) . ';';
 }
 
-my $scripts = PostgreSQL::Test::Utils::tempdir();
-my $nscripts = 0;
-sub start_client
-{
-	my $file = $scripts . '/client' . $nscripts++ . '.sql';
-
-	append_to_file($file, join("\n", map { transaction() } 1 .. 400));
-	return start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-f', $file ], '>', '/dev/null', '2>', '/dev/null');
-}
-
-sub worker_pid
-{
-	my ($rc, $pid) = $node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
-	return defined $pid && $pid =~ /^\d+$/ ? $pid : undef;
-}
+sub start_clients { return map { $cluster->start_sql('db', join "\n", map { transaction() } 1 .. 400) } 1 .. $clients; }
 
 sub check
 {
@@ -200,25 +184,15 @@ SQL
 my @disturbances = ('nothing', 'kill', 'crash', 'terminate');
 for my $round (1 .. $rounds)
 {
-	my @running = map { start_client() } 1 .. $clients;
+	my @running = start_clients();
 	my $what = $disturbances[ ($round - 1) % @disturbances ];
-	my $pid = worker_pid();
 
-	$node->poll_query_until('postgres', "SELECT count(*) > 100 FROM e") or die 'nothing is written';
+	$cluster->wait_for('db', 'SELECT count(*) > 100 FROM e') or die 'nothing is written';
 	select undef, undef, undef, rand(0.4);
-	$cluster->kill_process('db', $pid) if $what eq 'kill' && $pid;
-	$node->psql('postgres', "SELECT pg_terminate_backend($pid)") if $what eq 'terminate' && $pid;
-	if ($what eq 'crash')
-	{
-		$node->stop('immediate');
-		$node->start;
-	}
-	$cluster->wait_alive('db');
-	finish($_) for @running;
 
 	# Those who have lost their connections are followed by others.
-	@running = $what eq 'kill' || $what eq 'crash' ? map { start_client() } 1 .. $clients : ();
-	finish($_) for @running;
+	push @running, start_clients() if $cluster->disturb('db', $what);
+	$cluster->finish_sql($_) for @running;
 	$cluster->wait_alive('db');
 	check("$round ($what)");
 	note 'rows: ' . $cluster->sql('db', 'SELECT count(*) FROM e');

@@ -6,7 +6,6 @@
 use strict;
 use warnings;
 use Braid::Cluster;
-use IPC::Run qw(start finish);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -163,37 +162,7 @@ sub transaction
 	return join(";\n", @lines, any('COMMIT', 'COMMIT', 'ROLLBACK')) . ';';
 }
 
-my $scripts = PostgreSQL::Test::Utils::tempdir();
-my $started = 0;
-sub start_client
-{
-	my $file = $scripts . '/client' . $started++ . '.sql';
-
-	append_to_file($file, join("\n", "SET lock_timeout = '3s';", map { transaction() } 1 .. 200));
-	return start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-f', $file ], '>', '/dev/null', '2>', '/dev/null');
-}
-
-sub disturb
-{
-	my ($what) = @_;
-	my $worker = "FROM pg_stat_activity WHERE backend_type = 'braid capture'";
-	if ($what eq 'kill')
-	{
-		my ($rc, $pid) = $node->psql('postgres', "SELECT pid $worker");
-		$cluster->kill_process('db', $pid) if $rc == 0 && $pid =~ /^\d+$/;
-	}
-	elsif ($what eq 'terminate')
-	{
-		$node->psql('postgres', "SELECT pg_terminate_backend(pid) $worker");
-	}
-	elsif ($what eq 'crash')
-	{
-		$node->stop('immediate');
-		$node->start;
-	}
-	$cluster->wait_alive('db');
-	return $what eq 'kill' || $what eq 'crash';
-}
+sub start_clients { return map { $cluster->start_sql('db', join "\n", "SET lock_timeout = '3s';", map { transaction() } 1 .. 200) } 1 .. $clients; }
 
 sub check
 {
@@ -218,15 +187,15 @@ for my $round (1 .. $rounds)
 {
 	$cluster->sql('db', 'CHECKPOINT');
 	$cluster->sql('db', 'TRUNCATE ' . any('clicks', 'steps')) if $round % 4 == 1;
-	my @running = map { start_client() } 1 .. $clients;
+	my @running = start_clients();
 	my $what = $disturbances[ ($round - 1) % @disturbances ];
 
 	select undef, undef, undef, 0.1 + rand(0.4);
-	if (disturb($what))
+	if ($cluster->disturb('db', $what))
 	{
 		# The clients have lost their connections: others go on.
-		finish($_) for @running;
-		@running = map { start_client() } 1 .. $clients;
+		$cluster->finish_sql($_) for @running;
+		@running = start_clients();
 	}
 	# A view and one that stands on it change by the same commit.
 	for (1 .. 20)
@@ -237,7 +206,7 @@ for my $round (1 .. $rounds)
 	}
 	my ($rc, $rows) = $node->psql('postgres', "SELECT * FROM braid.verify('" . any(sort keys %views) . "', timeout => '60 s')");
 	is($rows, '', "round $round: verify finds nothing while clients write") if defined $rc && $rc == 0;
-	finish($_) for @running;
+	$cluster->finish_sql($_) for @running;
 	check("$round ($what)");
 	note 'rows: ' . $cluster->sql('db', 'SELECT (SELECT count(*) FROM clicks), (SELECT count(*) FROM steps), (SELECT count(*) FROM by_user), (SELECT max(count) FROM by_user)');
 }

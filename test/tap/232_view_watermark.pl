@@ -6,9 +6,9 @@
 use strict;
 use warnings;
 use Braid::Cluster;
+use Braid::Policies;
 use POSIX ();
 use List::Util qw(max sum uniq);
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $steps = $ENV{BRAID_STEPS} // 35;
@@ -17,7 +17,6 @@ srand($seed);
 note "BRAID_SEED=$seed";
 
 my $cluster = Braid::Cluster->new('db', { conf => "autovacuum = off\nTimeZone = 'UTC'\n" });
-my $node = $cluster->node('db');
 
 # Event time is a number, and the same in seconds after the beginning of 2026-03-29.
 $cluster->sql('db', <<'SQL');
@@ -84,7 +83,9 @@ SQL
 
 # ---------------------------------------------------------------- the model
 
-my %rows;			 # id => { k, ts, v }
+my $policies = Braid::Policies->new($cluster, 'db', keys => [ 0 .. 2 ], most => 6,
+	time => sub { my ($now) = @_; return rand() < 0.75 ? $now + int(rand(8)) - 3 : $now - int(rand(45)); },
+	advance => sub { return int(rand(4)); });
 my $before;			 # the watermark of before the transaction
 my $now;			 # and of after it
 my %groups;			 # view => "w|k" => what it shows
@@ -112,7 +113,7 @@ sub follow
 	{
 		my (undef, undef, $from, $what, $policy, undef, $size, $slide) = @{ $views{$name} };
 		my %current;
-		for my $row (values %rows)
+		for my $row ($policies->rows)
 		{
 			next if $from =~ /kinds/ && $row->{k} > 1;
 			push @{ $current{"$_|$row->{k}"} }, $row for windows_of($row->{ts}, $size, $slide);
@@ -160,7 +161,7 @@ sub merge
 	for my $key (keys %keys)
 	{
 		my ($w, $k) = split /\|/, $key;
-		my @members = grep { $_->{k} == $k && grep { $_ == $w } windows_of($_->{ts}, $size, $slide) } values %rows;
+		my @members = grep { $_->{k} == $k && grep { $_ == $w } windows_of($_->{ts}, $size, $slide) } $policies->rows;
 		if (@members) { $groups{$name}{$key} = $shown{$what}[1]->(@members); }
 		else { delete $groups{$name}{$key}; }
 	}
@@ -205,15 +206,7 @@ sub problems
 		my $must = modelled($name);
 		push @wrong, "$name shows\n$is\ninstead of\n$must" if $is ne $must;
 	}
-	my $figures = $cluster->sql('db', "SELECT name, watermark, late, dropped, diverted FROM braid.views WHERE name::text IN (" . join(', ', map { "'$_'" } @names) . ")");
-	for my $line (split /\n/, $figures)
-	{
-		my ($name, $mark, $late, $dropped, $diverted) = split /\|/, $line;
-		my $c = $counted{$name};
-		push @wrong, "$name counts $late, $dropped, $diverted instead of $c->{late}, $c->{dropped}, $c->{diverted}"
-			if "$late $dropped $diverted" ne "$c->{late} $c->{dropped} $c->{diverted}";
-		push @wrong, "$name has the watermark $mark instead of $now" if $mark =~ /^-?\d+$/ && defined $now && $mark ne $now;
-	}
+	push @wrong, $policies->wrong_figures(\%counted, $now);
 	my $aside = join ' UNION ALL ', map { "SELECT '$_', count(*), coalesce(sum(weight * (\"row\"->>'v')::int), 0) FROM braid.diverted('$_')" } grep { diverts($_) } @names;
 	for my $line (split /\n/, $cluster->sql('db', $aside))
 	{
@@ -239,83 +232,9 @@ sub shown_columns
 	return @{ $columns_of{$name} };
 }
 
-my $clock_of_events = 0;
-my $next_id = 1;
-
-sub random_time { return rand() < 0.75 ? $clock_of_events + int(rand(8)) - 3 : $clock_of_events - int(rand(45)); }
-
-# One transaction: its SQL, and what it changes.
-sub transaction
-{
-	my $sql = '';
-	my @changes;
-
-	# Each row once: of one that comes and goes in a cycle nobody need hear.
-	my @ids = sort { $a <=> $b } keys %rows;
-	for (1 .. 1 + int(rand(6)))
-	{
-		my $choice = rand();
-		if ($choice < 0.6 || !@ids)
-		{
-			my $row = { k => int(rand(3)), ts => random_time(), v => int(rand(20)) };
-			$sql .= "INSERT INTO events (id, k, ts, v) VALUES ($next_id, $row->{k}, $row->{ts}, $row->{v});\n";
-			$rows{ $next_id++ } = $row;
-			push @changes, [ 1, $row ];
-			next;
-		}
-		my $id = splice @ids, int(rand(@ids)), 1;
-		my $old = $rows{$id};
-		push @changes, [ -1, $old ];
-		if ($choice < 0.75)
-		{
-			$sql .= "DELETE FROM events WHERE id = $id;\n";
-			delete $rows{$id};
-			next;
-		}
-		my $new = { %$old, v => $old->{v} + 1 };
-		$new->{ts} = random_time() if rand() < 0.5;
-		$sql .= "UPDATE events SET v = $new->{v}, ts = $new->{ts} WHERE id = $id;\n";
-		$rows{$id} = $new;
-		push @changes, [ 1, $new ];
-	}
-	$clock_of_events += int(rand(4));
-	return ($sql, @changes);
-}
-
-sub disturb
-{
-	my ($step) = @_;
-	my $choice = rand();
-	if ($choice < 0.08) { $cluster->sql('db', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'"); }
-	elsif ($choice < 0.12) { $node->restart($choice < 0.10 ? 'immediate' : 'fast'); }
-	elsif ($choice < 0.25)
-	{
-		my $name = $names[ rand @names ];
-		note "step $step: $name is rebuilt";
-		$cluster->sql('db', "REFRESH MATERIALIZED VIEW $name");
-	}
-	elsif ($choice < 0.40)
-	{
-		note "step $step: what was put aside is merged";
-		$cluster->sql('db', join ";\n", map { "SELECT braid.merge_diverted('$_')" } grep { diverts($_) } @names);
-		merge($_) for grep { diverts($_) } @names;
-	}
-	return;
-}
-
 $cluster->sql('db', wait_for_all());
-my @wrong;
-for my $step (1 .. $steps)
-{
-	my ($sql, @changes) = transaction();
-	$cluster->sql('db', "BEGIN;\n$sql\nCOMMIT;");
-	follow(@changes);
-	@wrong = problems();
-	if (@wrong) { diag "step $step:\n$sql"; last; }
-	disturb($step);
-	@wrong = problems();
-	if (@wrong) { diag "after step $step was disturbed"; last; }
-}
+my @wrong = $policies->play($steps, views => \@names, diverting => [ grep { diverts($_) } @names ],
+	follow => \&follow, merge => \&merge, problems => \&problems);
 is(join("\n", @wrong), '', "$steps transactions: every view shows what its policy says");
 cmp_ok($counted{drop_merged}{late}, '>', 10, 'rows were late');
 is($cluster->sql('db', join ' UNION ALL ', map { "SELECT * FROM braid.verify('$_')" } @names, 'over_closed', 'busiest'), '', 'braid.verify() finds nothing');

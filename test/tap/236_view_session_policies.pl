@@ -6,9 +6,8 @@
 use strict;
 use warnings;
 use Braid::Cluster;
-use IPC::Run qw(start finish);
-use List::Util qw(any first max min sum);
-use PostgreSQL::Test::Utils;
+use Braid::Policies;
+use List::Util qw(any max sum);
 use Test::More;
 
 my $steps = $ENV{BRAID_STEPS} // 40;
@@ -19,7 +18,6 @@ note "BRAID_SEED=$seed";
 # Views are rebuilt in the worker's cycle, or beside it.
 my $populating = rand() < 0.5 ? "braid.view_populate_limit = 0\n" : '';
 my $cluster = Braid::Cluster->new('db', { conf => "autovacuum = off\nTimeZone = 'UTC'\n$populating" });
-my $node = $cluster->node('db');
 
 # Event time is a number, and the same in seconds after the beginning of 2026-03-29.
 $cluster->sql('db', <<'SQL');
@@ -78,13 +76,22 @@ my @over = qw(over_closed over_closed_diverted over_retained);
 # ---------------------------------------------------------------- the model
 
 # A session is { k, first, last, vs, n, s }: its values, how many they are, and their sum.
-my %rows;	 # id => { id, k, ts, v }
+my $policies = Braid::Policies->new($cluster, 'db', keys => [ 0, 1, '-' ], most => 7, recent => 15,
+	time => \&random_time, advance => sub { return int(rand(rand() < 0.15 ? 25 : 5)); });
 my $before;	 # the watermark of before the transaction
 my $now;	 # and of after it
 my %open;	 # view => id => row: those whose sessions are open, as the view sees them
 my %frozen;	 # view => [ session ]
 my %counted = map { $_ => { late => 0, dropped => 0, diverted => 0 } } @names;
 my %aside;	 # view => [ weight, row, reason ]
+
+sub random_time
+{
+	my ($now) = @_;
+	my $dice = rand();
+	return undef if $dice < 0.04;
+	return $dice < 0.7 ? $now + int(rand(8)) - 3 : $now - int(rand($dice < 0.9 ? 35 : 70));
+}
 
 sub session
 {
@@ -179,7 +186,7 @@ sub merge_late
 		if (!@changes) { push @after, @sessions; next; }
 		if (!keeps($name) && ($is_computed || any { $_->[0] < 0 } @changes))
 		{
-			push @after, sessions_of(grep { $_->{k} eq $c->{k} && defined $_->{ts} && $_->{ts} >= $c->{first} && $_->{ts} <= $c->{last} } values %rows);
+			push @after, sessions_of(grep { $_->{k} eq $c->{k} && defined $_->{ts} && $_->{ts} >= $c->{first} && $_->{ts} <= $c->{last} } $policies->rows);
 			next;
 		}
 		my $n = sum(map({ $_->{n} } @sessions), map { $_->[0] } @changes);
@@ -338,15 +345,7 @@ sub problems
 		my $must = modelled($name);
 		push @wrong, difference($name, $is, $must) if $is ne $must;
 	}
-	my $figures = $cluster->sql('db', "SELECT name, watermark, late, dropped, diverted FROM braid.views WHERE watermark IS NOT NULL");
-	for my $line (split /\n/, $figures)
-	{
-		my ($name, $mark, $late, $dropped, $diverted) = split /\|/, $line;
-		my $c = $counted{$name};
-		push @wrong, "$name counts $late, $dropped, $diverted instead of $c->{late}, $c->{dropped}, $c->{diverted}"
-			if "$late $dropped $diverted" ne "$c->{late} $c->{dropped} $c->{diverted}";
-		push @wrong, "$name has the watermark $mark instead of $now" if $mark =~ /^-?\d+$/ && defined $now && $mark ne $now;
-	}
+	push @wrong, $policies->wrong_figures(\%counted, $now);
 	my $aside = join ' UNION ALL ', map { "SELECT '$_', count(*), coalesce(sum(weight * (\"row\"->>'v')::int), 0), count(*) FILTER (WHERE reason = 'expired') FROM braid.diverted('$_')" } grep { diverts($_) } @names;
 	for my $line (split /\n/, $cluster->sql('db', $aside))
 	{
@@ -364,90 +363,9 @@ sub problems
 	return @wrong;
 }
 
-my $clock_of_events = 0;
-my $next_id = 1;
-
-sub random_time
-{
-	my $dice = rand();
-	return undef if $dice < 0.04;
-	return $dice < 0.7 ? $clock_of_events + int(rand(8)) - 3 : $clock_of_events - int(rand($dice < 0.9 ? 35 : 70));
-}
-sub literal { return $_[0] // 'NULL'; }
-sub key_literal { return $_[0] eq '-' ? 'NULL' : $_[0]; }
-
-# One transaction: its SQL, and what it changes.
-sub transaction
-{
-	my $sql = '';
-	my @changes;
-
-	# Each row once: of one that comes and goes in a cycle nobody need hear.
-	my @ids = sort { $a <=> $b } keys %rows;
-	for (1 .. 1 + int(rand(7)))
-	{
-		my $choice = rand();
-		if ($choice < 0.6 || !@ids)
-		{
-			my $row = { id => $next_id++, k => (0, 1, '-')[ rand 3 ], ts => random_time(), v => int(rand(20)) };
-			$sql .= sprintf "INSERT INTO events (id, k, ts, v) VALUES (%d, %s, %s, %d);\n", $row->{id}, key_literal($row->{k}), literal($row->{ts}), $row->{v};
-			$rows{ $row->{id} } = $row;
-			push @changes, [ 1, $row, 0 ];
-			next;
-		}
-		my $id = splice @ids, $choice < 0.8 ? -1 - int(rand(min(15, scalar @ids))) : int(rand(@ids)), 1;
-		my $old = $rows{$id};
-		if ($choice < 0.75)
-		{
-			$sql .= "DELETE FROM events WHERE id = $id;\n";
-			push @changes, [ -1, $old, 1 ];
-			delete $rows{$id};
-			next;
-		}
-		my $new = { %$old, v => $old->{v} + 1 };
-		$new->{ts} = random_time() if rand() < 0.5;
-		$sql .= sprintf "UPDATE events SET v = %d, ts = %s WHERE id = %d;\n", $new->{v}, literal($new->{ts}), $id;
-		$rows{$id} = $new;
-		push @changes, [ -1, $old, 0 ], [ 1, $new, 0 ];
-	}
-	$clock_of_events += int(rand(rand() < 0.15 ? 25 : 5));
-	return ($sql, @changes);
-}
-
-sub disturb
-{
-	my ($step) = @_;
-	my $choice = rand();
-	if ($choice < 0.08) { $cluster->sql('db', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'"); }
-	elsif ($choice < 0.12) { $node->restart($choice < 0.10 ? 'immediate' : 'fast'); }
-	elsif ($choice < 0.35)
-	{
-		my $name = $names[ rand @names ];
-		note "step $step: $name is rebuilt";
-		$cluster->sql('db', "REFRESH MATERIALIZED VIEW $name");
-	}
-	elsif ($choice < 0.45)
-	{
-		note "step $step: what was put aside is merged";
-		$cluster->sql('db', join ";\n", map { "SELECT braid.merge_diverted('$_')" } grep { diverts($_) } @names);
-		merge($_) for grep { diverts($_) } @names;
-	}
-	return;
-}
-
 $cluster->sql('db', wait_for_all());
-my @wrong;
-for my $step (1 .. $steps)
-{
-	my ($sql, @changes) = transaction();
-	$cluster->sql('db', "BEGIN;\n$sql\nCOMMIT;");
-	follow(@changes);
-	@wrong = problems();
-	if (@wrong) { diag "step $step:\n$sql"; last; }
-	disturb($step);
-	@wrong = problems();
-	if (@wrong) { diag "after step $step was disturbed"; last; }
-}
+my @wrong = $policies->play($steps, views => \@names, diverting => [ grep { diverts($_) } @names ],
+	follow => \&follow, merge => \&merge, problems => \&problems);
 is(join("\n", @wrong), '', "$steps transactions: every view shows what its policy says");
 cmp_ok($counted{dropped}{late}, '>', 10, 'rows were late');
 is($cluster->sql('db', join ' UNION ALL ', map { "SELECT * FROM braid.verify('$_')" } @names, @over), '', 'braid.verify() finds nothing');
@@ -478,29 +396,8 @@ $cluster->sql('db', "DROP MATERIALIZED VIEW $_ CASCADE") for @names;
 
 # ---------------------------------------------------------------- under load and kills
 
-# Rows of "clicks" only come; those of "calls" are corrected and withdrawn as well.
-$cluster->sql('db', <<'SQL');
-CREATE TABLE clicks (id bigserial, ts int, k int, v numeric);
-CREATE TABLE calls (id bigserial PRIMARY KEY, ts int, k int, v int);
+$cluster->sql('db', $Braid::Policies::load_schema . <<'SQL');
 CREATE INDEX ON calls (k, ts);
-CREATE SEQUENCE clock;
-CREATE PROCEDURE work(n int, seed float8) LANGUAGE plpgsql AS $$
-DECLARE
-	now int;
-BEGIN
-	PERFORM setseed(seed);
-	FOR i IN 1 .. n LOOP
-		now := nextval('clock');
-		INSERT INTO clicks (ts, k, v) SELECT now - (random() * random() * random() * 150)::int, (random() * 20)::int, round((random() * 100)::numeric, g) FROM generate_series(1, 3) g;
-		INSERT INTO calls (ts, k, v) VALUES (now - (random() * random() * random() * 150)::int, (random() * 4)::int, i);
-		IF random() < 0.2 THEN
-			UPDATE calls SET v = v + 1, ts = ts + (random() * 3)::int WHERE id = (SELECT id FROM calls ORDER BY id DESC OFFSET (random() * 60)::int LIMIT 1 FOR UPDATE SKIP LOCKED);
-		ELSIF random() < 0.2 THEN
-			DELETE FROM calls WHERE id = (SELECT id FROM calls ORDER BY id DESC OFFSET (random() * 60)::int LIMIT 1 FOR UPDATE SKIP LOCKED);
-		END IF;
-		COMMIT;
-	END LOOP;
-END $$;
 SET client_min_messages = warning;
 CREATE VIEW of_clicks AS SELECT k, ts, v, braid.session(ts, 8) OVER (PARTITION BY k ORDER BY ts) AS start FROM clicks;
 CREATE VIEW of_calls AS SELECT k, ts, v, braid.session(ts, 3) OVER (PARTITION BY k ORDER BY ts) AS start FROM calls;
@@ -522,66 +419,10 @@ my @loaded = (sort(keys %gap_of), 'emitted', 'calls_emitted');
 my $waits = 'SELECT ' . join ', ', map { "braid.wait('$_', '60 s')" } @loaded;
 $cluster->sql('db', $waits);
 
-# What was once seen closed, and the highest watermark of each view.
-my (%seen, %highest);
-
-# Watermark and rows of one snapshot.
-sub look
-{
-	for my $name (sort keys %gap_of)
-	{
-		my $emits = $name =~ /closed/;
-		my ($rc, $out) = $cluster->try_sql('db', <<"SQL");
-BEGIN ISOLATION LEVEL REPEATABLE READ;
-SELECT 'mark', watermark FROM braid.views WHERE name = '$name'::regclass;
-SELECT last + $gap_of{$name}, v::text FROM $name v;
-COMMIT;
-SQL
-		next if $rc != 0;
-		my @lines = split /\n/, $out;
-		my (undef, $mark) = split /\|/, shift @lines // '';
-		next if !defined $mark || $mark eq '';
-		push @wrong, "the watermark of $name goes back to $mark" if $mark < ($highest{$name} // $mark);
-		$highest{$name} = $mark;
-		my %is_now;
-		for my $line (@lines)
-		{
-			my ($end, $row) = split /\|/, $line, 2;
-			$is_now{$row} = 1 if $end <= $mark;
-			push @wrong, "$name shows $row before its end" if $emits && $end > $mark;
-		}
-		push @wrong, map { "$name had closed $_, and has changed it" } grep { !$is_now{$_} } keys %{ $seen{$name} };
-		$seen{$name} = \%is_now;
-	}
-	return;
-}
-
-@wrong = ();
-for my $round (1 .. $ENV{BRAID_ROUNDS} // 4)
-{
-	my @runs;
-	for my $client (1 .. 3)
-	{
-		my $x = rand();
-		push @runs, start([ 'psql', '-Xqd', $node->connstr('postgres'), '-c', "CALL work(120, $x)" ], '>', '/dev/null', '2>', '/dev/null');
-	}
-	look() for 1 .. 2;
-	if ($round % 3 == 1)
-	{
-		my ($rc, $pid) = $node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
-		$cluster->kill_process('db', $pid) if $rc == 0 && $pid =~ /^\d+$/;
-	}
-	elsif ($round % 3 == 2) { $node->stop('immediate'); $node->start; }
-	else { $cluster->try_sql('db', 'REFRESH MATERIALIZED VIEW dropped'); }
-	finish($_) for @runs;
-	$cluster->wait_alive('db');
-	look();
-	last if @wrong;
-}
+@wrong = $policies->watch($ENV{BRAID_ROUNDS} // 4, 'CALL work(120, 20, %f)', map { $_ => "last + $gap_of{$_}" } keys %gap_of);
 $cluster->sql('db', $waits);
-look();
 is(join("\n", @wrong), '', 'closed sessions stay, the watermark never goes back, sessions are shown when they close');
-cmp_ok(scalar keys %{ $seen{closed} }, '>', 10, 'sessions were closed');
+cmp_ok($policies->closed('closed'), '>', 10, 'sessions were closed');
 
 # Each row is shown, or was dropped, or put aside: once.
 is($cluster->sql('db', <<'SQL'), '', 'nothing is counted twice, and nothing is lost');

@@ -22,7 +22,7 @@ my $views = Braid::Views->new($cluster, 'db');
 
 sub sql { return $cluster->sql('db', $_[0]); }
 
-sub worker { return sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'}); }
+sub worker { return $cluster->capture_pid('db'); }
 
 sub stays_small
 {

@@ -27,7 +27,7 @@ my $views = Braid::Views->new($cluster, 'db');
 
 sub sql { return $cluster->sql('db', $_[0]); }
 
-sub worker { return sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'}); }
+sub worker { return $cluster->capture_pid('db'); }
 
 sub parts { return sql('SELECT coalesce(max(large_count), 0) FROM braid.stat_capture WHERE datname = current_database()'); }
 
@@ -35,15 +35,6 @@ sub is_right
 {
 	my ($what) = @_;
 	is(join("\n", $views->differences), '', "$what: views are right");
-	return;
-}
-
-# Another worker goes on, and the transactions with it.
-sub replace_worker
-{
-	my $pid = worker();
-	sql("SELECT pg_terminate_backend($pid)");
-	$cluster->wait_for('db', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'braid capture' AND pid <> $pid") or die 'no other worker';
 	return;
 }
 
@@ -284,10 +275,10 @@ begin(fill(30000) . 'SAVEPOINT a;' . fill(30000, 'u'));
 taken_in('another worker');
 sql('INSERT INTO small VALUES (-6)');
 is_right('before the other worker');
-replace_worker();
+$cluster->replace_capture('db');
 add('ROLLBACK TO a;' . fill(30000, 'p'));
 taken_in('another worker, second part');
-replace_worker();
+$cluster->replace_capture('db');
 finish('DELETE FROM t WHERE k = 7; COMMIT');
 is_right('another worker');
 
@@ -354,7 +345,7 @@ sub at_random
 }
 
 at_random('at random', sub {});
-at_random('at random, with other workers', sub { sleep 1; replace_worker(); sleep 1; replace_worker(); });
+at_random('at random, with other workers', sub { sleep 1; $cluster->replace_capture('db'); sleep 1; $cluster->replace_capture('db'); });
 at_random("at random, with crash $_", sub { select undef, undef, undef, 0.5 + rand 2; $cluster->kill_process('db', worker()); $cluster->wait_alive('db'); }) for 1 .. 4;
 is(join("\n", $views->unverified), '', 'braid.verify() says so too');
 is(join("\n", $views->failures), '', 'no view was made anew');

@@ -142,9 +142,7 @@ for my $round (1 .. $rounds)
 		are_right($what);
 	}
 	my $load = $cluster->start_load('db', $script, 4);
-	my $offset = -s $node->logfile;
-	$cluster->failpoint('db', 'capture-decoded', 'crash');
-	$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	$cluster->crash_at('db', 'capture-decoded');
 	$cluster->wait_alive('db');
 	$cluster->stop_load($load);
 	are_right('killed');

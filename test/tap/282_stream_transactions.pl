@@ -247,26 +247,9 @@ sub check_global
 sub under_load
 {
 	my ($what, $event) = @_;
-	my $load = $cluster->start_load('hub', $script, 4);
-	my $before = $cluster->sql('hub', 'SELECT count(*) FROM kept');
-	$cluster->wait_for('hub', "SELECT count(*) > $before + 30 FROM kept");
-	$event->();
-	$cluster->wait_alive($_) for $cluster->names;
-	my $after = $cluster->sql('hub', 'SELECT count(*) FROM kept');
-	ok($cluster->wait_for('hub', "SELECT count(*) > $after + 30 FROM kept"), "$what: work goes on");
-	$cluster->stop_load($load);
+	my %load = (script => $script, clients => 4, counted => 'SELECT count(*) FROM kept', enough => 30);
+	ok($cluster->under_load('hub', \%load, $event), "$what: work goes on");
 	check_global($what);
-	return;
-}
-
-sub crash_at
-{
-	my ($name, $point) = @_;
-	my $log = $cluster->node($name)->logfile;
-	my $offset = -s $log;
-	$cluster->failpoint($name, $point, 'crash');
-	$cluster->node($name)->wait_for_log(qr/crashing at failpoint "$point"/, $offset);
-	$cluster->node($name)->wait_for_log(qr/database system is ready to accept connections/, $offset);
 	return;
 }
 
@@ -276,7 +259,7 @@ for my $round (1 .. $rounds)
 	for my $place (['hub', 'stream-after-log'], ['hub', 'xa-decided'], ['a', 'stream-after-log'], ['a', 'xa-participant-prepared'])
 	{
 		my ($name, $point) = @$place;
-		under_load("$name dies at $point, round $round", sub { crash_at($name, $point) });
+		under_load("$name dies at $point, round $round", sub { $cluster->crash_at($name, $point) });
 	}
 }
 is($cluster->sql($_, 'SELECT count(*) FROM seen WHERE note = \'given up\' OR id = -3'), '0', "what was rolled back was never seen on $_") for $cluster->names;

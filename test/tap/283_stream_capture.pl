@@ -216,9 +216,7 @@ for my $round (1 .. $rounds)
 		my $wrong = 0;
 		$wrong += sql($differences) for 1 .. 5;
 		is($wrong, 0, "$point: the views agree under load");
-		my $offset = -s $node->logfile;
-		$cluster->failpoint('db', $point, 'crash');
-		$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
+		$cluster->crash_at('db', $point);
 		$cluster->wait_alive('db');
 		cmp_ok($cluster->stop_load($load), '>', 0, "$point: there was load");
 		same("$point: after the kill");

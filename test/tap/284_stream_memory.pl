@@ -21,7 +21,7 @@ my ($count, $sum) = (0, 0);
 
 sub sql { return $cluster->sql('db', $_[0]); }
 
-sub worker { return sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'}); }
+sub worker { return $cluster->capture_pid('db'); }
 
 # Integers from 1 to n, in random order so that they do not pack well, beside a text.
 sub rows

@@ -18,18 +18,7 @@ max_prepared_transactions = 50
 wal_writer_delay = 10ms
 autovacuum = off
 CONF
-my $node = $cluster->node('db');
 my $streams = Braid::Streams->new($cluster, 'db');
-
-sub pid_of { return $cluster->sql('db', "SELECT pid FROM pg_stat_activity WHERE $_[0] AND pid <> pg_backend_pid() LIMIT 1"); }
-
-# Kills a process if there is one, and waits until the server is back.
-sub kill_one
-{
-	my ($pid) = @_;
-	$cluster->kill_process('db', $pid) if $pid ne '';
-	return;
-}
 
 # More clients, so that there is something to do when those before have ended.
 sub go_on { my ($clients) = @_; push @$clients, @{ $streams->start_clients(1, 50) }; return; }
@@ -40,30 +29,19 @@ sub kill_backend
 	go_on($clients);
 	for (1 .. 100)
 	{
-		my $pid = pid_of("backend_type = 'client backend' AND state <> 'idle'");
-		return kill_one($pid) if $pid ne '';
+		my $pid = $cluster->sql('db', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid() LIMIT 1");
+		return $cluster->kill_process('db', $pid) if $pid ne '';
 	}
 	die 'there is no backend to kill';
 }
 
-sub crash_at
-{
-	my ($point, $clients) = @_;
-	my $offset = -s $node->logfile;
-	$cluster->failpoint('db', $point, 'crash');
-	go_on($clients);
-	$node->wait_for_log(qr/crashing at failpoint "$point"/, $offset);
-	$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
-	return;
-}
-
 my @disturbances = (
-	[ 'the worker is killed' => sub { kill_one(pid_of("backend_type = 'braid capture'")) } ],
+	[ 'the worker is killed' => sub { $cluster->disturb('db', 'kill') } ],
 	[ 'a backend is killed' => \&kill_backend ],
-	[ 'the worker is ended' => sub { $cluster->sql('db', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'braid capture'") } ],
-	[ 'the server is stopped at once' => sub { $node->stop('immediate'); $node->start } ],
+	[ 'the worker is ended' => sub { $cluster->disturb('db', 'terminate') } ],
+	[ 'the server is stopped at once' => sub { $cluster->disturb('db', 'crash') } ],
 	[ 'the server is killed' => sub { $cluster->kill_node('db'); $cluster->start_again('db') } ],
-	map { my $point = $_; [ "the worker ends at $point" => sub { crash_at($point, @_) } ] }
+	map { my $point = $_; [ "the worker ends at $point" => sub { my ($clients) = @_; $cluster->crash_at('db', $point, sub { go_on($clients) }) } ] }
 		'capture-snapshot', 'capture-decoded', 'view-merge', 'capture-applied', 'capture-committed');
 
 is(join("\n", $streams->differences), '', 'at first');

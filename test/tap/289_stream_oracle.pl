@@ -32,14 +32,6 @@ sub much
 	return "$both SAVEPOINT a; $both SAVEPOINT b; $both RELEASE b; ROLLBACK TO a; SAVEPOINT c; $both RELEASE c;";
 }
 
-sub restart_worker
-{
-	my $pid = $cluster->sql('db', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
-	$cluster->sql('db', "SELECT pg_terminate_backend($pid)");
-	$cluster->wait_for('db', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'braid capture' AND pid <> $pid") or die 'no worker';
-	return;
-}
-
 my $torn = '';
 for my $round (1 .. $rounds)
 {
@@ -53,7 +45,7 @@ for my $round (1 .. $rounds)
 	# The slot moves on as far as the open transactions let it.
 	is($cluster->sql('db', "SELECT braid.wait('by_key', '60 s')"), 't', "round $round: views follow beside open transactions");
 	$cluster->sql('db', 'CHECKPOINT');
-	restart_worker();
+	$cluster->replace_capture('db');
 	$torn .= $streams->torn // '' for 1 .. 3;
 	$_->query_safe(much(200)) for values %open;
 	is(join("\n", $streams->finish_clients($clients)), '', "round $round: no client was told of an error");
@@ -63,7 +55,7 @@ for my $round (1 .. $rounds)
 	$_->quit for values %open;
 	is(join("\n", $streams->differences), '', "round $round: one is committed, one rolled back");
 	$cluster->sql('db', "COMMIT PREPARED 'kept'");
-	restart_worker() if $round % 2;
+	$cluster->replace_capture('db') if $round % 2;
 	$cluster->sql('db', "ROLLBACK PREPARED 'thrown away'");
 	is(join("\n", $streams->differences), '', "round $round: and two that were prepared");
 	$cluster->sql('db', 'BEGIN; ' . much(100_000) . ' COMMIT');
@@ -93,13 +85,13 @@ for my $i (1 .. 8)
 	$open->query_safe("BEGIN; $many");
 	$cluster->wait_for('db', "SELECT min(max) > $i * 20 FROM made_0 WHERE client < 4");
 	$cluster->sql('db', "CREATE MATERIALIZED VIEW made_$i WITH (braid.continuous) AS SELECT client, count(*), min(n), max(n), sum(n) FROM numbers_of GROUP BY client");
-	restart_worker() if $i == 3;
+	$cluster->replace_capture('db') if $i == 3;
 	$open->query_safe("$many; COMMIT");
 	$cluster->sql('db', "DROP MATERIALIZED VIEW made_" . ($i - 1)) if $i == 5;
 }
 $open->quit;
 $cluster->sql('db', "SELECT braid.wait('made_8', '60 s')");
-$load->signal('INT');
+$load->signal('ALRM');    # its time has passed
 $load->finish;
 my @views = map { "made_$_" } 0 .. 3, 5 .. 8;
 $cluster->sql('db', "SELECT braid.wait('$_', '60 s')") for @views;

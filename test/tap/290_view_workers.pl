@@ -16,7 +16,6 @@ braid.view_workers = 2
 max_parallel_workers = 4
 max_worker_processes = 20
 CONF
-my $node = $cluster->node('db');
 
 sub sql { return $cluster->sql('db', $_[0]); }
 
@@ -96,10 +95,7 @@ for my $round (1 .. 3)
 {
 	$cluster->hold_capture('db');
 	bring(300000);
-	my $offset = -s $node->logfile;
-	$cluster->failpoint('db', 'fast-team-helps', 'crash');
-	$cluster->release_capture('db');
-	$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	$cluster->crash_at('db', 'fast-team-helps', sub { $cluster->release_capture('db') });
 	ok($cluster->wait_alive('db'), "round $round: a helper is killed, and with it the server ends");
 	same("after it, round $round");
 }

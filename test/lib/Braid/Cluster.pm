@@ -365,14 +365,86 @@ sub failpoint
 	return;
 }
 
+# Arms a failpoint to crash, does what may lead there, and waits until the server has
+# crashed and restarted by itself.
+sub crash_at
+{
+	my ($self, $name, $point, $lead) = @_;
+	my $offset = -s $self->node($name)->logfile;
+	$self->failpoint($name, $point, 'crash');
+	$lead->() if $lead;
+	$self->wait_for_log($name, qr/crashing at failpoint "$point".*$is_ready/s, $offset);
+	return;
+}
+
+# Lets something happen while clients run the script on a node, when so many transactions
+# have come after the load began. Returns whether as many come afterwards, when all nodes are back.
+# load: { script, clients, counted: query of how many have been committed, enough: how many more }.
+sub under_load
+{
+	my ($self, $name, $load, $event) = @_;
+	my $handle = $self->start_load($name, $load->{script}, $load->{clients});
+	my $goes_on = sub {
+		my $before = $self->sql($name, $load->{counted});
+		return $self->wait_for($name, "SELECT ($load->{counted}) > $before + $load->{enough}");
+	};
+	$goes_on->() or die 'there is no load';
+	$event->();
+	$self->wait_alive($_) for $self->names;
+	my $still = $goes_on->();
+	$self->stop_load($handle);
+	return $still;
+}
+
+# The process id of a node's capture worker; empty if there is none, or nobody to ask.
+sub capture_pid
+{
+	my ($self, $name) = @_;
+	return eval { $self->sql($name, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'") } // '';
+}
+
+# Ends the capture worker, and returns when there is another.
+sub replace_capture
+{
+	my ($self, $name) = @_;
+	my $pid = $self->capture_pid($name);
+	$self->sql($name, "SELECT pg_terminate_backend($pid)");
+	$self->wait_for($name, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'braid capture' AND pid <> $pid") or die 'there is no other capture worker';
+	return;
+}
+
+# Disturbs the capture worker of a node: 'kill' and 'terminate' are for it, 'crash' is for the
+# server, 'nothing' for neither. Returns whether sessions have lost their connections.
+sub disturb
+{
+	my ($self, $name, $what) = @_;
+	return 0 if $what eq 'nothing';
+	my $pid = $self->capture_pid($name);
+	if ($what eq 'kill') { $self->kill_process($name, $pid) if $pid ne ''; }
+	elsif ($what eq 'terminate') { $self->sql($name, "SELECT pg_terminate_backend($pid)") if $pid ne ''; }
+	elsif ($what eq 'crash') { $self->node($name)->stop('immediate'); $self->node($name)->start; }
+	else { die "\"$what\" is no disturbance"; }
+	$self->wait_alive($name);
+	return $what ne 'terminate';
+}
+
+# Ends, at random, transactions that are prepared, which nobody else will.
+sub end_prepared
+{
+	my ($self, $name) = @_;
+	$self->sql($name, (rand() < 0.5 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$_'") for split /\n/, $self->sql($name, 'SELECT gid FROM pg_prepared_xacts');
+	return;
+}
+
 # Holds the capture worker between two cycles, where it has no lock that others want,
 # as a process that is stopped anywhere may have; and lets it go on. Returns its pid.
 sub hold_capture
 {
 	my ($self, $name) = @_;
 	$self->failpoint($name, 'capture-committed', 'wait');
+	$self->sql($name, q{SELECT pg_logical_emit_message(false, 'test', 'a worker that has nothing to read has no cycles')});
 	$self->wait_for($name, "SELECT braid_internal.failpoint_waiting('capture-committed') = 1") or die 'the capture worker cannot be held';
-	return $self->sql($name, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
+	return $self->capture_pid($name);
 }
 
 sub release_capture

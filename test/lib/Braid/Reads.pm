@@ -241,8 +241,7 @@ sub end_worker
 {
 	my ($self, $kill) = @_;
 	my ($cluster, $name) = @$self{qw(cluster name)};
-	my ($rc, $pid) = $cluster->try_sql($name, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'");
-	return if $rc != 0 || ($pid // '') !~ /^\d+$/;
+	my $pid = $cluster->capture_pid($name) || return;
 	if (!$kill) { $cluster->try_sql($name, "SELECT pg_terminate_backend($pid)"); return; }
 	$cluster->kill_process($name, $pid);
 	return;

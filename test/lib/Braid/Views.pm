@@ -13,36 +13,44 @@ use strict;
 use warnings;
 use PostgreSQL::Test::Utils;
 
+# A query for how two queries differ, null if they do not: how many rows the first has too
+# many and too few, and one of each.
+sub difference
+{
+	my ($query, $other) = @_;
+	return <<"SQL";
+WITH shown AS MATERIALIZED (SELECT shown_row::text AS r FROM ($query) shown_row), asked AS MATERIALIZED (SELECT asked_row::text AS r FROM ($other) asked_row),
+	surplus AS (TABLE shown EXCEPT ALL TABLE asked), missing AS (TABLE asked EXCEPT ALL TABLE shown)
+SELECT nullif(concat_ws('; ', (SELECT count(*) || ' surplus, such as ' || left(min(r), 300) FROM surplus HAVING count(*) > 0),
+	(SELECT count(*) || ' missing, such as ' || left(min(r), 300) FROM missing HAVING count(*) > 0)), '')
+SQL
+}
+
 sub new
 {
 	my ($class, $cluster, $node) = @_;
 	my $self = bless { cluster => $cluster, node => $node, queries => {}, names => [] }, $class;
-	$cluster->sql($node, <<'SQL');
+	my $difference = difference('TABLE %1$s', '%2$s');
+	$cluster->sql($node, <<"SQL");
 CREATE SCHEMA compared;
 CREATE TABLE compared.views (number serial PRIMARY KEY, view text, query text);
 
--- What is wrong with a view: how many rows it has too many and too few, one of
--- each, or why that cannot be said.
-CREATE FUNCTION compared.difference(view text, query text) RETURNS text LANGUAGE plpgsql AS $$
+-- What is wrong with a view: how it differs from its query, or why that cannot be said.
+CREATE FUNCTION compared.difference(view text, query text) RETURNS text LANGUAGE plpgsql AS \$\$
 DECLARE
 	answer text;
 BEGIN
 	IF NOT braid.wait(view::regclass, '30 s') THEN
 		RETURN 'does not catch up';
 	END IF;
-	EXECUTE format($diff$
-		WITH shown AS MATERIALIZED (SELECT shown_row::text AS r FROM %1$s shown_row), asked AS MATERIALIZED (SELECT asked_row::text AS r FROM (%2$s) asked_row),
-			surplus AS (TABLE shown EXCEPT ALL TABLE asked), missing AS (TABLE asked EXCEPT ALL TABLE shown)
-		SELECT nullif(concat_ws('; ', (SELECT count(*) || ' surplus, such as ' || min(r) FROM surplus HAVING count(*) > 0),
-			(SELECT count(*) || ' missing, such as ' || min(r) FROM missing HAVING count(*) > 0)), '')
-		$diff$, view, query) INTO answer;
+	EXECUTE format(\$diff\$$difference\$diff\$, view, query) INTO answer;
 	RETURN answer;
 EXCEPTION WHEN OTHERS THEN
 	RETURN sqlerrm;
-END $$;
+END \$\$;
 
 -- What braid itself finds.
-CREATE FUNCTION compared.verified(view text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION compared.verified(view text) RETURNS text LANGUAGE plpgsql AS \$\$
 DECLARE
 	answer text;
 BEGIN
@@ -50,7 +58,7 @@ BEGIN
 	RETURN answer;
 EXCEPTION WHEN OTHERS THEN
 	RETURN sqlerrm;
-END $$;
+END \$\$;
 SQL
 	return $self;
 }
