@@ -86,8 +86,9 @@ is(sql('standby', "SELECT count(*) FROM pg_replication_slots WHERE plugin = 'bra
 # With a transaction that is prepared: a new slot has to wait for it, and views say so.
 $cluster->add_standby('standby', 'third');
 sql('standby', "BEGIN; INSERT INTO t VALUES (5, 5); PREPARE TRANSACTION 'open'");
+my $prepared = $standby->lsn('insert');
 sql('standby', 'SELECT pg_switch_wal()');
-$standby->wait_for_catchup('third', 'replay', $standby->lsn('insert'));
+$standby->wait_for_catchup('third', 'replay', $prepared);
 $standby->stop('immediate');
 $cluster->promote('third');
 ok($cluster->wait_for('third', "SELECT bool_and(state = 'rebuilding') FROM braid.views"), 'promoted with a prepared transaction: rebuilding');

@@ -56,12 +56,16 @@ sub under_load
 	return;
 }
 
+# So many megabytes, beside those of the writers.
+sub write_wal { return sql("SELECT count(pg_logical_emit_message(false, 'filler', repeat('x', 1024 * 1024))) FROM generate_series(1, $_[0])"); }
+
 # ---- a worker that stands still
 
 under_load('a stopped worker', sub {
 	my $offset = -s $node->logfile;
 	my $pid = $cluster->hold_capture('db');
 	sleep $seconds;
+	write_wal(24);
 	$cluster->wait_for('db', q{SELECT wal_kept > 20 * 1024 * 1024 FROM braid.stat_capture}) or die 'no WAL is kept';
 	$node->wait_for_log(qr/WARNING:  continuous views of database \d+ keep \d+ MB of WAL\n.*DETAIL:  Replication slot "braid_\d+_[0-9a-f]+" needs it\. The capture worker \(PID $pid\) has all that was committed \d+ s ago\./, $offset);
 	is(sql('SELECT lag > $$1 s$$ AND lag_bytes > 16777216 FROM braid_internal.capture_lag()'), 't', 'the lag is told in time and bytes');
@@ -79,6 +83,7 @@ under_load('no worker', sub {
 	sql('SELECT pg_reload_conf()');
 	my $offset = -s $node->logfile;
 	my $pid = $cluster->hold_capture('db');
+	write_wal(24);
 	$node->wait_for_log(qr/Beyond 40 MB \("max_slot_wal_keep_size"\) the slot is lost/, $offset);
 	pass('the log warns of the loss of the slot');
 	sql(q{ALTER SYSTEM RESET max_slot_wal_keep_size});
