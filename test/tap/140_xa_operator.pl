@@ -200,7 +200,11 @@ for my $case (
 	like(as_operator('hub', "SELECT advice FROM braid.transactions WHERE gid = '$gid'"), $advice, "$what: the advice");
 
 	# It is kept over a restart and until it is forgotten.
-	$hub->restart if $round == 0;
+	if ($round == 0)
+	{
+		$hub->restart;
+		$cluster->wait_ready('hub', 2);
+	}
 	my $rows = $cluster->sql('hub', 'SELECT count(*) FROM braid_internal.heuristics');
 	$cluster->sql('hub', 'SELECT braid.xa_recover()');
 	is($cluster->sql('hub', "SELECT state, (SELECT count(*) FROM braid_internal.heuristics) FROM braid.transactions"), "$state|$rows", "$what: found once");
