@@ -68,6 +68,14 @@ braid_fence_enter(int group, int part, const BraidMembership *membership, bool *
 												  membership->timeout_ms);
 }
 
+bool
+braid_fence_is_free(int group, int part)
+{
+	LOCKTAG tag = lock_tag(group, part);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
 void
 braid_fence_leave(int group, int part)
 {
@@ -96,7 +104,7 @@ braid_fence_note(int group, int part, int64 number, int64 member)
 static void
 check(const Moved *m)
 {
-	bool may = braid_member_is_alive(m->member) && braid_position_lock(m->group, m->part, false);
+	bool may = braid_member_is_alive(m->member) && braid_position_lock(m->group, m->part, true);
 
 	if (may)
 	{

@@ -16,6 +16,9 @@ extern bool
 braid_fence_enter(int group, int part, const BraidMembership *membership, bool *is_held);
 extern void braid_fence_leave(int group, int part);
 
+/* True if no member's transaction has the partition; none gets it then until this one ends. */
+extern bool braid_fence_is_free(int group, int part);
+
 /*
  * The running transaction has moved a position, from the one with that number, for a
  * member: it can only commit (40001) if nobody else has done so by then, and

@@ -140,16 +140,15 @@ braid_group_check_options(bool is_work, Datum options)
 /* ---------------------------------------------------------------- retention and dropping */
 
 /*
- * Lowers *xid to the first of a message that the group has not consumed, or that it cannot see
- * yet.  Positions do not move while nothing comes, so what they say themselves would hold
- * messages for as long.
+ * Lowers *xid to the first of a message that the group has not consumed.  What cannot be seen
+ * yet does not count: it is in a segment that is still written to.  Positions do not move while
+ * nothing comes, so what they say themselves would hold messages for as long.
  */
 static void
 lower_for_partition(const BraidGroup *group, BraidTopic *topic, int part, Snapshot snapshot,
 					uint64 *xid)
 {
 	BraidStoredPosition stored;
-	BraidFrontier now;
 	BraidReader *reader;
 
 	if (!braid_position_read(group->id, part, snapshot, &stored))
@@ -157,11 +156,14 @@ lower_for_partition(const BraidGroup *group, BraidTopic *topic, int part, Snapsh
 		*xid = 0; /* it is being written anew */
 		return;
 	}
-	braid_topic_frontier(topic, snapshot, &now);
-	*xid = Min(*xid, now.xmin);
 	reader = braid_reader_open(topic, part, &stored.position, snapshot, 1);
 	if (braid_reader_next(reader) != NULL)
-		*xid = Min(*xid, braid_position_first_xid(braid_reader_position(reader)));
+	{
+		BraidFrontier now;
+
+		braid_topic_frontier(topic, snapshot, &now);
+		*xid = Min(*xid, braid_position_first_xid(braid_reader_position(reader), &now));
+	}
 	braid_reader_close(reader);
 }
 

@@ -102,6 +102,14 @@ insert_group(const BraidTopic *topic, const char *name, bool is_work, bool holds
 	CommandCounterIncrement();
 }
 
+/* Until it is committed nobody knows that the group wants what is sent from its start on. */
+static void
+hold_segments(const BraidTopic *topic)
+{
+	for (int i = 0; i < topic->nsegments; i++)
+		LockRelationOid(topic->tables[i], AccessShareLock);
+}
+
 /* braid.create_group(topic, group_name, mode, start, holds, options) */
 Datum
 braid_sql_group_create(PG_FUNCTION_ARGS)
@@ -125,6 +133,7 @@ braid_sql_group_create(PG_FUNCTION_ARGS)
 						errmsg("consumer group \"%s\" of topic \"%s\" already exists", name,
 							   braid_topic_name(topic))));
 	braid_group_check_options(is_work, PG_GETARG_DATUM(5));
+	hold_segments(topic);
 	insert_group(topic, name, is_work, PG_GETARG_BOOL(4), PG_GETARG_DATUM(5), &group);
 	braid_seek_text(topic, &group, text_to_cstring(PG_GETARG_TEXT_PP(3)), -1);
 	PG_RETURN_VOID();

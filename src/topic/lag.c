@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -85,7 +86,11 @@ braid_sql_group_position(PG_FUNCTION_ARGS)
 	values[LAG_CONSUMED] = Int64GetDatum(stored.consumed);
 	values[LAG_MOVED_AT] = TimestampTzGetDatum(stored.moved_at);
 	values[LAG_POSITION] = braid_position_to_datum(&stored.position);
-	measure(topic, part, &stored.position, snapshot, values, nulls);
+	if (RecoveryInProgress())
+		nulls[LAG_MESSAGES] = nulls[LAG_OLDEST] =
+			true; /* snapshots of a standby do not say enough */
+	else
+		measure(topic, part, &stored.position, snapshot, values, nulls);
 	UnregisterSnapshot(snapshot);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }

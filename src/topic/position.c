@@ -95,9 +95,12 @@ braid_position_has_consumed(const BraidPosition *p, uint64 xid, int64 id)
 }
 
 uint64
-braid_position_first_xid(const BraidPosition *p)
+braid_position_first_xid(const BraidPosition *p, const BraidFrontier *now)
 {
-	return p->done.nxip > 0 ? Min(p->done.xip[0], p->done.xmax) : p->done.xmax;
+	for (int i = 0; i < p->done.nxip; i++)
+		if (braid_frontier_contains_full(now, p->done.xip[i]))
+			return p->done.xip[i];
+	return p->done.xmax;
 }
 
 /* ---------------------------------------------------------------- as values of SQL */

@@ -49,8 +49,8 @@ extern void braid_position_copy(BraidPosition *to, const BraidPosition *from);
 
 extern bool braid_position_has_consumed(const BraidPosition *p, uint64 xid, int64 id);
 
-/* The lowest xid that a row that has not been consumed may have. */
-extern uint64 braid_position_first_xid(const BraidPosition *p);
+/* The lowest xid that a row may have that has not been consumed, and is visible now. */
+extern uint64 braid_position_first_xid(const BraidPosition *p, const BraidFrontier *now);
 
 /* As the SQL type braid_internal.position, for functions that pass it on. */
 extern Datum braid_position_to_datum(const BraidPosition *p);

@@ -30,6 +30,7 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "topic/catalog.h"
+#include "topic/fence.h"
 #include "topic/group.h"
 #include "topic/position.h"
 #include "topic/position_segment.h"
@@ -121,7 +122,8 @@ move_from(int segment, int group, int part, Tally *tally)
 	BraidStoredPosition stored;
 	Snapshot snapshot;
 
-	if (tally->nmoved >= MOVES_AT_ONCE || !braid_position_lock(group, part, false))
+	if (tally->nmoved >= MOVES_AT_ONCE || !braid_fence_is_free(group, part) ||
+		!braid_position_lock(group, part, false))
 	{
 		tally->left = true;
 		return;

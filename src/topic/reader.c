@@ -147,6 +147,7 @@ next_entry(BraidReader *r, Segment *s, uint64 *xid, int64 *id)
 	ItemPointer tid = index_getnext_tid(scan, ForwardScanDirection);
 	bool is_null;
 
+	CHECK_FOR_INTERRUPTS();
 	if (tid == NULL)
 		return NULL;
 	*xid = U64FromFullTransactionId(DatumGetFullTransactionId(
@@ -191,6 +192,7 @@ find_first_in(BraidReader *r, Segment *s, uint64 *first)
 	{
 		if (!braid_frontier_contains_full(&r->now, done->xip[i]))
 			continue;
+		r->effort++;
 		search_transaction(s, r->part, done->xip[i], 0);
 		if (next_entry(r, s, &xid, &id))
 		{
@@ -210,7 +212,6 @@ find_first_in(BraidReader *r, Segment *s, uint64 *first)
 		}
 		if (++r->effort % SEARCH_AFTER == 0 && !braid_frontier_contains_full(&r->now, xid))
 			search_range(s, r->part, xid + 1, *first);
-		CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -250,7 +251,6 @@ find_tick_in(BraidReader *r, Segment *s, uint64 xid, BraidFrontier *end, bool *f
 	{
 		BraidFrontier tick;
 
-		CHECK_FOR_INTERRUPTS();
 		r->effort++;
 		if (!fetch_row(r, s, tid, id))
 			continue;
@@ -294,7 +294,6 @@ collect_transaction(BraidReader *r, Segment *s, uint64 xid)
 	search_transaction(s, r->part, xid, r->position.upto);
 	while ((tid = next_entry(r, s, &xid, &id)) != NULL)
 	{
-		CHECK_FOR_INTERRUPTS();
 		if (collect(r, s, xid, id, tid))
 			continue;
 		r->effort++;
@@ -324,7 +323,6 @@ collect_range(BraidReader *r, Segment *s)
 			last = xid;
 			in_vain = 0;
 			wanted = braid_frontier_contains_full(&r->position.todo, xid);
-			CHECK_FOR_INTERRUPTS();
 		}
 		if (wanted && collect(r, s, xid, id, tid))
 			continue;
