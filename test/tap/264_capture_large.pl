@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Braid::Cluster;
 use Braid::Memory;
+use Braid::Operations;
 use Braid::Views;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -296,8 +297,6 @@ is_right('kill -9');
 srand $seed;
 note("BRAID_SEED=$seed");
 
-sub pick { return $_[ int rand @_ ]; }
-
 sub operation
 {
 	my ($mine) = @_;
@@ -312,34 +311,10 @@ sub operation
 		rand() < 0.2 ? "TRUNCATE $table;" : 'SELECT 1;');
 }
 
-sub transaction
-{
-	my ($mine, $gid) = @_;
-	my @open;
-	my $sql = "BEGIN;\n";
-	for my $n (1 .. 3 + int rand 8)
-	{
-		my $what = rand;
-		if ($what < 0.25) { push @open, "s$n"; $sql .= "SAVEPOINT s$n;\n"; }
-		elsif (@open && $what < 0.45) { $#open = int rand @open; $sql .= "ROLLBACK TO $open[-1];\n"; }
-		elsif (@open && $what < 0.55) { $#open = int rand @open; $sql .= 'RELEASE ' . pop(@open) . ";\n"; }
-		$sql .= operation($mine) . "\n";
-	}
-	my $end = rand;
-	return $sql . 'COMMIT;' if $end < 0.5;
-	return $sql . 'ROLLBACK;' if $end < 0.65;
-	return $sql . "PREPARE TRANSACTION '$gid'; SELECT pg_sleep(0.1); " . ($end < 0.9 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$gid';";
-}
-
 sub at_random
 {
 	my ($what, $something) = @_;
-	my @handles = map { my $mine = $_; $cluster->start_sql('db', join "\n", map { transaction($mine, "g$mine-$_") } 1 .. 8) } 0 .. 2;
-	my $load = $cluster->start_load('db', "\\set k random(1, 9)\nINSERT INTO small VALUES (:k);\n\\sleep 5 ms\n", 1);
-	$something->();
-	$cluster->finish_sql($_) for @handles;
-	$cluster->stop_load($load);
-	$node->safe_psql('postgres', $_) for split /\n/, sql(q{SELECT format('COMMIT PREPARED %L', gid) FROM pg_prepared_xacts});
+	Braid::Operations::play($cluster, 'db', { transactions => 8, operation => \&operation }, $something);
 	is_right($what);
 	return;
 }

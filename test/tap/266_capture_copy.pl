@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use Braid::Cluster;
+use Braid::Operations;
 use Braid::Views;
 use Test::More;
 
@@ -22,20 +23,12 @@ my $folder = $node->basedir;
 
 sub sql { return $cluster->sql('db', $_[0]); }
 
-sub worker { return sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'}); }
+sub worker { return $cluster->capture_pid('db'); }
 
 sub is_right
 {
 	my ($what) = @_;
 	is(join("\n", $views->differences), '', "$what: views are right");
-	return;
-}
-
-sub replace_worker
-{
-	my $pid = worker();
-	sql("SELECT pg_terminate_backend($pid)");
-	$cluster->wait_for('db', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'braid capture' AND pid <> $pid") or die 'no other worker';
 	return;
 }
 
@@ -236,11 +229,11 @@ is_right('held');
 
 begin(copy(3000) . 'SAVEPOINT a;' . copy(3000, 'u'));
 read_all();
-replace_worker();
+$cluster->replace_capture('db');
 read_all();
 add('ROLLBACK TO a;' . copy(3000, 'p'));
 read_all();
-replace_worker();
+$cluster->replace_capture('db');
 finish('DELETE FROM t WHERE k = 7; COMMIT');
 is_right('another worker');
 
@@ -257,8 +250,6 @@ is_right('kill -9');
 srand $seed;
 note("BRAID_SEED=$seed");
 
-sub pick { return $_[ int rand @_ ]; }
-
 sub operation
 {
 	my ($mine) = @_;
@@ -273,34 +264,10 @@ sub operation
 		rand() < 0.2 ? pick("TRUNCATE $table;", 'ALTER TABLE u ADD COLUMN more int; ALTER TABLE u DROP COLUMN more;', 'ALTER TABLE t ALTER free TYPE int USING free + 1;') : 'SELECT 1;');
 }
 
-sub transaction
-{
-	my ($mine, $gid) = @_;
-	my @open;
-	my $sql = "BEGIN;\n";
-	for my $n (1 .. 3 + int rand 8)
-	{
-		my $what = rand;
-		if ($what < 0.25) { push @open, "s$n"; $sql .= "SAVEPOINT s$n;\n"; }
-		elsif (@open && $what < 0.45) { $#open = int rand @open; $sql .= "ROLLBACK TO $open[-1];\n"; }
-		elsif (@open && $what < 0.55) { $#open = int rand @open; $sql .= 'RELEASE ' . pop(@open) . ";\n"; }
-		$sql .= operation($mine) . "\n";
-	}
-	my $end = rand;
-	return $sql . 'COMMIT;' if $end < 0.5;
-	return $sql . 'ROLLBACK;' if $end < 0.65;
-	return $sql . "PREPARE TRANSACTION '$gid'; SELECT pg_sleep(0.1); " . ($end < 0.9 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$gid';";
-}
-
 sub at_random
 {
 	my ($what, $something) = @_;
-	my @handles = map { my $mine = $_; $cluster->start_sql('db', join "\n", map { transaction($mine, "g$mine-$_") } 1 .. 10) } 0 .. 2;
-	my $load = $cluster->start_load('db', "\\set k random(1, 9)\nINSERT INTO small VALUES (:k);\n\\sleep 5 ms\n", 1);
-	$something->();
-	$cluster->finish_sql($_) for @handles;
-	$cluster->stop_load($load);
-	$node->safe_psql('postgres', $_) for split /\n/, sql(q{SELECT format('COMMIT PREPARED %L', gid) FROM pg_prepared_xacts});
+	Braid::Operations::play($cluster, 'db', { transactions => 10, operation => \&operation }, $something);
 	is_right($what);
 	return;
 }
@@ -308,7 +275,7 @@ sub at_random
 for my $round (1 .. $rounds)
 {
 	at_random('at random', sub {});
-	at_random('at random, with other workers', sub { select undef, undef, undef, 0.5; replace_worker(); select undef, undef, undef, 0.5; replace_worker(); });
+	at_random('at random, with other workers', sub { select undef, undef, undef, 0.5; $cluster->replace_capture('db'); select undef, undef, undef, 0.5; $cluster->replace_capture('db'); });
 	at_random("at random, with crash $_", sub { select undef, undef, undef, 0.3 + rand 1; $cluster->kill_process('db', worker()); $cluster->wait_alive('db'); }) for 1 .. 3;
 }
 is(join("\n", $views->unverified), '', 'braid.verify() says so too');
