@@ -84,6 +84,7 @@ for my $round (1 .. $rounds)
 		sleep(1);
 		positions_are_right('meanwhile');
 		$disturb->();
+		$messages->end_prepared('db');
 	}
 	sleep(1);
 	$messages->stop(@producers);

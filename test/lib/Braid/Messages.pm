@@ -84,7 +84,7 @@ sub start
 	my $file = "$self->{stop}/stop_" . ++$self->{n};
 	my $node = $self->{cluster}->node($name);
 	my $pid = fork // die "fork: $!";
-	return { pid => $pid, file => $file } if $pid;
+	return { pid => $pid, file => $file, node => $name } if $pid;
 	srand($$ ^ time);
 	my ($client, %seen);
 	until (-e $file)
@@ -96,12 +96,19 @@ sub start
 	POSIX::_exit(0);
 }
 
-# Tells processes to stop, and waits for them.
+# Tells processes to stop, and waits for them. What others have left prepared must not hold them up.
 sub stop
 {
 	my ($self, @processes) = @_;
 	for my $p (@processes) { open my $fh, '>', $p->{file} or die "$p->{file}: $!"; }
-	waitpid $_->{pid}, 0 for @processes;
+	for my $p (@processes)
+	{
+		until (waitpid($p->{pid}, POSIX::WNOHANG) != 0)
+		{
+			$self->end_prepared($p->{node});
+			sleep(0.1);
+		}
+	}
 	return;
 }
 
@@ -132,7 +139,7 @@ sub produce
 sub end_prepared
 {
 	my ($self, $name) = @_;
-	$self->{cluster}->sql($name, "COMMIT PREPARED '$_'")
+	$self->{cluster}->try_sql($name, "COMMIT PREPARED '$_'")
 	  for split /\n/, $self->{cluster}->sql($name, "SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'messages_%'");
 	return;
 }
