@@ -39,7 +39,8 @@ SQL_PARTS = src/common/common.sql \
 	src/view/statistics.sql \
 	src/view/doctor.sql \
 	src/topic/topic.sql \
-	src/topic/group.sql
+	src/topic/group.sql \
+	src/topic/relay.sql
 DATA_built = braid--$(BRAID_VERSION).sql
 DATA = $(wildcard src/upgrade/braid--*.sql)
 

@@ -147,10 +147,11 @@ braid_connection_send(BraidConnection *c, const char *sql)
 }
 
 bool
-braid_connection_send_params(BraidConnection *c, const char *sql, int n, const char *const *values)
+braid_connection_send_params(BraidConnection *c, const char *sql, int n, const char *const *values,
+							 bool binary)
 {
 	begin_command(c);
-	return PQsendQueryParams(c->pg, sql, n, NULL, values, NULL, NULL, 1) && flush(c);
+	return PQsendQueryParams(c->pg, sql, n, NULL, values, NULL, NULL, binary) && flush(c);
 }
 
 static BraidConnectionOutcome

@@ -65,9 +65,9 @@ extern void braid_connection_close(BraidConnection *c);
 /* Sends a command on an idle connection; false if it failed. */
 extern bool braid_connection_send(BraidConnection *c, const char *sql);
 
-/* The same with parameters, as text; the result comes in binary form. */
-extern bool
-braid_connection_send_params(BraidConnection *c, const char *sql, int n, const char *const *values);
+/* The same with parameters, as texts; the result comes as texts as well, or in binary form. */
+extern bool braid_connection_send_params(BraidConnection *c, const char *sql, int n,
+										 const char *const *values, bool binary);
 
 /* Does what can be done without waiting. */
 extern BraidConnectionOutcome braid_connection_advance(BraidConnection *c);

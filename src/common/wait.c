@@ -42,6 +42,7 @@ static const char *const names[BRAID_NWAITS] = {
 	[BRAID_WAIT_MESSAGES] = "BraidMessages",
 	[BRAID_WAIT_OWN_COMMIT] = "BraidOwnCommit",
 	[BRAID_WAIT_POPULATION_END] = "BraidPopulationEnd",
+	[BRAID_WAIT_RELAY_MAIN] = "BraidRelayMain",
 	[BRAID_WAIT_RESOLVER_MAIN] = "BraidResolverMain",
 	[BRAID_WAIT_RESTORE_POINT] = "BraidRestorePoint",
 	[BRAID_WAIT_SERVER_CHECKUP] = "BraidServerCheckup",

@@ -20,6 +20,7 @@
 #include "topic/follow.h"
 #include "topic/group.h"
 #include "topic/position.h"
+#include "topic/relay.h"
 #include "topic/rotate.h"
 #include "topic/topic.h"
 #include "topic/view.h"
@@ -278,4 +279,5 @@ braid_topic_init(void)
 	braid_group_init();
 	braid_member_init();
 	braid_fence_init();
+	braid_relay_init();
 }

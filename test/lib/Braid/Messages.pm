@@ -190,22 +190,24 @@ sub rows
 	return map { [ split /\|/ ] } split /\n/, $self->{cluster}->sql($name, $sql);
 }
 
-# What is wrong, in words. Sent may have been to the topics of several nodes: names separated by commas.
+# What is wrong, in words. Sent may have been to the topics of several nodes, names separated by commas: then
+# what each node has sent of a key is in order.
 sub check
 {
 	my ($self, $producers, $topic, $consumers, $group) = @_;
-	my (%sent, %effects, %last, @wrong);
+	my (%sent, %from, %effects, %last, @wrong);
 	for my $name (split /,/, $producers)
 	{
-		$sent{ $_->[2] } = "$_->[0] $_->[1]" for $self->rows($name, "SELECT key, n, token FROM messages.sent WHERE topic = '$topic'::regclass");
+		$sent{ $_->[2] } = "$_->[0] $_->[1]", $from{ $_->[2] } = $name for $self->rows($name, "SELECT key, n, token FROM messages.sent WHERE topic = '$topic'::regclass");
 	}
 	for my $row ($self->rows($consumers, "SELECT key, n, token, part FROM messages.effects WHERE group_name = '$group' ORDER BY seq"))
 	{
 		my ($key, $n, $token) = @$row;
 		push @wrong, "aborted: $key $n" if !exists $sent{$token};
 		push @wrong, "twice: $key $n" if $effects{$token}++;
-		push @wrong, "reordered: $key $n after $last{$key}" if exists $last{$key} && $n <= $last{$key} && ($producers !~ /,/);
-		$last{$key} = $n;
+		my $last = \$last{ $from{$token} // '' }{$key};
+		push @wrong, "reordered: $key $n after $$last" if defined $$last && $n <= $$last;
+		$$last = $n;
 	}
 	push @wrong, map { "lost: $sent{$_}" } grep { !$effects{$_} } sort keys %sent;
 	$self->{checked} = keys %sent;

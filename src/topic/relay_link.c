@@ -1,0 +1,749 @@
+/*
+ * relay_link.c
+ *	  The worker's dealings with one relay.
+ *
+ * NOTES
+ *	  A batch is asked for before the last one is stored: so both servers work.  With the
+ *	  request goes which batch is stored here durably, so at most two are under way, which is
+ *	  all the memory that a relay needs however far it is behind.
+ *
+ *	  An error of one relay must not stop the others: it ends the transaction, the
+ *	  connection is closed, and the relay begins again from what is stored, after a delay that
+ *	  grows.  Only what the source says of itself can stop a relay for good.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "common/failpoint.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "topic/relay_batch.h"
+#include "topic/relay_link.h"
+#include "topic/relay_server.h"
+#include "topic/relay_status.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define MIN_RETRY_MS 100
+#define MAX_RETRY_MS 10000
+#define BUSY_RETRY_MS 50
+#define FETCH_WAIT_MS 5000 /* how long a source waits for a message */
+#define LOOK_AT_TARGET_EVERY_MS 1000
+
+int braid_relay_timeout = 10000;
+
+/* ---------------------------------------------------------------- life */
+
+RelayLink *
+braid_relay_link_create(const BraidRelay *relay)
+{
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "braid relay", ALLOCSET_DEFAULT_SIZES);
+	RelayLink *l = MemoryContextAllocZero(context, sizeof(RelayLink));
+
+	l->context = context;
+	l->relay = *relay;
+	l->relay.source = MemoryContextStrdup(context, relay->source);
+	l->retry_ms = MIN_RETRY_MS;
+	return l;
+}
+
+static void
+drop_batch(RelayLink *l)
+{
+	PQclear(l->batch);
+	l->batch = NULL;
+}
+
+static void
+close_link(RelayLink *l)
+{
+	braid_connection_close(&l->connection);
+	drop_batch(l);
+	l->step = RELAY_RESTS;
+	l->is_proven = false;
+}
+
+void
+braid_relay_link_forget(RelayLink *l)
+{
+	close_link(l);
+	braid_relay_status_forget(l->relay.id);
+	MemoryContextDelete(l->context);
+}
+
+static void
+fail(RelayLink *l, const char *reason)
+{
+	char *line = braid_connection_line(reason);
+
+	/* Once: while it goes on, braid.relays says so. */
+	if (l->retry_ms == MIN_RETRY_MS)
+		ereport(LOG, (errmsg("relay \"%s\": %s", NameStr(l->relay.name), line)));
+	close_link(l);
+	braid_relay_status_set(l->relay.id, RELAY_FAILING, line);
+	l->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), l->retry_ms);
+	l->retry_ms = Min(l->retry_ms * 2, MAX_RETRY_MS);
+}
+
+/* All has gone well once, up to the commit. */
+static void
+succeed(RelayLink *l)
+{
+	if (l->is_proven)
+		return;
+	l->is_proven = true;
+	l->retry_ms = MIN_RETRY_MS;
+	braid_relay_status_set(l->relay.id, RELAY_STREAMING, NULL);
+}
+
+/* ---------------------------------------------------------------- errors */
+
+static char *
+describe(ErrorData *e)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, e->message);
+	if (e->detail)
+		appendStringInfo(&text, "; %s", e->detail);
+	if (e->hint)
+		appendStringInfo(&text, " %s", e->hint);
+	return text.data;
+}
+
+/* Runs something that may throw, which is the end of what this relay has begun. */
+static bool
+guarded(RelayLink *l, void (*step)(RelayLink *l))
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool done = false;
+
+	PG_TRY();
+	{
+		step(l);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData *e;
+
+		MemoryContextSwitchTo(caller);
+		e = CopyErrorData();
+		FlushErrorState();
+		HOLD_INTERRUPTS();
+		AbortCurrentTransaction();
+		RESUME_INTERRUPTS();
+		MemoryContextSwitchTo(caller);
+		fail(l, describe(e));
+		FreeErrorData(e);
+	}
+	PG_END_TRY();
+	return done;
+}
+
+/* Returns the caller's memory context, for end_transaction(). */
+static MemoryContext
+begin_transaction(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return caller;
+}
+
+static void
+end_transaction(MemoryContext caller)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+}
+
+/* Nobody else is changing the relay, and it is as we know it; otherwise it is tried again. */
+static void
+require_unchanged(RelayLink *l)
+{
+	if (!braid_relay_try_lock(l->relay.id) || braid_relay_has_changed())
+		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						errmsg("somebody else is changing the relay")));
+}
+
+/* ---------------------------------------------------------------- connecting */
+
+static void
+take_position(RelayLink *l, const BraidRelayPosition *p)
+{
+	RelayCount *c;
+
+	if (p->part >= l->nparts)
+	{
+		l->counts = l->counts ? repalloc(l->counts, (p->part + 1) * sizeof(RelayCount))
+							  : MemoryContextAlloc(l->context, (p->part + 1) * sizeof(RelayCount));
+		memset(l->counts + l->nparts, 0, (p->part + 1 - l->nparts) * sizeof(RelayCount));
+		l->nparts = p->part + 1;
+	}
+	c = &l->counts[p->part];
+	c->last_id = p->last_id;
+	c->messages = p->messages;
+	c->bytes = p->bytes;
+	c->looped = p->looped;
+	l->confirmed = Max(l->confirmed, p->confirmed);
+	if (p->number >= l->number)
+	{
+		l->number = p->number;
+		l->timeline = p->timeline;
+		l->lsn = p->lsn;
+	}
+}
+
+/* What the target is, and where and as whom to connect to. */
+static void
+take_definition(RelayLink *l)
+{
+	BraidTopic *topic = braid_topic_by_id(l->relay.target);
+
+	if (topic == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("its target was dropped"),
+						errhint("Drop the relay as well, by braid.drop_relay().")));
+	l->target = braid_relay_identity(topic->id);
+	if (l->options_context)
+		MemoryContextDelete(l->options_context);
+	l->options_context =
+		AllocSetContextCreate(l->context, "braid relay options", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(l->options_context);
+	l->payload = format_type_be(topic->payload);
+	l->options = braid_relay_connection_options(NameStr(l->relay.server), braid_relay_owner(topic));
+}
+
+static void
+prepare(RelayLink *l)
+{
+	MemoryContext caller = begin_transaction();
+
+	take_definition(l);
+	end_transaction(caller);
+	if (l->options.needs_password && !l->options.has_password)
+		ereport(ERROR, (errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
+						errmsg("a password is required"),
+						errdetail("The owner of the target is not a superuser."),
+						errhint("Give the password in his user mapping.")));
+}
+
+static void
+connect_link(RelayLink *l)
+{
+	const char *error;
+
+	braid_relay_status_set(l->relay.id, RELAY_CONNECTING, NULL);
+	if (!guarded(l, prepare))
+		return;
+	if (braid_connection_open(&l->connection, &l->options, &error))
+		l->step = RELAY_OPENS;
+	else
+		fail(l, error);
+}
+
+/* ---------------------------------------------------------------- opening the session */
+
+static char *
+group_name(const RelayLink *l)
+{
+	/* The number is that of this side: another relay of that name is another one. */
+	return psprintf("relay %.38s %016llx", NameStr(l->relay.name),
+					(unsigned long long) braid_relay_identity(-l->relay.id));
+}
+
+static void
+append_element(StringInfo array, const char *text)
+{
+	appendStringInfoString(array, array->len > 1 ? ",\"" : "\"");
+	for (const char *c = text; *c; c++)
+	{
+		if (*c == '"' || *c == '\\')
+			appendStringInfoChar(array, '\\');
+		appendStringInfoChar(array, *c);
+	}
+	appendStringInfoChar(array, '"');
+}
+
+static void
+send_open(RelayLink *l)
+{
+	static const char *const sql =
+		"SELECT * FROM braid_internal.relay_open($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+	StringInfoData parts;
+	StringInfoData texts;
+	List *positions;
+	const char *values[12];
+	ListCell *lc;
+	MemoryContext caller = begin_transaction();
+
+	MemoryContextSwitchTo(l->options_context);
+	braid_relay_read_state(l->relay.id, &l->state);
+	MemoryContextSwitchTo(caller);
+	positions = braid_relay_read_positions(l->relay.id);
+	end_transaction(caller);
+
+	l->nparts = 0;
+	l->number = l->confirmed = 0;
+	l->timeline = 0;
+	l->lsn = InvalidXLogRecPtr;
+	l->begins = l->state.start != NULL;
+	initStringInfo(&parts);
+	initStringInfo(&texts);
+	appendStringInfoChar(&parts, '{');
+	appendStringInfoChar(&texts, '{');
+	foreach (lc, positions)
+	{
+		BraidRelayPosition *p = lfirst(lc);
+
+		take_position(l, p);
+		append_element(&parts, psprintf("%d", p->part));
+		append_element(&texts, p->position);
+	}
+	appendStringInfoChar(&parts, '}');
+	appendStringInfoChar(&texts, '}');
+	values[0] = l->relay.source;
+	values[1] = group_name(l);
+	values[2] = l->state.start;
+	values[3] = psprintf("%lld", (long long) l->number);
+	values[4] = parts.data;
+	values[5] = texts.data;
+	values[6] = psprintf("%lld", (long long) l->confirmed);
+	values[7] = psprintf("%lld", (long long) l->state.system);
+	values[8] = psprintf("%u", l->state.database);
+	values[9] = psprintf("%d", l->state.topic);
+	values[10] = psprintf("%u", l->timeline);
+	values[11] = psprintf("%X/%X", LSN_FORMAT_ARGS(l->lsn));
+	if (!braid_connection_send_params(&l->connection, sql, lengthof(values), values, false))
+		fail(l, PQerrorMessage(l->connection.pg));
+}
+
+static void
+send_fetch(RelayLink *l)
+{
+	char *sql =
+		psprintf("CALL braid_internal.relay_fetch(%lld, %d, %d, %d, NULL)", (long long) l->number,
+				 l->relay.batch_rows, l->relay.batch_bytes, l->is_proven ? FETCH_WAIT_MS : 0);
+
+	l->step = RELAY_FETCHES;
+	if (!braid_connection_send_params(&l->connection, sql, 0, NULL, true))
+		fail(l, PQerrorMessage(l->connection.pg));
+}
+
+/* What is to be done by whoever reads braid.relays, for each verdict. */
+static const char *
+advice_for(const char *verdict)
+{
+	if (strcmp(verdict, "another") == 0)
+		return "If it has all that was there before, as after a restore or an upgrade that nothing "
+			   "was written in between, braid.resume_relay(name, 'position'); else from a time, or "
+			   "from the beginning, with what comes twice.";
+	if (strcmp(verdict, "removed") == 0)
+		return "braid.resume_relay(name, 'position') goes on with what is left there.";
+	return "Messages that are here may be missing there, and come again under other numbers: "
+		   "braid.resume_relay(name, ...) with beginning, end, a time, or an id.";
+}
+
+/* Columns of the answer of relay_open; see relay_open.c. */
+enum
+{
+	VERDICT,
+	DETAIL,
+	SYSTEM,
+	DATABASE,
+	TOPIC,
+	PAYLOAD,
+	IDENTITY,
+	ENCODING,
+	TIMELINE,
+	LSN,
+	CONFIRMED,
+	POSITIONS,
+	NANSWERS
+};
+
+static void
+stop(RelayLink *l)
+{
+	const char *detail = PQgetvalue(l->answer, 0, DETAIL);
+	MemoryContext caller;
+
+	pg_verifymbstr(detail, strlen(detail), false);
+	caller = begin_transaction();
+	require_unchanged(l);
+	braid_relay_write_stop(l->relay.id, detail, advice_for(PQgetvalue(l->answer, 0, VERDICT)));
+	end_transaction(caller);
+	ereport(LOG, (errmsg("relay \"%s\" has stopped: %s", NameStr(l->relay.name), detail),
+				  errhint("See braid.relays.")));
+	close_link(l);
+	l->is_on = false;
+	braid_relay_status_set(l->relay.id, RELAY_STOPPED, detail);
+}
+
+/* Positions as the source has drawn them; the counts go on. */
+static List *
+first_positions(RelayLink *l)
+{
+	BraidRelayPosition common = {.number = l->number + 1,
+								 .timeline = strtoul(PQgetvalue(l->answer, 0, TIMELINE), NULL, 10),
+								 .confirmed =
+									 strtoll(PQgetvalue(l->answer, 0, CONFIRMED), NULL, 10)};
+	Datum array = OidFunctionCall3(F_ARRAY_IN, CStringGetDatum(PQgetvalue(l->answer, 0, POSITIONS)),
+								   ObjectIdGetDatum(TEXTOID), Int32GetDatum(-1));
+	List *positions = NIL;
+	Datum *texts;
+	int n;
+
+	common.lsn =
+		DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(l->answer, 0, LSN))));
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, 'i', &texts, NULL, &n);
+	for (int i = 0; i < n && i < BRAID_MAX_PARTITIONS; i++)
+	{
+		BraidRelayPosition *p = palloc(sizeof(BraidRelayPosition));
+
+		*p = common;
+		p->part = i;
+		p->position = TextDatumGetCString(texts[i]);
+		pg_verifymbstr(p->position, strlen(p->position), false);
+		if (i < l->nparts)
+		{
+			p->last_id = l->counts[i].last_id;
+			p->messages = l->counts[i].messages;
+			p->bytes = l->counts[i].bytes;
+			p->looped = l->counts[i].looped;
+		}
+		positions = lappend(positions, p);
+	}
+	return positions;
+}
+
+/*
+ * Stores where the relay begins.  If this is not reached after all, it is tried again
+ * with the same start, and the source moves its group again.
+ */
+static void
+begin_relay(RelayLink *l)
+{
+	BraidRelayState state = {
+		.system = l->state.system, .database = l->state.database, .topic = l->state.topic};
+	MemoryContext turn = CurrentMemoryContext;
+	MemoryContext caller = begin_transaction();
+	List *positions;
+	ListCell *lc;
+
+	MemoryContextSwitchTo(turn);
+	positions = first_positions(l);
+	require_unchanged(l);
+	braid_relay_write_begin(l->relay.id, &state, positions);
+	end_transaction(caller);
+	foreach (lc, positions)
+		take_position(l, lfirst(lc));
+}
+
+static void
+check_answer(RelayLink *l)
+{
+	if (strcmp(PQgetvalue(l->answer, 0, PAYLOAD), l->payload) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the payload of its source is of type %s, that of its target of type %s",
+						PQgetvalue(l->answer, 0, PAYLOAD), l->payload)));
+	l->encoding = pg_char_to_encoding(PQgetvalue(l->answer, 0, ENCODING));
+	if (l->encoding < 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("the encoding of the source, \"%s\", is not known",
+							   PQgetvalue(l->answer, 0, ENCODING))));
+	l->source = (uint64) strtoll(PQgetvalue(l->answer, 0, IDENTITY), NULL, 10);
+	if (l->source == l->target)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("its source is its target, or a physical copy of it")));
+}
+
+static void
+take_answer(RelayLink *l)
+{
+	l->state.system = strtoll(PQgetvalue(l->answer, 0, SYSTEM), NULL, 10);
+	l->state.database = strtoul(PQgetvalue(l->answer, 0, DATABASE), NULL, 10);
+	l->state.topic = strtol(PQgetvalue(l->answer, 0, TOPIC), NULL, 10);
+	check_answer(l);
+	if (l->begins)
+		begin_relay(l);
+	else
+		l->confirmed = Max(l->confirmed, strtoll(PQgetvalue(l->answer, 0, CONFIRMED), NULL, 10));
+}
+
+/* The source is to be asked for batches, or has refused. */
+static void
+end_open(RelayLink *l, PGresult *r)
+{
+	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1 || PQnfields(r) != NANSWERS)
+	{
+		fail(l, PQresultErrorMessage(r));
+		return;
+	}
+	l->answer = r;
+	if (strcmp(PQgetvalue(r, 0, VERDICT), "ok") != 0)
+		(void) guarded(l, stop);
+	else if (guarded(l, take_answer))
+		send_fetch(l);
+	l->answer = NULL;
+}
+
+/* ---------------------------------------------------------------- batches */
+
+/* Whether the target needs more room than it may; looked at now and then. */
+static void
+look_at_target(RelayLink *l)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	MemoryContext caller;
+	BraidTopic *topic;
+	int64 size = 0;
+
+	if (l->relay.target_limit == 0)
+	{
+		l->is_large = false;
+		return;
+	}
+	if (!TimestampDifferenceExceeds(l->looked_at, now, LOOK_AT_TARGET_EVERY_MS))
+		return;
+	l->looked_at = now;
+	caller = begin_transaction();
+	topic = braid_topic_by_id(l->relay.target);
+	for (int i = 0; topic && i < topic->nsegments; i++)
+		size += DatumGetInt64(
+			DirectFunctionCall1(pg_total_relation_size, ObjectIdGetDatum(topic->tables[i])));
+	end_transaction(caller);
+	l->is_large = size > l->relay.target_limit;
+}
+
+static void
+ask_for_more(RelayLink *l)
+{
+	if (!guarded(l, look_at_target))
+		return;
+	if (l->is_large)
+	{
+		l->step = RELAY_HOLDS_BACK;
+		braid_relay_status_set(l->relay.id, RELAY_HELD, "the target needs more than target_limit");
+		return;
+	}
+	if (l->step == RELAY_HOLDS_BACK)
+		braid_relay_status_set(l->relay.id, RELAY_STREAMING, NULL);
+	send_fetch(l);
+}
+
+/* What the source says of itself, beside the messages. */
+static void
+note_contact(RelayLink *l)
+{
+	StringInfoData bytes = {
+		.data = PQgetvalue(l->batch, 0, 0), .len = PQgetlength(l->batch, 0, 0), .cursor = 0};
+	BraidRelayBatch header;
+
+	braid_relay_batch_read(&bytes, &header);
+	braid_relay_status_contact(l->relay.id, header.more ? header.behind : 0,
+							   header.more ? header.oldest : 0);
+}
+
+static void
+store_batch(RelayLink *l)
+{
+	note_contact(l);
+	if (!braid_relay_apply(l, l->batch))
+		return;
+	drop_batch(l);
+	succeed(l);
+}
+
+static void
+end_fetch(RelayLink *l, PGresult *r)
+{
+	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1 || PQnfields(r) != 1 ||
+		PQgetisnull(r, 0, 0))
+	{
+		fail(l, PQresultErrorMessage(r));
+		PQclear(r);
+		return;
+	}
+	Assert(l->batch == NULL);
+	l->batch = r;
+	ask_for_more(l);
+	if (l->batch)
+		(void) guarded(l, store_batch);
+}
+
+/* ---------------------------------------------------------------- events */
+
+static void
+end_command(RelayLink *l)
+{
+	PGresult *r;
+
+	/* One after the other: what has come stays with libpq until the last one is stored. */
+	if (l->batch)
+		return;
+	r = braid_connection_take_result(&l->connection);
+	if (l->step == RELAY_FETCHES)
+		end_fetch(l, r);
+	else
+	{
+		end_open(l, r);
+		PQclear(r);
+	}
+}
+
+static void
+end_connecting(RelayLink *l)
+{
+	if (l->options.needs_password && !PQconnectionUsedPassword(l->connection.pg))
+		fail(l, "a password is required, and the source has not asked for it");
+	else
+		(void) guarded(l, send_open);
+}
+
+void
+braid_relay_link_advance(RelayLink *l)
+{
+	switch (braid_connection_advance(&l->connection))
+	{
+		case BRAID_OUTCOME_NONE:
+			break;
+		case BRAID_OUTCOME_CONNECTED:
+			end_connecting(l);
+			break;
+		case BRAID_OUTCOME_RESULT:
+			end_command(l);
+			break;
+		case BRAID_OUTCOME_FAILED:
+			fail(l, PQerrorMessage(l->connection.pg));
+			break;
+	}
+}
+
+/* ---------------------------------------------------------------- tending */
+
+static long
+check_time_out(RelayLink *l)
+{
+	BraidConnection *c = &l->connection;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz began = c->began;
+	TimestampTz deadline;
+	uint32 serial;
+
+	if (c->state != BRAID_CONNECTION_CONNECTING && c->state != BRAID_CONNECTION_BUSY)
+		return LONG_MAX;
+	deadline = TimestampTzPlusMilliseconds(
+		c->began, braid_relay_timeout + (l->step == RELAY_FETCHES ? FETCH_WAIT_MS : 0));
+	if (deadline > now)
+		return TimestampDifferenceMilliseconds(now, deadline) + 1;
+
+	/* The answer may have come while this process was busy. */
+	serial = c->serial;
+	braid_relay_link_advance(l);
+	if (c->serial == serial && c->state == BRAID_CONNECTION_BUSY && c->began == began && !l->batch)
+		fail(l, "it does not answer");
+	return 0;
+}
+
+long
+braid_relay_link_tend(RelayLink *l)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!l->is_on)
+		return LONG_MAX;
+	if (l->step == RELAY_RESTS)
+	{
+		if (l->retry_at > now)
+			return TimestampDifferenceMilliseconds(now, l->retry_at) + 1;
+		connect_link(l);
+		return l->step == RELAY_RESTS ? l->retry_ms : check_time_out(l);
+	}
+	if (l->batch)
+	{
+		(void) guarded(l, store_batch);
+		if (l->batch)
+			return BUSY_RETRY_MS;
+		if (l->step == RELAY_FETCHES)
+			braid_relay_link_advance(l);
+	}
+	if (l->step == RELAY_HOLDS_BACK)
+	{
+		ask_for_more(l);
+		if (l->step == RELAY_HOLDS_BACK)
+			return LOOK_AT_TARGET_EVERY_MS;
+	}
+	return check_time_out(l);
+}
+
+/* ---------------------------------------------------------------- changes */
+
+static bool
+is_same(const BraidRelay *a, const BraidRelay *b)
+{
+	return strcmp(a->source, b->source) == 0 && a->target == b->target &&
+		   strcmp(NameStr(a->server), NameStr(b->server)) == 0 && a->paused == b->paused;
+}
+
+/* Whether the connection is still the one that would be made now. */
+static void
+compare_options(RelayLink *l)
+{
+	BraidConnectionOptions before = l->options;
+	MemoryContext context = l->options_context;
+	MemoryContext caller = begin_transaction();
+
+	l->options_context = NULL;
+	take_definition(l);
+	end_transaction(caller);
+	if (!braid_connection_same_options(&before, &l->options))
+		close_link(l);
+	if (context)
+		MemoryContextDelete(context);
+}
+
+void
+braid_relay_link_follow(RelayLink *l, const BraidRelay *relay)
+{
+	BraidRelayState state;
+	char *source = l->relay.source;
+	MemoryContext caller = begin_transaction();
+
+	MemoryContextSwitchTo(caller);
+	braid_relay_read_state(relay->id, &state);
+	end_transaction(caller);
+	if (!is_same(&l->relay, relay) || state.start || state.stopped)
+	{
+		close_link(l);
+		l->retry_at = 0;
+		l->retry_ms = MIN_RETRY_MS;
+	}
+	else if (l->step != RELAY_RESTS)
+		(void) guarded(l, compare_options);
+	l->relay = *relay;
+	l->relay.source = MemoryContextStrdup(l->context, relay->source);
+	pfree(source);
+	l->looked_at = 0;
+	l->is_on = !relay->paused && state.stopped == NULL;
+	if (relay->paused)
+		braid_relay_status_set(relay->id, RELAY_PAUSED, NULL);
+	else if (state.stopped)
+		braid_relay_status_set(relay->id, RELAY_STOPPED, state.stopped);
+}
