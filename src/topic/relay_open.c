@@ -342,20 +342,22 @@ is_all_there(Opening *o)
 								 "ORDER BY removed DESC LIMIT 1",
 								 o->topic->id),
 						SPI_OK_SELECT, &isnull);
+	BraidFrontier now;
 	Snapshot snapshot;
 	bool all = true;
 
 	if (isnull)
 		return true;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	braid_topic_frontier(o->topic, snapshot, &now);
 	for (int i = 0; i < o->topic->npartitions && all; i++)
 	{
 		BraidStoredPosition stored;
-		uint64 first = braid_position_first_xid(&o->positions[i]);
+		uint64 first = braid_position_first_xid(&o->positions[i], &now);
 
 		/* Beyond the group's position nothing can have been removed. */
 		if (braid_position_read(o->group.id, i, snapshot, &stored) &&
-			first < braid_position_first_xid(&stored.position))
+			first < braid_position_first_xid(&stored.position, &now))
 			all = first > DatumGetUInt64(removed);
 	}
 	UnregisterSnapshot(snapshot);
