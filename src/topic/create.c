@@ -395,18 +395,23 @@ braid_sql_alter_topic(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+static void
+drop_table(const char *name)
+{
+	if (OidIsValid(braid_topic_relation(name)))
+		braid_superuser_execute(psprintf("DROP TABLE " BRAID_TOPIC_SCHEMA ".%s", name));
+}
+
 void
 braid_topic_drop(int id, bool cascade)
 {
 	braid_topic_tell_drop(id, cascade);
 	braid_superuser_execute(psprintf("DELETE FROM " BRAID_TOPIC_SCHEMA ".topics WHERE id = %d;"
 									 "DELETE FROM " BRAID_TOPIC_SCHEMA
-									 ".topic_segments WHERE topic = %d;"
-									 "DROP TABLE " BRAID_TOPIC_SCHEMA ".%s",
-									 id, id, braid_topic_table_name(id)));
-	if (OidIsValid(braid_topic_relation(braid_topic_keys_name(id))))
-		braid_superuser_execute(
-			psprintf("DROP TABLE " BRAID_TOPIC_SCHEMA ".%s", braid_topic_keys_name(id)));
+									 ".topic_segments WHERE topic = %d",
+									 id, id));
+	drop_table(braid_topic_table_name(id));
+	drop_table(braid_topic_keys_name(id));
 }
 
 PG_FUNCTION_INFO_V1(braid_sql_drop_topic);
