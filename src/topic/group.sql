@@ -97,6 +97,12 @@ AS 'MODULE_PATHNAME', 'braid_sql_receive' LANGUAGE C VOLATILE ROWS 100;
 COMMENT ON FUNCTION braid.receive_bytea(regclass, text, int, bigint, interval, int, bigint) IS
 'As braid.receive(), for topics with payloads of type bytea.';
 
+CREATE FUNCTION braid.topic_channel(topic regclass) RETURNS text
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$ SELECT 'braid_topic_' || t.id FROM braid_internal.topics t WHERE t.view = topic $$;
+COMMENT ON FUNCTION braid.topic_channel(regclass) IS
+'The channel to LISTEN on for messages of a topic that was made with notify => true; null if it is no topic.';
+
 CREATE FUNCTION braid.seek(topic regclass, group_name text, target text, partition int DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_seek_text' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION braid.seek(regclass, text, text, int) IS

@@ -27,6 +27,7 @@
  */
 #include "postgres.h"
 
+#include "commands/async.h"
 #include "common/hashfn.h"
 #include "common/shmem.h"
 #include "common/wait.h"
@@ -532,6 +533,14 @@ static void
 messages_sent(BraidTopic *topic, int part, int n)
 {
 	braid_waiters_note_sent(topic->id, BRAID_PART(part), n);
+	if (topic->notify)
+	{
+		char channel[NAMEDATALEN];
+
+		/* The same again in a transaction is left out by the server. */
+		snprintf(channel, sizeof(channel), "braid_topic_%d", topic->id);
+		Async_Notify(channel, "");
+	}
 }
 
 static const BraidTopicFollower follower = {.sent = messages_sent};

@@ -161,6 +161,14 @@ $two->run("PREPARE TRANSACTION 'q'");
 $two->run("COMMIT PREPARED 'q'");
 is($one->wait(30)->{rows}[0][0], 24, 'and gets what comes');
 
+# And who listens is notified.
+sql("SELECT braid.alter_topic('m', '{\"notify\": true}')");
+my $channel = sql("SELECT braid.topic_channel('m')");
+like(sql("LISTEN $channel; BEGIN; SELECT braid.send('m', '1'); SELECT braid.send('m', '2'); COMMIT; SELECT 'end'"),
+	qr/\A25\n26\nAsynchronous notification "$channel" received[^\n]*\nend\z/, 'a transaction that sends notifies once');
+sql("SELECT braid.alter_topic('m', '{\"notify\": false}')");
+is(join(',', sort map { ids($two, 'm', 'g') } 1 .. 2), '25,26', 'and what it has sent is there');
+
 # Many who wait for the same: each message wakes one.
 my @waiters = map { session() } 1 .. 40;
 $_->send("SELECT id FROM braid.receive('m', 'g', max_rows => 1, wait => '1 min')") for @waiters;
@@ -173,6 +181,6 @@ splice @waiters, 0, 2;
 sql("SELECT braid.send('m', '6')") for 1 .. 38;
 my %got;
 $got{ $_->wait(60)->{rows}[0][0] // 'none' }++ for @waiters;
-is(join(',', sort { $a <=> $b } keys %got), join(',', 25 .. 62), 'each gets one message');
+is(join(',', sort { $a <=> $b } keys %got), join(',', 27 .. 64), 'each gets one message');
 
 done_testing();
