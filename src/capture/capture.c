@@ -66,7 +66,9 @@
 
 #define CONFIRM_INTERVAL_MS 300
 #define MAX_LOADS 3
-#define HELD_NAP_MS 2 /* first nap while transactions are held; doubles */
+#define CYCLES_PART 20 /* cycles take no more than this part of the time, */
+#define MAX_STRETCH 4  /* unless batch_delay would be multiplied by more than this */
+#define HELD_NAP_MS 2  /* first nap while transactions are held; doubles */
 #define HELD_NAP_MAX_MS 100
 
 static int worker_kind;
@@ -468,17 +470,32 @@ wait_for(long ms, BraidWait wait)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/*
+ * From the begin of one cycle to that of the next.  Each costs something besides what it brings, which
+ * writers could do with: so if cycles would take more than a part of the time, they are
+ * made fewer, up to a limit.
+ */
+static long
+batch_delay(TimestampTz cycle_took)
+{
+	long delay = braid_capture_batch_delay;
+	long wanted = (long) (cycle_took * CYCLES_PART / 1000);
+
+	return Min(Max(delay, wanted), delay * MAX_STRETCH);
+}
+
 /* Lets commits gather since the last cycle began, unless somebody waits. */
 static void
-batch(TimestampTz last_cycle)
+batch(TimestampTz last_cycle, TimestampTz took)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(last_cycle, braid_capture_batch_delay);
+	long delay = batch_delay(took);
+	TimestampTz until = TimestampTzPlusMilliseconds(last_cycle, delay);
 
 	while (!braid_doorbell_urgent())
 	{
 		long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
 
-		if (left <= 0 || left > braid_capture_batch_delay)
+		if (left <= 0 || left > delay)
 			return;
 		wait_for(left, BRAID_WAIT_CAPTURE_BATCH);
 	}
@@ -611,6 +628,7 @@ static void
 capture_main(void)
 {
 	TimestampTz last_cycle = 0;
+	TimestampTz cycle_took = 0;
 	long nap = 0;
 	bool dropped;
 
@@ -640,7 +658,7 @@ capture_main(void)
 			definitions_changed = true;
 			continue;
 		}
-		batch(last_cycle);
+		batch(last_cycle, cycle_took);
 		request = braid_doorbell_requested();
 		braid_doorbell_listen();
 		if (is_needed())
@@ -648,6 +666,7 @@ capture_main(void)
 			last_cycle = GetCurrentTimestamp();
 			if (!cycle(request))
 				continue;
+			cycle_took = GetCurrentTimestamp() - last_cycle;
 		}
 		else
 		{

@@ -40,6 +40,13 @@ column_describe(PackColumn *column, Form_pg_attribute attr, MemoryContext contex
 	column->is_coded = !attr->attbyval;
 }
 
+bool
+column_is(const PackColumn *column, Form_pg_attribute attr)
+{
+	return column->attnum == attr->attnum && column->type == attr->atttypid &&
+		   column->storage == attr->attstorage && column->compression == attr->attcompression;
+}
+
 /* Room for more bytes; returns where they begin. */
 static char *
 extend(MemoryContext context, PackBytes *buffer, Size more)

@@ -49,6 +49,10 @@ typedef struct PackColumn
 } PackColumn;
 
 extern void column_describe(PackColumn *column, Form_pg_attribute attr, MemoryContext context);
+
+/* Whether it would be described the same. */
+extern bool column_is(const PackColumn *column, Form_pg_attribute attr);
+
 extern void column_add(PackColumn *column, Datum value);
 extern void column_add_null(PackColumn *column, int row);
 

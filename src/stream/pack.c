@@ -53,8 +53,7 @@ braid_pack_fits(BraidPack *pack, Oid stream, TupleDesc desc)
 
 		if (attr->attisdropped)
 			continue;
-		if (n == pack->ncolumns || pack->columns[n].attnum != attr->attnum ||
-			pack->columns[n].type != attr->atttypid)
+		if (n == pack->ncolumns || !column_is(&pack->columns[n], attr))
 			return false;
 		n++;
 	}
@@ -132,4 +131,16 @@ void
 braid_pack_free(BraidPack *pack)
 {
 	MemoryContextDelete(pack->context);
+}
+
+void
+braid_pack_move(BraidPack *pack, MemoryContext context)
+{
+	MemoryContextSetParent(pack->context, context);
+}
+
+Size
+braid_pack_memory(BraidPack *pack)
+{
+	return MemoryContextMemAllocated(pack->context, true);
 }

@@ -46,6 +46,12 @@ extern char *braid_pack_message(BraidPack *pack, Size *size);
 
 extern void braid_pack_free(BraidPack *pack);
 
+/* Puts its memory context below another one. */
+extern void braid_pack_move(BraidPack *pack, MemoryContext context);
+
+/* Bytes of memory that it takes. */
+extern Size braid_pack_memory(BraidPack *pack);
+
 #define BRAID_SEAL_SIZE 8
 
 /* A column of a message; a matter of batch.c. */

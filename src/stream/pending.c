@@ -35,6 +35,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "common/compat.h"
 #include "common/failpoint.h"
 #include "common/xact.h"
@@ -54,6 +55,9 @@
 
 /* If all packs are larger than that, all are logged.  Packs take up to three times the memory of their rows. */
 #define PENDING_SIZE ((Size) 8 * 1024 * 1024)
+
+/* What the pack of a transaction with a few small rows takes. */
+#define MAX_SPARE_MEMORY (16 * 1024)
 
 /* Readers of the WAL need the record, and more, in memory. */
 #define MAX_MESSAGE_SIZE ((Size) 512 * 1024 * 1024)
@@ -84,6 +88,12 @@ static dlist_head pendings = DLIST_STATIC_INIT(pendings);
 
 /* Changes when pendings are no longer the current level's, or are gone. */
 static uint64 generation = 1;
+
+/*
+ * An empty pack for the next transaction, since to make one takes as long as to add a
+ * row to it; NULL if there is none.  In TopMemoryContext.
+ */
+static BraidPack *spare_pack = NULL;
 
 /* Of all packs, and when all those of the current level are logged. */
 static Size total = 0;
@@ -163,12 +173,26 @@ log_pending(BraidPending *p)
 	}
 }
 
+/* All has been logged. */
+static void
+keep_pack(BraidPending *p)
+{
+	if (braid_pack_memory(p->pack) > MAX_SPARE_MEMORY)
+		return;
+	if (spare_pack)
+		braid_pack_free(spare_pack);
+	braid_pack_move(p->pack, TopMemoryContext);
+	spare_pack = p->pack;
+	p->pack = NULL;
+}
+
 static void
 free_pending(BraidPending *p)
 {
 	dlist_delete(&p->node);
 	total -= p->size;
-	braid_pack_free(p->pack);
+	if (p->pack)
+		braid_pack_free(p->pack);
 	while (!slist_is_empty(&p->messages))
 	{
 		Message *m = slist_container(Message, node, slist_pop_head_node(&p->messages));
@@ -193,6 +217,7 @@ log_level(void)
 		if (p->level != level)
 			break;
 		log_pending(p);
+		keep_pack(p);
 		free_pending(p);
 	}
 	generation++;
@@ -281,12 +306,17 @@ settle_all(void)
 	}
 }
 
-/* Rows of streams that the transaction has dropped, if need be with all of the extension. */
+/*
+ * Rows of streams that the transaction has dropped, if need be with all of the extension.  For that
+ * it has locked them, which is noted where standbys can be.
+ */
 static void
 forget_dropped(void)
 {
 	dlist_mutable_iter iter;
 
+	if (XLogStandbyInfoActive() && !(MyXactFlags & XACT_FLAGS_ACQUIREDACCESSEXCLUSIVELOCK))
+		return;
 	dlist_foreach_modify (iter, &pendings)
 	{
 		BraidPending *p = dlist_container(BraidPending, node, iter.cur);
@@ -309,6 +339,19 @@ note_written(Oid stream)
 	MemoryContextSwitchTo(old);
 }
 
+static BraidPack *
+make_pack(Relation stream)
+{
+	Oid relid = RelationGetRelid(stream);
+	BraidPack *pack = spare_pack;
+
+	if (pack == NULL || !braid_pack_fits(pack, relid, RelationGetDescr(stream)))
+		return braid_pack_make(TopTransactionContext, relid, RelationGetDescr(stream));
+	spare_pack = NULL;
+	braid_pack_move(pack, TopTransactionContext);
+	return pack;
+}
+
 static BraidPending *
 make_pending(Relation stream)
 {
@@ -318,8 +361,7 @@ make_pending(Relation stream)
 		dlist_delete(&p->node);
 	else
 	{
-		BraidPack *pack = braid_pack_make(TopTransactionContext, RelationGetRelid(stream),
-										  RelationGetDescr(stream));
+		BraidPack *pack = make_pack(stream);
 
 		p = MemoryContextAllocZero(TopTransactionContext, sizeof(BraidPending));
 		p->pack = pack;

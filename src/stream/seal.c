@@ -83,7 +83,7 @@ rotate(uint64 x, int bits)
 	return x << bits | x >> (64 - bits);
 }
 
-static void
+static pg_attribute_always_inline void
 mix(uint64 v[4], int rounds)
 {
 	while (rounds-- > 0)
