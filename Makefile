@@ -40,7 +40,8 @@ SQL_PARTS = src/common/common.sql \
 	src/view/doctor.sql \
 	src/topic/topic.sql \
 	src/topic/group.sql \
-	src/topic/relay.sql
+	src/topic/relay.sql \
+	src/topic/work.sql
 DATA_built = braid--$(BRAID_VERSION).sql
 DATA = $(wildcard src/upgrade/braid--*.sql)
 

@@ -50,6 +50,7 @@ static const char *const names[BRAID_NWAITS] = {
 	[BRAID_WAIT_SERVER_SWEEP] = "BraidServerSweep",
 	[BRAID_WAIT_TOPIC_MAIN] = "BraidTopicMain",
 	[BRAID_WAIT_VIEW_LIVE] = "BraidViewLive",
+	[BRAID_WAIT_WORK_LOAD] = "BraidWorkLoad",
 	[BRAID_WAIT_WORKERS_STOP] = "BraidWorkersStop",
 };
 

@@ -15,6 +15,7 @@
 #include "topic/group.h"
 #include "topic/position.h"
 #include "topic/reader.h"
+#include "topic/work.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -135,6 +136,8 @@ braid_group_check_options(bool is_work, Datum options)
 	if (!is_work && JB_ROOT_COUNT(jsonb) > 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("consumer groups of mode log have no options")));
+	if (is_work)
+		braid_work_check_options(options);
 }
 
 /* ---------------------------------------------------------------- retention and dropping */
@@ -182,7 +185,7 @@ groups_hold(int topic_id, uint64 *xid)
 		BraidGroup *group = lfirst(lc);
 		Snapshot snapshot;
 
-		if (!group->holds || group->is_work)
+		if (!group->holds)
 			continue;
 		holds = true;
 		snapshot = RegisterSnapshot(GetLatestSnapshot());

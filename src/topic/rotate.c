@@ -225,6 +225,12 @@ braid_rotate_request(void)
 	braid_worker_request_at_commit(worker_kind);
 }
 
+void
+braid_rotate_wake(void)
+{
+	braid_worker_wake(worker_kind, MyDatabaseId);
+}
+
 static const BraidWorkerKind rotate_kind = {"braid topic", rotate_main, NULL, 0};
 
 void

@@ -8,6 +8,9 @@
 /* Has the worker run in this database once the transaction has committed. */
 extern void braid_rotate_request(void);
 
+/* Has it look now, if it runs. */
+extern void braid_rotate_wake(void);
+
 extern void braid_rotate_init(void);
 
 #endif /* BRAID_ROTATE_H */

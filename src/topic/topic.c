@@ -25,6 +25,7 @@
 #include "topic/topic.h"
 #include "topic/view.h"
 #include "topic/waiters.h"
+#include "topic/work.h"
 #include "utils/acl.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -277,6 +278,7 @@ braid_topic_init(void)
 	braid_waiters_init();
 	braid_position_init();
 	braid_group_init();
+	braid_work_init();
 	braid_member_init();
 	braid_fence_init();
 	braid_relay_init();
