@@ -22,13 +22,13 @@ braid_sql_work_now(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsi = (ReturnSetInfo *) fcinfo->resultinfo;
 	int n;
-	int *groups = braid_window_groups(&n);
+	int *groups = braid_work_window_groups(&n);
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < n; i++)
 	{
 		WorkArrays a;
-		WorkWindow *w = braid_window_lock_existing(groups[i], &a);
+		WorkWindow *w = braid_work_window_lock_existing(groups[i], &a);
 		Datum v[NCOLUMNS];
 		bool nulls[NCOLUMNS] = {false};
 
@@ -43,7 +43,7 @@ braid_sql_work_now(PG_FUNCTION_ARGS)
 		v[6] = Int64GetDatum(w->done);
 		v[7] = Int64GetDatum(w->retried);
 		v[8] = Int64GetDatum(w->dead);
-		braid_window_unlock(w);
+		braid_work_window_unlock(w);
 		tuplestore_putvalues(rsi->setResult, rsi->setDesc, v, nulls);
 	}
 	return (Datum) 0;
@@ -52,7 +52,7 @@ braid_sql_work_now(PG_FUNCTION_ARGS)
 void
 braid_work_init(void)
 {
-	braid_window_init();
+	braid_work_window_init();
 	braid_work_load_init();
 	braid_work_claim_init();
 	braid_work_tidy_init();

@@ -130,7 +130,7 @@ read_answer(Answer *r, FunctionCallInfo fcinfo, int attempts_arg, const char *co
 static WorkEntry *
 find_entry(Answer *r, WorkWindow *w, WorkArrays *a, int i, bool *is_mine)
 {
-	WorkEntry *e = braid_window_find(w, a, r->ids[i]);
+	WorkEntry *e = braid_work_window_find(w, a, r->ids[i]);
 
 	if (e == NULL || (r->attempts && r->attempts[i] != e->attempts))
 		return NULL;
@@ -151,10 +151,10 @@ claim_entries(Answer *r, const int64 *next, TimestampTz (*due_of)(const WorkEntr
 	WorkWindow *w;
 
 	braid_work_claims_reserve(2 * r->n);
-	w = braid_window_lock_existing(r->group.id, &a);
+	w = braid_work_window_lock_existing(r->group.id, &a);
 	if (w == NULL)
 		return;
-	braid_window_expire(w, &a, GetCurrentTimestamp());
+	braid_work_window_expire(w, &a, GetCurrentTimestamp());
 	for (int i = 0; i < r->n; i++)
 	{
 		bool is_mine;
@@ -173,13 +173,13 @@ claim_entries(Answer *r, const int64 *next, TimestampTz (*due_of)(const WorkEntr
 		r->was_taken[at] = is_mine && !e->is_hold;
 		if (!is_mine)
 		{
-			braid_window_claim(w, &a, e);
+			braid_work_window_claim(w, &a, e);
 			braid_work_claim(w, &a, e);
 		}
 		braid_work_reclaim(w, &a, e, next ? next[i] : 0, next ? due_of(e, arg) : 0);
 		r->entries[r->nentries++] = *e;
 	}
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 }
 
 /* Those that the transaction has taken without a time are written down as done already. */
@@ -254,21 +254,21 @@ bury_or_carry(Answer *r, const Rejection *j, const char *error)
 			ndead++;
 		}
 		else
-			braid_work_write_carried(braid_window_segment(), r->group.id, e->next_number,
+			braid_work_write_carried(braid_work_window_segment(), r->group.id, e->next_number,
 									 e->next_due, e->attempts, error, &m);
 	}
 	if (ndead > 0)
 	{
 		WorkArrays a;
-		WorkWindow *w = braid_window_lock(r->topic->id, r->group.id, &a);
+		WorkWindow *w = braid_work_window_lock(r->topic->id, r->group.id, &a);
 
 		braid_work_claims_reserve(ndead);
 		w->dead += ndead;
 		for (int i = 0; i < r->nentries; i++)
 			if (is_dead(j, &r->entries[i]))
-				braid_work_reclaim(w, &a, braid_window_find(w, &a, r->entries[i].id),
+				braid_work_reclaim(w, &a, braid_work_window_find(w, &a, r->entries[i].id),
 								   WORK_IS_DONE, 0);
-		braid_window_unlock(w);
+		braid_work_window_unlock(w);
 	}
 }
 
@@ -310,10 +310,10 @@ braid_sql_extend(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("visible_for must not be null")));
 	time = GetCurrentTimestamp() + braid_work_visible_us(PG_GETARG_INTERVAL_P(3));
-	w = braid_window_lock_existing(r.group.id, &a);
+	w = braid_work_window_lock_existing(r.group.id, &a);
 	if (w == NULL)
 		PG_RETURN_INT32(0);
-	braid_window_expire(w, &a, GetCurrentTimestamp());
+	braid_work_window_expire(w, &a, GetCurrentTimestamp());
 	for (int i = 0; i < r.n; i++)
 	{
 		bool is_mine;
@@ -324,9 +324,9 @@ braid_sql_extend(PG_FUNCTION_ARGS)
 		if (is_mine)
 			e->time = time;
 		else
-			braid_window_set_time(w, &a, e, time);
+			braid_work_window_set_time(w, &a, e, time);
 		n++;
 	}
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	PG_RETURN_INT32(n);
 }

@@ -148,37 +148,37 @@ static void
 finish_moved(const Claim *c)
 {
 	WorkArrays a;
-	WorkWindow *w = braid_window_lock_existing(c->group, &a);
+	WorkWindow *w = braid_work_window_lock_existing(c->group, &a);
 	WorkEntry *e;
 
 	if (w == NULL)
 		return;
-	e = braid_window_find(w, &a, c->id);
+	e = braid_work_window_find(w, &a, c->id);
 	if (e && e->number == c->number && e->state != WORK_DONE)
 	{
 		e->segment = WORK_CARRIED;
-		if (e->state == WORK_DELAYED && braid_window_is_after_clock(w, c->due, c->number))
+		if (e->state == WORK_DELAYED && braid_work_window_is_after_clock(w, c->due, c->number))
 		{
 			w->next_due = Min(w->next_due, c->due);
-			braid_window_claim(w, &a, e);
-			braid_window_put(w, &a, e, WORK_DONE);
+			braid_work_window_claim(w, &a, e);
+			braid_work_window_put(w, &a, e, WORK_DONE);
 		}
 	}
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 }
 
 static void
 finish_carried(const Claim *c)
 {
 	WorkArrays a;
-	WorkWindow *w = braid_window_lock_existing(c->group, &a);
+	WorkWindow *w = braid_work_window_lock_existing(c->group, &a);
 
 	if (w == NULL)
 		return;
-	if (!braid_window_is_after_clock(w, c->due, c->number))
+	if (!braid_work_window_is_after_clock(w, c->due, c->number))
 		w->rescan = true;
 	w->next_due = Min(w->next_due, c->due);
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	braid_waiters_wake(c->topic, c->group, BRAID_ALL_PARTS, 1);
 }
 
@@ -189,9 +189,9 @@ finish_taken(const Claim *c, bool is_commit)
 	WorkArrays a;
 	bool is_ready;
 
-	braid_window_relock(c->window, &a);
-	is_ready = braid_window_end(c->window, &a, &a.entries[c->entry], is_commit);
-	braid_window_unlock(c->window);
+	braid_work_window_relock(c->window, &a);
+	is_ready = braid_work_window_end(c->window, &a, &a.entries[c->entry], is_commit);
+	braid_work_window_unlock(c->window);
 	if (is_ready)
 		braid_waiters_wake(c->topic, c->group, BRAID_ALL_PARTS, 1);
 }
@@ -202,12 +202,12 @@ undo_changed(const Claim *c)
 	WorkArrays a;
 	WorkEntry *e;
 
-	braid_window_relock(c->window, &a);
+	braid_work_window_relock(c->window, &a);
 	e = &a.entries[c->entry];
 	e->is_hold = c->is_hold;
 	e->next_number = c->number;
 	e->next_due = c->due;
-	braid_window_unlock(c->window);
+	braid_work_window_unlock(c->window);
 }
 
 static void
@@ -246,11 +246,11 @@ hand_over_to_prepared(const Claim *c)
 
 	if (c->kind != CLAIM_TAKEN)
 		return;
-	braid_window_relock(c->window, &a);
+	braid_work_window_relock(c->window, &a);
 	e = &a.entries[c->entry];
 	e->xid = prepared_xid;
 	c->window->nprepared++;
-	braid_window_unlock(c->window);
+	braid_work_window_unlock(c->window);
 }
 
 /* Whether what was carried for windows is loaded cannot be told once the transaction is another's. */

@@ -210,7 +210,7 @@ carry_back(const BraidTopic *topic, const BraidGroup *group, const WorkMessage *
 	TimestampTz now = GetCurrentTimestamp();
 
 	braid_work_claims_reserve(1);
-	braid_work_write_carried(braid_window_segment(), group->id, number, now, 0, NULL, m);
+	braid_work_write_carried(braid_work_window_segment(), group->id, number, now, 0, NULL, m);
 	braid_work_claim_carried(topic->id, group->id, now, number);
 }
 

@@ -145,7 +145,7 @@ braid_work_copy_positions(WorkWindow *w)
 
 	if (!w->is_built || !DsaPointerIsValid(w->positions))
 		return NULL;
-	shared = dsa_get_address(braid_window_dsa(), w->positions);
+	shared = dsa_get_address(braid_work_window_dsa(), w->positions);
 	copy = palloc(shared[0] * sizeof(uint64));
 	memcpy(copy, shared, shared[0] * sizeof(uint64));
 	return copy;
@@ -155,7 +155,7 @@ static dsa_pointer
 share_positions(const BraidPosition *positions, int n)
 {
 	uint64 *packed = pack_positions(positions, n);
-	dsa_area *area = braid_window_dsa();
+	dsa_area *area = braid_work_window_dsa();
 	dsa_pointer shared = dsa_allocate(area, packed[0] * sizeof(uint64));
 
 	memcpy(dsa_get_address(area, shared), packed, packed[0] * sizeof(uint64));
@@ -170,7 +170,7 @@ relock(Load *l)
 {
 	WorkWindow *w = loading;
 
-	braid_window_relock(w, &l->a); /* it stays while it has a loader */
+	braid_work_window_relock(w, &l->a); /* it stays while it has a loader */
 	return w;
 }
 
@@ -207,7 +207,7 @@ build(Load *l)
 	w->is_built = true;
 	w->is_catching_up = true;
 	w->built_at = GetCurrentTimestamp();
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	for (int i = 0; i < WORK_SEGMENTS; i++)
 	{
 		UnlockRelationOid(braid_work_done_table(i), AccessShareLock);
@@ -234,11 +234,11 @@ place(Load *l, WorkWindow *w, WorkEntry *e, TimestampTz due, TimestampTz now)
 		e->xid = d->xid;
 		e->before = WORK_READY;
 		e->is_unknown = true;
-		braid_window_put(w, &l->a, e, WORK_TAKEN);
+		braid_work_window_put(w, &l->a, e, WORK_TAKEN);
 		return;
 	}
 	e->time = due;
-	braid_window_put(w, &l->a, e, due > now ? WORK_DELAYED : WORK_READY);
+	braid_work_window_put(w, &l->a, e, due > now ? WORK_DELAYED : WORK_READY);
 }
 
 /* ---------------------------------------------------------------- messages of the topic */
@@ -303,7 +303,7 @@ add_candidates(Load *l, WorkWindow *w, const Candidate *candidates, int n)
 	for (int i = 0; i < n; i++)
 	{
 		const Candidate *c = &candidates[i];
-		WorkEntry *e = braid_window_add(w, &l->a, c->place.id, c->key);
+		WorkEntry *e = braid_work_window_add(w, &l->a, c->place.id, c->key);
 
 		Assert(e != NULL); /* nobody else adds */
 		e->tid = c->place.tid;
@@ -345,8 +345,8 @@ load_topic(Load *l, const uint64 *packed)
 	if (!w->is_cut)
 		w->is_catching_up = false;
 	w->loaded_at = GetCurrentTimestamp();
-	braid_window_unlock(w);
-	dsa_free(braid_window_dsa(), old);
+	braid_work_window_unlock(w);
+	dsa_free(braid_work_window_dsa(), old);
 	return n;
 }
 
@@ -355,11 +355,11 @@ load_topic(Load *l, const uint64 *packed)
 static bool
 add_carried(Load *l, WorkWindow *w, const WorkCarried *c)
 {
-	WorkEntry *e = braid_window_find(w, &l->a, c->id);
+	WorkEntry *e = braid_work_window_find(w, &l->a, c->id);
 
 	if (e != NULL || is_done_for_good(l, c->number))
 		return true;
-	e = braid_window_add(w, &l->a, c->id, c->key);
+	e = braid_work_window_add(w, &l->a, c->id, c->key);
 	if (e == NULL)
 		return false;
 	e->number = c->number;
@@ -391,9 +391,9 @@ scan_carried(Load *l, WorkTime from, WorkTime to, TimestampTz built_at)
 	if (is_all)
 	{
 		w->scanned = w->clock;
-		braid_window_end_scan(w, &l->a);
+		braid_work_window_end_scan(w, &l->a);
 	}
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 }
 
 /* Nothing is due. */
@@ -406,7 +406,7 @@ set_next_due(Load *l, WorkTime clock)
 
 	if (list != NIL)
 		w->next_due = Min(w->next_due, ((WorkCarried *) linitial(list))->due);
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 }
 
 static void
@@ -423,7 +423,7 @@ load_carried(Load *l)
 	/* What commits from here on says itself when it is due. */
 	if (!is_open)
 		w->next_due = DT_NOEND;
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	if (!is_open)
 	{
 		list = braid_work_read_carried(l->group->id, from, now, Max(l->room, 1));
@@ -437,7 +437,7 @@ load_carried(Load *l)
 		w->clock.number = ((WorkCarried *) llast(list))->number;
 		clock = w->clock;
 		w->next_due = DT_NOBEGIN; /* there may be more */
-		braid_window_unlock(w);
+		braid_work_window_unlock(w);
 	}
 	scan_carried(l, from, clock, built_at);
 }
@@ -455,24 +455,24 @@ load(Load *l)
 	bool is_ready;
 	bool is_crowded;
 
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	if (!is_built)
 		build(l);
 	w = relock(l);
-	is_ready = braid_window_end_prepared(w, &l->a);
+	is_ready = braid_work_window_end_prepared(w, &l->a);
 	if (w->rescan && w->scanned.due == w->clock.due && w->scanned.number == w->clock.number)
 	{
 		w->rescan = false;
 		w->built_at = GetCurrentTimestamp();
 		w->clock.due = w->scanned.due = w->next_due = DT_NOBEGIN;
 		w->clock.number = w->scanned.number = 0;
-		braid_window_end_scan(w, &l->a);
+		braid_work_window_end_scan(w, &l->a);
 	}
 	reads_carried = w->next_due <= GetCurrentTimestamp();
 	is_catching_up = w->is_catching_up;
 	packed = braid_work_copy_positions(w);
 	l->room = Min(w->capacity - w->nused, LOAD_AT_ONCE);
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	if (is_ready)
 		braid_waiters_wake(l->topic->id, l->group->id, BRAID_ALL_PARTS, 1);
 	if (l->room > 0 && reads_carried)
@@ -481,12 +481,12 @@ load(Load *l)
 		l->done = braid_work_read_done(l->group->id, -1);
 	w = relock(l);
 	l->room = Min(w->capacity - w->nused, LOAD_AT_ONCE);
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	if (l->room > 0)
 		(void) load_topic(l, packed);
 	w = relock(l);
-	is_crowded = braid_window_is_crowded(w);
-	braid_window_unlock(w);
+	is_crowded = braid_work_window_is_crowded(w);
+	braid_work_window_unlock(w);
 	if (is_crowded)
 		braid_rotate_wake();
 }
@@ -501,9 +501,9 @@ end_loading(void)
 	if (w == NULL)
 		return;
 	loading = NULL;
-	braid_window_relock(w, &a);
+	braid_work_window_relock(w, &a);
 	w->loader = 0;
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	ConditionVariableBroadcast(&w->loaded);
 }
 
@@ -511,7 +511,7 @@ static void
 wait_for_loader(const BraidGroup *group)
 {
 	WorkArrays a;
-	WorkWindow *w = braid_window_lock_existing(group->id, &a);
+	WorkWindow *w = braid_work_window_lock_existing(group->id, &a);
 	bool is_over;
 
 	if (w == NULL)
@@ -520,13 +520,13 @@ wait_for_loader(const BraidGroup *group)
 	for (;;)
 	{
 		is_over = w->loader == 0;
-		braid_window_unlock(w);
+		braid_work_window_unlock(w);
 		if (is_over)
 			break;
 		(void) ConditionVariableTimedSleep(&w->loaded, 1000,
 										   braid_wait_begin(BRAID_WAIT_WORK_LOAD));
 		braid_wait_end();
-		w = braid_window_lock_existing(group->id, &a);
+		w = braid_work_window_lock_existing(group->id, &a);
 		if (w == NULL)
 			break;
 	}
@@ -542,24 +542,24 @@ braid_work_load(BraidTopic *topic, const BraidGroup *group)
 	WorkWindow *w;
 	bool is_ready;
 
-	w = braid_window_lock(topic->id, group->id, &l.a);
+	w = braid_work_window_lock(topic->id, group->id, &l.a);
 	if (w->loader != 0)
 	{
-		braid_window_unlock(w);
+		braid_work_window_unlock(w);
 		wait_for_loader(group);
 		return true;
 	}
 	w->loader = MyProcPid;
 	loading = w;
 	loading_group = group->id;
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "braid work", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(context);
 	load(&l);
 	w = relock(&l);
 	is_ready = w->nready > 0;
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	end_loading();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);

@@ -81,7 +81,7 @@ braid_work_carried_table(int segment)
 void
 braid_work_write_done(int group, char kind, const int64 *numbers, int n)
 {
-	Relation rel = table_open(braid_work_done_table(braid_window_segment()), RowExclusiveLock);
+	Relation rel = table_open(braid_work_done_table(braid_work_window_segment()), RowExclusiveLock);
 	Datum *elements = palloc(n * sizeof(Datum));
 	Datum values[DONE_NCOLUMNS];
 	bool nulls[DONE_NCOLUMNS] = {false};

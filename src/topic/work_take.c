@@ -114,10 +114,10 @@ static void
 hold_no_more(Request *q, WorkEntry *e)
 {
 	WorkArrays a;
-	WorkWindow *w = braid_window_lock(q->topic->id, q->group.id, &a);
+	WorkWindow *w = braid_work_window_lock(q->topic->id, q->group.id, &a);
 
-	braid_work_reclaim(w, &a, braid_window_find(w, &a, e->id), 0, 0);
-	braid_window_unlock(w);
+	braid_work_reclaim(w, &a, braid_work_window_find(w, &a, e->id), 0, 0);
+	braid_work_window_unlock(w);
 	e->is_hold = false;
 }
 
@@ -160,10 +160,10 @@ deliver(Request *q, int n)
 	if (ndead > 0)
 	{
 		WorkArrays a;
-		WorkWindow *w = braid_window_lock(q->topic->id, q->group.id, &a);
+		WorkWindow *w = braid_work_window_lock(q->topic->id, q->group.id, &a);
 
 		w->dead += ndead;
-		braid_window_unlock(w);
+		braid_work_window_unlock(w);
 	}
 }
 
@@ -199,28 +199,28 @@ take_from_window(Request *q, bool *has_loaded, TimestampTz *next)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	WorkArrays a;
-	WorkWindow *w = braid_window_lock(q->topic->id, q->group.id, &a);
+	WorkWindow *w = braid_work_window_lock(q->topic->id, q->group.id, &a);
 	WorkEntry *e;
 	int n = 0;
 
 	w->one_per_key = q->options.one_per_key;
-	braid_window_expire(w, &a, now);
+	braid_work_window_expire(w, &a, now);
 	if (!*has_loaded && has_to_load(w, now))
 	{
-		braid_window_unlock(w);
+		braid_work_window_unlock(w);
 		*has_loaded = true;
 		(void) braid_work_load(q->topic, &q->group);
 		return take_from_window(q, has_loaded, next);
 	}
-	while (n < q->max_rows - q->nrows && (e = braid_window_take(w, &a)) != NULL)
+	while (n < q->max_rows - q->nrows && (e = braid_work_window_take(w, &a)) != NULL)
 	{
 		take_entry(q, w, &a, e, now);
 		q->taken[n++] = *e;
 	}
 	if (n == 0 && w->is_cut && w->nused < w->capacity)
 		*has_loaded = false; /* others were faster, and there is more */
-	*next = braid_window_next_time(w, &a);
-	braid_window_unlock(w);
+	*next = braid_work_window_next_time(w, &a);
+	braid_work_window_unlock(w);
 	return n;
 }
 
@@ -282,7 +282,7 @@ read_limits(Request *q, FunctionCallInfo fcinfo)
 	if (q->max_rows < 1 || q->max_rows > MAX_ROWS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("max_rows must be between 1 and %d", MAX_ROWS)));
-	q->max_rows = Min(q->max_rows, braid_window_capacity());
+	q->max_rows = Min(q->max_rows, braid_work_window_capacity());
 	q->until = DatumGetTimestampTz(
 		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(3)));
 	if (q->until < now)

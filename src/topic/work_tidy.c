@@ -138,13 +138,13 @@ static bool
 has_loaded_all(int group)
 {
 	WorkArrays a;
-	WorkWindow *w = braid_window_lock_existing(group, &a);
+	WorkWindow *w = braid_work_window_lock_existing(group, &a);
 	bool result;
 
 	if (w == NULL)
 		return false;
 	result = w->is_built && !w->is_catching_up;
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	return result;
 }
 
@@ -163,11 +163,11 @@ carry_window(BraidTopic *topic, int group, int to, HTAB *done, HTAB *taken)
 
 	for (int part = 0; part < topic->npartitions; part++)
 		(void) braid_position_lock(group, part, true);
-	w = braid_window_lock_existing(group, &a);
+	w = braid_work_window_lock_existing(group, &a);
 	if (w == NULL)
 		return false;
 	entries = read_window(w, &a, &positions, &n);
-	braid_window_unlock(w);
+	braid_work_window_unlock(w);
 	if (positions == NULL)
 		return false;
 	braid_work_claims_reserve(n);
@@ -317,8 +317,8 @@ load_windows(int segment)
 		const BraidGroup *group = find_group(groups, ids[i]);
 		BraidTopic *topic = group ? braid_topic_by_id(group->topic) : NULL;
 
-		(void) braid_window_groups(&nwindows);
-		if (topic && !has_loaded_all(group->id) && nwindows < braid_window_max() / 2)
+		(void) braid_work_window_groups(&nwindows);
+		if (topic && !has_loaded_all(group->id) && nwindows < braid_work_window_max() / 2)
 			(void) braid_work_load(topic, group);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -362,16 +362,16 @@ static bool
 any_is_crowded(void)
 {
 	int n;
-	int *groups = braid_window_groups(&n);
+	int *groups = braid_work_window_groups(&n);
 
 	for (int i = 0; i < n; i++)
 	{
 		WorkArrays a;
-		WorkWindow *w = braid_window_lock_existing(groups[i], &a);
-		bool is_crowded = w && braid_window_is_crowded(w);
+		WorkWindow *w = braid_work_window_lock_existing(groups[i], &a);
+		bool is_crowded = w && braid_work_window_is_crowded(w);
 
 		if (w)
-			braid_window_unlock(w);
+			braid_work_window_unlock(w);
 		if (is_crowded)
 			return true;
 	}
@@ -395,12 +395,12 @@ is_worth_it(int segment)
 static void
 tidy(void)
 {
-	int current = braid_window_segment();
+	int current = braid_work_window_segment();
 
 	if (!empty_segment(1 - current) || !is_worth_it(current))
 		return;
 	last_turn = GetCurrentTimestamp();
-	braid_window_set_segment(1 - current);
+	braid_work_window_set_segment(1 - current);
 	(void) empty_segment(current);
 }
 
@@ -408,7 +408,7 @@ tidy(void)
 Datum
 braid_sql_work_tidy(PG_FUNCTION_ARGS)
 {
-	int current = braid_window_segment();
+	int current = braid_work_window_segment();
 	bool done;
 
 	if (IsolationUsesXactSnapshot())
@@ -420,7 +420,7 @@ braid_sql_work_tidy(PG_FUNCTION_ARGS)
 	if (done)
 	{
 		CommandCounterIncrement();
-		braid_window_set_segment(1 - current);
+		braid_work_window_set_segment(1 - current);
 		done = empty_segment(current);
 	}
 	SPI_finish();

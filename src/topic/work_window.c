@@ -76,7 +76,7 @@ static const BraidShmemArea windows_area = {"braid work", windows_size, windows_
 											(void **) &windows};
 
 dsa_area *
-braid_window_dsa(void)
+braid_work_window_dsa(void)
 {
 	MemoryContext caller;
 
@@ -90,31 +90,31 @@ braid_window_dsa(void)
 }
 
 int
-braid_window_capacity(void)
+braid_work_window_capacity(void)
 {
 	return window_capacity;
 }
 
 int
-braid_window_max(void)
+braid_work_window_max(void)
 {
 	return max_windows;
 }
 
 bool
-braid_window_is_crowded(const WorkWindow *w)
+braid_work_window_is_crowded(const WorkWindow *w)
 {
 	return w->ndelayed > w->capacity / 2;
 }
 
 int
-braid_window_segment(void)
+braid_work_window_segment(void)
 {
 	return windows->segments[MyDatabaseId % NSEGMENT_FLAGS] & 1;
 }
 
 void
-braid_window_set_segment(int segment)
+braid_work_window_set_segment(int segment)
 {
 	windows->segments[MyDatabaseId % NSEGMENT_FLAGS] = segment;
 }
@@ -255,11 +255,11 @@ make_window(int topic, int group, WorkArrays *a)
 }
 
 WorkWindow *
-braid_window_lock_existing(int group, WorkArrays *a)
+braid_work_window_lock_existing(int group, WorkArrays *a)
 {
 	WorkWindow *w;
 
-	(void) braid_window_dsa();
+	(void) braid_work_window_dsa();
 	LWLockAcquire(&windows->lock, LW_SHARED);
 	w = find_window(group);
 	LWLockRelease(&windows->lock);
@@ -276,31 +276,31 @@ braid_window_lock_existing(int group, WorkArrays *a)
 }
 
 WorkWindow *
-braid_window_lock(int topic, int group, WorkArrays *a)
+braid_work_window_lock(int topic, int group, WorkArrays *a)
 {
 	WorkWindow *w;
 
-	while ((w = braid_window_lock_existing(group, a)) == NULL)
+	while ((w = braid_work_window_lock_existing(group, a)) == NULL)
 		(void) make_window(topic, group, a);
 	w->used_at = GetCurrentTimestamp();
 	return w;
 }
 
 void
-braid_window_relock(WorkWindow *w, WorkArrays *a)
+braid_work_window_relock(WorkWindow *w, WorkArrays *a)
 {
 	LWLockAcquire(&w->lock, LW_EXCLUSIVE);
 	map(w, a);
 }
 
 void
-braid_window_unlock(WorkWindow *w)
+braid_work_window_unlock(WorkWindow *w)
 {
 	LWLockRelease(&w->lock);
 }
 
 int *
-braid_window_groups(int *n)
+braid_work_window_groups(int *n)
 {
 	int *groups = palloc(max_windows * sizeof(int));
 
@@ -398,7 +398,7 @@ key_bucket(const WorkWindow *w, const WorkArrays *a, uint32 key)
 }
 
 WorkEntry *
-braid_window_find(WorkWindow *w, WorkArrays *a, int64 id)
+braid_work_window_find(WorkWindow *w, WorkArrays *a, int64 id)
 {
 	for (int i = *id_bucket(w, a, id); i != NONE; i = a->entries[i].id_next)
 		if (a->entries[i].id == id)
@@ -407,7 +407,7 @@ braid_window_find(WorkWindow *w, WorkArrays *a, int64 id)
 }
 
 WorkEntry *
-braid_window_add(WorkWindow *w, WorkArrays *a, int64 id, uint32 key)
+braid_work_window_add(WorkWindow *w, WorkArrays *a, int64 id, uint32 key)
 {
 	int i = w->free;
 	WorkEntry *e = &a->entries[i];
@@ -513,7 +513,7 @@ take_out_timed(WorkWindow *w, WorkArrays *a, WorkEntry *e)
 }
 
 void
-braid_window_put(WorkWindow *w, WorkArrays *a, WorkEntry *e, WorkState state)
+braid_work_window_put(WorkWindow *w, WorkArrays *a, WorkEntry *e, WorkState state)
 {
 	if (e->state == WORK_TAKEN)
 	{
@@ -551,7 +551,7 @@ braid_window_put(WorkWindow *w, WorkArrays *a, WorkEntry *e, WorkState state)
 }
 
 WorkEntry *
-braid_window_take(WorkWindow *w, WorkArrays *a)
+braid_work_window_take(WorkWindow *w, WorkArrays *a)
 {
 	while (w->nready > 0)
 	{
@@ -573,7 +573,7 @@ braid_window_take(WorkWindow *w, WorkArrays *a)
 }
 
 void
-braid_window_claim(WorkWindow *w, WorkArrays *a, WorkEntry *e)
+braid_work_window_claim(WorkWindow *w, WorkArrays *a, WorkEntry *e)
 {
 	e->before = e->state;
 	take_out_timed(w, a, e);
@@ -583,7 +583,7 @@ braid_window_claim(WorkWindow *w, WorkArrays *a, WorkEntry *e)
 }
 
 void
-braid_window_set_time(WorkWindow *w, WorkArrays *a, WorkEntry *e, TimestampTz time)
+braid_work_window_set_time(WorkWindow *w, WorkArrays *a, WorkEntry *e, TimestampTz time)
 {
 	take_out_timed(w, a, e);
 	e->time = time;
@@ -591,7 +591,7 @@ braid_window_set_time(WorkWindow *w, WorkArrays *a, WorkEntry *e, TimestampTz ti
 }
 
 void
-braid_window_expire(WorkWindow *w, WorkArrays *a, TimestampTz now)
+braid_work_window_expire(WorkWindow *w, WorkArrays *a, TimestampTz now)
 {
 	while (w->ntimed > 0 && a->entries[a->timed[0]].time <= now)
 	{
@@ -608,7 +608,7 @@ braid_window_expire(WorkWindow *w, WorkArrays *a, TimestampTz now)
 }
 
 bool
-braid_window_is_after_clock(const WorkWindow *w, TimestampTz due, int64 number)
+braid_work_window_is_after_clock(const WorkWindow *w, TimestampTz due, int64 number)
 {
 	return due > w->clock.due || (due == w->clock.due && number > w->clock.number);
 }
@@ -618,20 +618,20 @@ static void
 go_on(WorkWindow *w, WorkArrays *a, WorkEntry *e)
 {
 	w->retried++;
-	if (braid_window_is_after_clock(w, e->next_due, e->next_number))
+	if (braid_work_window_is_after_clock(w, e->next_due, e->next_number))
 	{
 		w->next_due = Min(w->next_due, e->next_due);
-		braid_window_put(w, a, e, WORK_DONE);
+		braid_work_window_put(w, a, e, WORK_DONE);
 		return;
 	}
 	e->number = e->next_number;
 	e->next_number = 0;
 	e->segment = WORK_CARRIED;
-	braid_window_put(w, a, e, WORK_READY);
+	braid_work_window_put(w, a, e, WORK_READY);
 }
 
 bool
-braid_window_end(WorkWindow *w, WorkArrays *a, WorkEntry *e, bool is_commit)
+braid_work_window_end(WorkWindow *w, WorkArrays *a, WorkEntry *e, bool is_commit)
 {
 	uint32 key = e->key;
 	bool is_ready = false;
@@ -642,7 +642,7 @@ braid_window_end(WorkWindow *w, WorkArrays *a, WorkEntry *e, bool is_commit)
 		/* It may have been rejected, and be carried by now. */
 		w->rescan = true;
 		w->next_due = DT_NOBEGIN;
-		braid_window_put(w, a, e, WORK_DONE);
+		braid_work_window_put(w, a, e, WORK_DONE);
 	}
 	else if (is_commit && e->next_number > 0)
 	{
@@ -652,12 +652,12 @@ braid_window_end(WorkWindow *w, WorkArrays *a, WorkEntry *e, bool is_commit)
 	else if (is_commit && e->is_hold)
 	{
 		e->is_hold = false;
-		braid_window_put(w, a, e, WORK_HELD);
+		braid_work_window_put(w, a, e, WORK_HELD);
 	}
 	else if (is_commit)
 	{
 		w->done++;
-		braid_window_put(w, a, e, WORK_DONE);
+		braid_work_window_put(w, a, e, WORK_DONE);
 	}
 	else
 	{
@@ -666,13 +666,13 @@ braid_window_end(WorkWindow *w, WorkArrays *a, WorkEntry *e, bool is_commit)
 		if (e->before == WORK_READY)
 			e->failure = WORK_ROLLED_BACK;
 		is_ready = e->before == WORK_READY;
-		braid_window_put(w, a, e, e->before);
+		braid_work_window_put(w, a, e, e->before);
 	}
 	return unblock(w, a, key) || is_ready;
 }
 
 bool
-braid_window_end_prepared(WorkWindow *w, WorkArrays *a)
+braid_work_window_end_prepared(WorkWindow *w, WorkArrays *a)
 {
 	bool is_ready = false;
 
@@ -682,13 +682,13 @@ braid_window_end_prepared(WorkWindow *w, WorkArrays *a)
 
 		if (e->state == WORK_TAKEN && TransactionIdIsValid(e->xid) &&
 			!TransactionIdIsInProgress(e->xid))
-			is_ready |= braid_window_end(w, a, e, TransactionIdDidCommit(e->xid));
+			is_ready |= braid_work_window_end(w, a, e, TransactionIdDidCommit(e->xid));
 	}
 	return is_ready;
 }
 
 void
-braid_window_end_scan(WorkWindow *w, WorkArrays *a)
+braid_work_window_end_scan(WorkWindow *w, WorkArrays *a)
 {
 	for (int i = 0; i < w->capacity && w->ndone > 0; i++)
 	{
@@ -700,7 +700,7 @@ braid_window_end_scan(WorkWindow *w, WorkArrays *a)
 }
 
 TimestampTz
-braid_window_next_time(const WorkWindow *w, const WorkArrays *a)
+braid_work_window_next_time(const WorkWindow *w, const WorkArrays *a)
 {
 	TimestampTz next = w->next_due;
 
@@ -710,7 +710,7 @@ braid_window_next_time(const WorkWindow *w, const WorkArrays *a)
 }
 
 void
-braid_window_init(void)
+braid_work_window_init(void)
 {
 	DefineCustomIntVariable("braid.topic_work_groups",
 							"Sets how many consumer groups of mode work can be in use at once.",

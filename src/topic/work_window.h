@@ -128,63 +128,63 @@ typedef struct WorkArrays
  * Locks the window of the group, which is made if there is none (53400 if there is no room).
  * a is set up.  The caller has no lock.
  */
-extern WorkWindow *braid_window_lock(int topic, int group, WorkArrays *a);
-extern void braid_window_unlock(WorkWindow *w);
+extern WorkWindow *braid_work_window_lock(int topic, int group, WorkArrays *a);
+extern void braid_work_window_unlock(WorkWindow *w);
 
 /* The same if there is one; NULL otherwise. */
-extern WorkWindow *braid_window_lock_existing(int group, WorkArrays *a);
+extern WorkWindow *braid_work_window_lock_existing(int group, WorkArrays *a);
 
 /* Locks again a window that has entries that are TAKEN, which cannot have gone; does not throw. */
-extern void braid_window_relock(WorkWindow *w, WorkArrays *a);
+extern void braid_work_window_relock(WorkWindow *w, WorkArrays *a);
 
-extern WorkEntry *braid_window_find(WorkWindow *w, WorkArrays *a, int64 id);
+extern WorkEntry *braid_work_window_find(WorkWindow *w, WorkArrays *a, int64 id);
 
 /* A new entry, to be filled in and put somewhere; NULL if the window is full. */
-extern WorkEntry *braid_window_add(WorkWindow *w, WorkArrays *a, int64 id, uint32 key);
+extern WorkEntry *braid_work_window_add(WorkWindow *w, WorkArrays *a, int64 id, uint32 key);
 
 /* The entry is in no state (new) or TAKEN. */
-extern void braid_window_put(WorkWindow *w, WorkArrays *a, WorkEntry *e, WorkState state);
+extern void braid_work_window_put(WorkWindow *w, WorkArrays *a, WorkEntry *e, WorkState state);
 
 /* The best one that is READY, which becomes TAKEN; NULL if there is none. */
-extern WorkEntry *braid_window_take(WorkWindow *w, WorkArrays *a);
+extern WorkEntry *braid_work_window_take(WorkWindow *w, WorkArrays *a);
 
 /* One that is HELD or DELAYED becomes TAKEN. */
-extern void braid_window_claim(WorkWindow *w, WorkArrays *a, WorkEntry *e);
+extern void braid_work_window_claim(WorkWindow *w, WorkArrays *a, WorkEntry *e);
 
 /* Changes the time of one that is HELD. */
-extern void braid_window_set_time(WorkWindow *w, WorkArrays *a, WorkEntry *e, TimestampTz time);
+extern void braid_work_window_set_time(WorkWindow *w, WorkArrays *a, WorkEntry *e, TimestampTz time);
 
 /* Those whose time has come become READY. */
-extern void braid_window_expire(WorkWindow *w, WorkArrays *a, TimestampTz now);
+extern void braid_work_window_expire(WorkWindow *w, WorkArrays *a, TimestampTz now);
 
 /* The transaction that has TAKEN it has ended. True if others can take it now. */
-extern bool braid_window_end(WorkWindow *w, WorkArrays *a, WorkEntry *e, bool is_commit);
+extern bool braid_work_window_end(WorkWindow *w, WorkArrays *a, WorkEntry *e, bool is_commit);
 
 /* Those of prepared transactions that have ended; true if others can take any now. */
-extern bool braid_window_end_prepared(WorkWindow *w, WorkArrays *a);
+extern bool braid_work_window_end_prepared(WorkWindow *w, WorkArrays *a);
 
 /* The scan up to the clock is through, or was given up. */
-extern void braid_window_end_scan(WorkWindow *w, WorkArrays *a);
+extern void braid_work_window_end_scan(WorkWindow *w, WorkArrays *a);
 
-extern bool braid_window_is_after_clock(const WorkWindow *w, TimestampTz due, int64 number);
+extern bool braid_work_window_is_after_clock(const WorkWindow *w, TimestampTz due, int64 number);
 
 /* When something will happen in the window by itself. */
-extern TimestampTz braid_window_next_time(const WorkWindow *w, const WorkArrays *a);
+extern TimestampTz braid_work_window_next_time(const WorkWindow *w, const WorkArrays *a);
 
 /* Of this database: n windows, to be looked at by their groups. */
-extern int *braid_window_groups(int *n);
+extern int *braid_work_window_groups(int *n);
 
 /* Too much of it waits for a time: it is to be carried. */
-extern bool braid_window_is_crowded(const WorkWindow *w);
+extern bool braid_work_window_is_crowded(const WorkWindow *w);
 
-extern int braid_window_max(void); /* number of windows */
-extern int braid_window_capacity(void);
-extern dsa_area *braid_window_dsa(void);
+extern int braid_work_window_max(void); /* number of windows */
+extern int braid_work_window_capacity(void);
+extern dsa_area *braid_work_window_dsa(void);
 
 /* Which of the two segments rows of this database are written to. */
-extern int braid_window_segment(void);
-extern void braid_window_set_segment(int segment);
+extern int braid_work_window_segment(void);
+extern void braid_work_window_set_segment(int segment);
 
-extern void braid_window_init(void);
+extern void braid_work_window_init(void);
 
 #endif /* BRAID_WORK_WINDOW_H */
