@@ -307,8 +307,8 @@ braid_sql_extend(PG_FUNCTION_ARGS)
 
 	read_answer(&r, fcinfo, 4, "braid.extend()");
 	if (PG_ARGISNULL(3))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("visible_for must not be null")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("visible_for must not be null")));
 	time = GetCurrentTimestamp() + braid_work_visible_us(PG_GETARG_INTERVAL_P(3));
 	w = braid_work_window_lock_existing(r.group.id, &a);
 	if (w == NULL)

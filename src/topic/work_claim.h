@@ -28,7 +28,8 @@ extern void braid_work_reclaim(WorkWindow *w, WorkArrays *a, WorkEntry *e, int64
 extern bool braid_work_is_mine(WorkWindow *w, WorkArrays *a, const WorkEntry *e);
 
 /* A message was copied: the entry, if it is still that number, is in work_carried after the commit. */
-extern void braid_work_claim_moved(WorkWindow *w, int group, int64 id, int64 number, TimestampTz due);
+extern void
+braid_work_claim_moved(WorkWindow *w, int group, int64 id, int64 number, TimestampTz due);
 
 /* Messages that are in no window were carried for a group, to be loaded after the commit. */
 extern void braid_work_claim_carried(int topic, int group, TimestampTz due, int64 number);

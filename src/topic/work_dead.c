@@ -78,9 +78,9 @@ show_letter(ReturnSetInfo *rsi, const BraidTopic *topic, BraidGroup *group, Heap
 			TupleDesc desc)
 {
 	static const int columns[DEAD_NCOLUMNS] = {
-		[DEAD_ID] = CARRIED_ID,			[DEAD_ATTEMPTS] = CARRIED_ATTEMPTS,
-		[DEAD_ERROR] = CARRIED_ERROR,	[DEAD_DIED_AT] = CARRIED_DUE,
-		[DEAD_PARTITION] = CARRIED_PART, [DEAD_KEY] = CARRIED_KEY,
+		[DEAD_ID] = CARRIED_ID,			  [DEAD_ATTEMPTS] = CARRIED_ATTEMPTS,
+		[DEAD_ERROR] = CARRIED_ERROR,	  [DEAD_DIED_AT] = CARRIED_DUE,
+		[DEAD_PARTITION] = CARRIED_PART,  [DEAD_KEY] = CARRIED_KEY,
 		[DEAD_HEADERS] = CARRIED_HEADERS, [DEAD_PAYLOAD] = CARRIED_PAYLOAD,
 		[DEAD_SENT_AT] = CARRIED_SENT_AT, [DEAD_PRIORITY] = CARRIED_PRIORITY};
 	WorkMessage m;
@@ -119,8 +119,7 @@ braid_sql_dead_letters(PG_FUNCTION_ARGS)
 		SysScanDesc scan;
 		HeapTuple row;
 
-		if (topic == NULL ||
-			pg_class_aclcheck(topic->view, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		if (topic == NULL || pg_class_aclcheck(topic->view, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 			continue;
 		scan = begin_scan(rel, group->id, 0, GetActiveSnapshot(), keys);
 		while ((row = systable_getnext(scan)) != NULL)

@@ -96,8 +96,7 @@ pack_positions(const BraidPosition *p, int n)
 	uint64 *to;
 
 	for (int i = 0; i < n; i++)
-		words += 3 + frontier_words(&p[i].done) +
-				 (p[i].has_todo ? frontier_words(&p[i].todo) : 0) +
+		words += 3 + frontier_words(&p[i].done) + (p[i].has_todo ? frontier_words(&p[i].todo) : 0) +
 				 (p[i].below > 0 ? frontier_words(&p[i].as_of) : 0);
 	to = packed = palloc(words * sizeof(uint64));
 	*to++ = words;

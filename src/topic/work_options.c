@@ -54,8 +54,7 @@ read_number(const char *name, const JsonbValue *v)
 	double d = -1;
 
 	if (v->type == jbvNumeric)
-		d = DatumGetFloat8(
-			DirectFunctionCall1(numeric_float8, NumericGetDatum(v->val.numeric)));
+		d = DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(v->val.numeric)));
 	if (!(d >= 0 && d <= PG_INT16_MAX && d == (int) d))
 		refuse_value(name, "A number from 0 to 32767 is wanted; 0 is no limit.");
 	return (int) d;

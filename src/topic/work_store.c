@@ -58,9 +58,8 @@ relation(const char *format, int segment)
 	snprintf(name, sizeof(name), format, segment);
 	oid = braid_topic_relation(name);
 	if (!OidIsValid(oid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s.%s\" does not exist", BRAID_TOPIC_SCHEMA, name)));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation \"%s.%s\" does not exist", BRAID_TOPIC_SCHEMA, name)));
 	return oid;
 }
 
@@ -160,11 +159,14 @@ fetch_toasted(WorkMessage *m)
 }
 
 /* Column of the topic for each of those from CARRIED_ID on. */
-static const int source[CARRIED_NCOLUMNS + 1] = {
-	[CARRIED_ID] = MESSAGE_ID,			 [CARRIED_PART] = MESSAGE_PART,
-	[CARRIED_PRIORITY] = MESSAGE_PRIORITY, [CARRIED_SENT_AT] = MESSAGE_SENT_AT,
-	[CARRIED_DELIVER_AT] = MESSAGE_DELIVER_AT, [CARRIED_KEY] = MESSAGE_KEY,
-	[CARRIED_HEADERS] = MESSAGE_HEADERS, [CARRIED_PAYLOAD] = MESSAGE_PAYLOAD};
+static const int source[CARRIED_NCOLUMNS + 1] = {[CARRIED_ID] = MESSAGE_ID,
+												 [CARRIED_PART] = MESSAGE_PART,
+												 [CARRIED_PRIORITY] = MESSAGE_PRIORITY,
+												 [CARRIED_SENT_AT] = MESSAGE_SENT_AT,
+												 [CARRIED_DELIVER_AT] = MESSAGE_DELIVER_AT,
+												 [CARRIED_KEY] = MESSAGE_KEY,
+												 [CARRIED_HEADERS] = MESSAGE_HEADERS,
+												 [CARRIED_PAYLOAD] = MESSAGE_PAYLOAD};
 
 static void
 copy_values(const TupleTableSlot *slot, WorkMessage *m)

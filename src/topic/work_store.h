@@ -82,7 +82,7 @@ extern Oid braid_work_carried_table(int segment);
 /* Numbers that are done, or were taken. */
 typedef struct WorkDone
 {
-	int64 number;	   /* key */
+	int64 number; /* key */
 	bool is_done;
 	TransactionId xid; /* of the transaction if it is in progress */
 	int attempts;	   /* how often it was taken for some time */

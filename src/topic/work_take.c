@@ -71,11 +71,14 @@ typedef struct Request
 static void
 put_row(Request *q, const WorkEntry *e, const WorkMessage *m)
 {
-	static const int columns[TAKEN_NCOLUMNS] = {
-		[TAKEN_ID] = CARRIED_ID,	   [TAKEN_PARTITION] = CARRIED_PART,
-		[TAKEN_KEY] = CARRIED_KEY,	   [TAKEN_HEADERS] = CARRIED_HEADERS,
-		[TAKEN_PAYLOAD] = CARRIED_PAYLOAD, [TAKEN_SENT_AT] = CARRIED_SENT_AT,
-		[TAKEN_DELIVER_AT] = CARRIED_DELIVER_AT, [TAKEN_PRIORITY] = CARRIED_PRIORITY};
+	static const int columns[TAKEN_NCOLUMNS] = {[TAKEN_ID] = CARRIED_ID,
+												[TAKEN_PARTITION] = CARRIED_PART,
+												[TAKEN_KEY] = CARRIED_KEY,
+												[TAKEN_HEADERS] = CARRIED_HEADERS,
+												[TAKEN_PAYLOAD] = CARRIED_PAYLOAD,
+												[TAKEN_SENT_AT] = CARRIED_SENT_AT,
+												[TAKEN_DELIVER_AT] = CARRIED_DELIVER_AT,
+												[TAKEN_PRIORITY] = CARRIED_PRIORITY};
 	Datum values[TAKEN_NCOLUMNS];
 	bool nulls[TAKEN_NCOLUMNS] = {false};
 
@@ -302,13 +305,13 @@ check_payload(Request *q)
 
 	if (type == payload)
 		return;
-	ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-					errmsg("payloads of topic \"%s\" are of type %s, and not %s",
-						   braid_topic_name(q->topic), format_type_be(payload),
-						   format_type_be(type)),
-					errhint("Use braid.take%s().", payload == TEXTOID	 ? "_text"
-												   : payload == BYTEAOID ? "_bytea"
-																		 : "")));
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("payloads of topic \"%s\" are of type %s, and not %s",
+					braid_topic_name(q->topic), format_type_be(payload), format_type_be(type)),
+			 errhint("Use braid.take%s().", payload == TEXTOID	  ? "_text"
+											: payload == BYTEAOID ? "_bytea"
+																  : "")));
 }
 
 /* braid.take(topic, group_name, max_rows, wait, visible_for) */

@@ -278,8 +278,8 @@ groups_in(int segment, int *n)
 	{
 		bool is_null;
 
-		groups[i] = DatumGetInt32(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
+		groups[i] =
+			DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
 	}
 	return groups;
 }

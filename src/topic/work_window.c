@@ -238,10 +238,9 @@ make_window(int topic, int group, WorkArrays *a)
 		dsa_free(area, memory);
 		if (exists)
 			return NULL;
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many consumer groups of mode work are in use"),
-				 errhint("You might need to increase braid.topic_work_groups.")));
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many consumer groups of mode work are in use"),
+						errhint("You might need to increase braid.topic_work_groups.")));
 	}
 	old[0] = OidIsValid(w->dbid) ? w->memory : InvalidDsaPointer;
 	old[1] = OidIsValid(w->dbid) ? w->positions : InvalidDsaPointer;
@@ -716,10 +715,10 @@ braid_work_window_init(void)
 							"Sets how many consumer groups of mode work can be in use at once.",
 							"Others take the place of those that are idle.", &max_windows, 64, 1,
 							65536, PGC_POSTMASTER, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("braid.topic_work_window",
-							"Sets how many messages of a consumer group of mode work are looked at.",
-							"Those that are taken or held count, and priority decides among them.",
-							&window_capacity, 1024, 16, 1048576, PGC_POSTMASTER, 0, NULL, NULL,
-							NULL);
+	DefineCustomIntVariable(
+		"braid.topic_work_window",
+		"Sets how many messages of a consumer group of mode work are looked at.",
+		"Those that are taken or held count, and priority decides among them.", &window_capacity,
+		1024, 16, 1048576, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	braid_shmem_register(&windows_area);
 }

@@ -48,9 +48,9 @@ typedef struct WorkEntry
 	int64 number;	   /* of this version of it: the id, or one of its own if it was carried */
 	int64 next_number; /* it goes on as that one if the transaction commits; 0: it is done */
 	TimestampTz next_due;
-	TimestampTz time; /* DELAYED, HELD: until when */
+	TimestampTz time;  /* DELAYED, HELD: until when */
 	TransactionId xid; /* TAKEN: of a prepared transaction, or invalid */
-	uint32 key;		  /* hash of the key; 0: it has none */
+	uint32 key;		   /* hash of the key; 0: it has none */
 	ItemPointerData tid;
 	int16 segment; /* of the topic, with tid; or WORK_CARRIED */
 	int16 priority;
@@ -86,7 +86,7 @@ typedef struct WorkWindow
 	bool is_built;
 	bool is_catching_up; /* some of what is still to be loaded may be done */
 	bool one_per_key;
-	int loader; /* pid of the process that loads, or 0 */
+	int loader;	 /* pid of the process that loads, or 0 */
 	bool is_cut; /* there is more to load than there was room for */
 	TimestampTz used_at;
 	TimestampTz loaded_at;
@@ -152,7 +152,8 @@ extern WorkEntry *braid_work_window_take(WorkWindow *w, WorkArrays *a);
 extern void braid_work_window_claim(WorkWindow *w, WorkArrays *a, WorkEntry *e);
 
 /* Changes the time of one that is HELD. */
-extern void braid_work_window_set_time(WorkWindow *w, WorkArrays *a, WorkEntry *e, TimestampTz time);
+extern void
+braid_work_window_set_time(WorkWindow *w, WorkArrays *a, WorkEntry *e, TimestampTz time);
 
 /* Those whose time has come become READY. */
 extern void braid_work_window_expire(WorkWindow *w, WorkArrays *a, TimestampTz now);
