@@ -34,11 +34,13 @@
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "storage/lock.h"
 #include "topic/relay.h"
 #include "topic/relay_session.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -455,6 +457,17 @@ find_topic(Opening *o)
 	braid_topic_require(o->topic, ACL_SELECT);
 }
 
+/*
+ * A session that nobody listens to any more is in the way of the relay's next one: it
+ * is to find out while it waits for messages.
+ */
+static void
+watch_client(void)
+{
+	if (WaitEventSetCanReportClosed())
+		SetConfigOption("client_connection_check_interval", "500ms", PGC_USERSET, PGC_S_SESSION);
+}
+
 /* braid_internal.relay_open() */
 Datum
 braid_sql_relay_open(PG_FUNCTION_ARGS)
@@ -470,6 +483,7 @@ braid_sql_relay_open(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("the server is a standby"),
 				 errhint("Let the server's options point to the primary.")));
+	watch_client();
 	find_topic(&o);
 	o.group_name = text_to_cstring(PG_GETARG_TEXT_PP(ARG_GROUP));
 	claim(&o);

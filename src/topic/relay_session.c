@@ -123,7 +123,15 @@ braid_relay_session_begin(BraidTopic *topic, const BraidGroup *group, BraidPosit
 	s->nparts = topic->npartitions;
 	s->parts = MemoryContextAllocZero(context, s->nparts * sizeof(RelayPart));
 	for (int i = 0; i < s->nparts; i++)
-		set_place(&s->parts[i].at, context, &positions[i], 0);
+	{
+		RelayPart *p = &s->parts[i];
+
+		set_place(&p->at, context, &positions[i], 0);
+
+		/* The last session may have ended before it has moved the group. */
+		set_place(&p->durable, context, &positions[i], 0);
+		p->is_due = true;
+	}
 	s->number = number;
 	s->confirmed = confirmed;
 	session = s;
@@ -222,7 +230,16 @@ braid_relay_session_is_due(const RelaySession *s)
 	return false;
 }
 
-/* Not if somebody else has the position's lock: the next time, then. */
+static bool
+is_same_position(const BraidPosition *a, const BraidPosition *b)
+{
+	return strcmp(braid_relay_position_out(a), braid_relay_position_out(b)) == 0;
+}
+
+/*
+ * Returns whether the group was moved: not if somebody else has the position's lock, the
+ * next time then, nor if it is there already.
+ */
 static bool
 move_part(RelaySession *s, int part)
 {
@@ -238,11 +255,13 @@ move_part(RelaySession *s, int part)
 						errmsg("the group of the relay, \"%s\", was dropped at its source",
 							   NameStr(s->group.name))));
 	UnregisterSnapshot(snapshot);
+	p->is_due = false;
+	if (is_same_position(&stored.position, &p->durable.position))
+		return false;
 	stored.position = p->durable.position;
 	stored.consumed += p->durable.messages;
 	braid_position_write(s->group.id, part, &stored);
 	p->durable.messages = 0;
-	p->is_due = false;
 	return true;
 }
 

@@ -117,11 +117,11 @@ $cluster->sql($_, "SELECT braid.send('ring', to_jsonb('$_' || i), key => '$_') F
 my $all = join ',', sort map { my $n = $_; map { "$n$_" } 1 .. 30 } @names;
 for my $name (@names)
 {
-	# By two ways, messages of b come to a, c and so to a again: as often as there are ways without a loop.
 	$cluster->wait_for($name, "SELECT count(DISTINCT payload) = 90 FROM ring") or diag "$name has " . $cluster->sql($name, 'SELECT count(DISTINCT payload) FROM ring');
-	is($cluster->sql($name, "SELECT string_agg(DISTINCT payload #>> '{}', ',' ORDER BY payload #>> '{}' COLLATE \"C\") FROM ring"), $all, "a ring: all has come to $name");
+	is($cluster->sql($name, "SELECT string_agg(p, ',' ORDER BY p COLLATE \"C\") FROM (SELECT DISTINCT payload #>> '{}' AS p FROM ring) s"), $all, "a ring: all has come to $name");
 }
 sleep 1;
+# From b there are two ways to a: that of its own relay, and that over c.
 is($cluster->sql('b', 'SELECT count(*) FROM ring'), 90, 'and nothing twice where there is one way');
 is($cluster->sql('c', 'SELECT count(*) FROM ring'), 90, 'nor behind it');
 is($cluster->sql('a', "SELECT string_agg(k || n, ' ' ORDER BY k) FROM (SELECT key AS k, count(*) AS n FROM ring GROUP BY 1) s"), 'a30 b60 c30', 'twice where there are two');
@@ -137,7 +137,7 @@ is(join(' ', map { $cluster->sql($_, q{SELECT count(*) FROM ring WHERE payload <
 
 $cluster->sql($_, "SELECT braid.create_topic('part', partitions => 2, retain => '1 hour')") for 'a', 'b';
 $cluster->sql('c', "SELECT braid.create_topic('part', partitions => 3, retain => '1 hour'); SELECT braid.create_group('part', 'fan')");
-$cluster->sql('c', "SELECT braid.create_relay('public.part', 'to_$_', 'part') FROM generate_series(1, 1)") for 'a', 'b';
+$cluster->sql('c', "SELECT braid.create_relay('public.part', 'to_$_', 'part')") for 'a', 'b';
 $messages->make_producers('b');
 $messages->stop(map { my $p = $messages->produce($_, 'part'); sleep 0.8; $p } 'a', 'b');
 my @fan = map { $messages->consume('c', 'part', 'fan') } 1 .. 2;
@@ -180,7 +180,6 @@ is($cluster->sql('c', "SELECT count(*) FROM braid.relays WHERE relay = 'his'"), 
 # The group that holds messages is gone.
 my $group = $cluster->sql('a', "SELECT name FROM braid_internal.groups WHERE name LIKE 'relay part_to_a%'");
 $cluster->sql('c', "SELECT braid.alter_relay('part_to_a', paused => true)");
-$cluster->wait_for('a', "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'braid relay' AND query LIKE '%relay_fetch%' AND state = 'active' AND pid NOT IN (SELECT 0) AND false");
 $cluster->sql('a', "SELECT braid.drop_group('part', '$group')");
 $cluster->sql('c', "SELECT braid.resume_relay('part_to_a')");
 $cluster->wait_for('c', "SELECT state = 'stopped' FROM braid.relays WHERE relay = 'part_to_a'") or die 'not stopped';

@@ -58,6 +58,9 @@ sub stop
 {
 	my ($self) = @_;
 	return if !$self->{control} || $self->{owner} != $$;
+
+	# Processes that were started since may have it open, too.
+	syswrite $self->{control}, "end\n";
 	close delete $self->{control};
 	waitpid $self->{pid}, 0;
 	return;
@@ -98,6 +101,7 @@ sub serve
 			{
 				return if !sysread $control, my $line, 100;
 				chomp(my $wanted = $line);
+				return if $wanted eq 'end';
 				if ($wanted eq 'reset' || ($wanted eq 'pass' && $mode eq 'drop'))
 				{
 					my @all = values %socket; # which it changes
