@@ -22,7 +22,8 @@
  *
  *	  How are rows read?  As long as a table has the same file its columns
  *	  are where they were: they may be added and dropped, which leaves their
- *	  widths and places known, and become types that look the same.
+ *	  widths and places known, and become types that look the same.  So the columns that
+ *	  the table had when it was locked last do for rows from before and after.
  *
  *	  What is left out?  The order of the changes of a transaction, which is of no
  *	  concern: rows of a delta are a sum, and TRUNCATE has it forgotten, whenever
@@ -270,15 +271,14 @@ next_tuple(Rows *rows)
 	return tuple;
 }
 
-/* The last of the columns that are wanted and that the table has. */
+/* The last of the columns that are wanted. */
 static int
-last_column(SourceMember *m, TupleDesc desc)
+last_column(SourceMember *m)
 {
 	int last = 0;
 
 	for (int i = 0; i < m->source->desc->natts - 1; i++)
-		if (m->attnums[i] <= desc->natts)
-			last = Max(last, m->attnums[i]);
+		last = Max(last, m->attnums[i]);
 	return last;
 }
 
@@ -287,7 +287,7 @@ put_rows(SourceMember *m, KnownFile *f, XLogReaderState *record)
 {
 	BraidDelta *delta = braid_large_target(m->source, XLogRecGetXid(record));
 	TupleDesc want = m->source->desc;
-	int last = last_column(m, f->desc);
+	int last = last_column(m);
 	Datum values[MaxTupleAttributeNumber];
 	bool nulls[MaxTupleAttributeNumber];
 	Rows rows;
@@ -305,8 +305,8 @@ put_rows(SourceMember *m, KnownFile *f, XLogReaderState *record)
 		{
 			AttrNumber attnum = m->attnums[i - 1];
 
-			nulls[i] = attnum > last || f->slot->tts_isnull[attnum - 1];
-			values[i] = nulls[i] ? (Datum) 0 : f->slot->tts_values[attnum - 1];
+			nulls[i] = f->slot->tts_isnull[attnum - 1];
+			values[i] = f->slot->tts_values[attnum - 1];
 		}
 		braid_large_put(delta, want, values, nulls);
 	}
@@ -331,6 +331,21 @@ known_file(XLogReaderState *record)
 	if (f == NULL || record->ReadRecPtr < f->from || has_external(record))
 		return NULL;
 	return f;
+}
+
+/*
+ * Whoever wants the rows.  None, if somebody wants a column that was added since the table
+ * was locked last.
+ */
+static SourceMember *
+known_member(KnownFile *f)
+{
+	SourceMember *member = braid_source_member(f->relid);
+
+	for (SourceMember *m = member; m; m = m->also)
+		if (last_column(m) > f->desc->natts)
+			return NULL;
+	return member;
 }
 
 /*
@@ -361,7 +376,7 @@ braid_direct_take(LogicalDecodingContext *decoding)
 		SnapBuildCurrentState(decoding->snapshot_builder) != SNAPBUILD_CONSISTENT)
 		return false;
 	f = known_file(record);
-	member = f ? braid_source_member(f->relid) : NULL;
+	member = f ? known_member(f) : NULL;
 	if (member == NULL)
 		return false;
 	txn = braid_record_register(decoding);
