@@ -375,6 +375,7 @@ braid_sql_alter_topic(PG_FUNCTION_ARGS)
 
 	braid_topic_require_owner(topic);
 	check_option_names(PG_GETARG_JSONB_P(1));
+	(void) braid_rotate_lock(topic->id, true);
 	level = fix_search_path();
 	SPI_connect();
 	set_options(topic->id, PG_GETARG_JSONB_P(1), args, nulls);
@@ -405,6 +406,9 @@ drop_table(const char *name)
 void
 braid_topic_drop(int id, bool cascade)
 {
+	int level = fix_search_path();
+
+	(void) braid_rotate_lock(id, true);
 	braid_topic_tell_drop(id, cascade);
 	braid_superuser_execute(psprintf("DELETE FROM " BRAID_TOPIC_SCHEMA ".topics WHERE id = %d;"
 									 "DELETE FROM " BRAID_TOPIC_SCHEMA
@@ -412,6 +416,7 @@ braid_topic_drop(int id, bool cascade)
 									 id, id));
 	drop_table(braid_topic_table_name(id));
 	drop_table(braid_topic_keys_name(id));
+	AtEOXact_GUC(false, level);
 }
 
 PG_FUNCTION_INFO_V1(braid_sql_drop_topic);
@@ -423,8 +428,10 @@ braid_sql_drop_topic(PG_FUNCTION_ARGS)
 	BraidTopic *topic = braid_topic_get(PG_GETARG_OID(0));
 	bool cascade = PG_GETARG_BOOL(1);
 	char *view = braid_relation_name(topic->view);
+	int level;
 
 	braid_topic_require_owner(topic);
+	level = fix_search_path();
 	SPI_connect();
 
 	/* What is left is done when the view is dropped: see view.c. */
@@ -434,5 +441,6 @@ braid_sql_drop_topic(PG_FUNCTION_ARGS)
 		SPI_OK_UTILITY)
 		elog(ERROR, "could not drop view %s", view);
 	SPI_finish();
+	AtEOXact_GUC(false, level);
 	PG_RETURN_VOID();
 }

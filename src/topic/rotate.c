@@ -31,6 +31,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "topic/catalog.h"
 #include "topic/follow.h"
 #include "topic/rotate.h"
@@ -71,6 +72,24 @@ braid_sql_try_lock(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(ConditionalLockRelationOid(PG_GETARG_OID(0),
 											  PG_GETARG_BOOL(1) ? AccessExclusiveLock : ShareLock));
+}
+
+bool
+braid_rotate_lock(int topic, bool wait)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, braid_topic_relation("topics"), topic, 0);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_lock_topic);
+
+/* braid_internal.lock_topic(topic int, wait boolean) */
+Datum
+braid_sql_lock_topic(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(braid_rotate_lock(PG_GETARG_INT32(0), PG_GETARG_BOOL(1)));
 }
 
 PG_FUNCTION_INFO_V1(braid_sql_topic_changed);

@@ -11,6 +11,12 @@ extern void braid_rotate_request(void);
 /* Has it look now, if it runs. */
 extern void braid_rotate_wake(void);
 
+/*
+ * Keeps others from rotating, altering or dropping the topic until the transaction
+ * ends; false if somebody does and is not to be waited for.
+ */
+extern bool braid_rotate_lock(int topic, bool wait);
+
 extern void braid_rotate_init(void);
 
 #endif /* BRAID_ROTATE_H */

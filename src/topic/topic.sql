@@ -274,6 +274,22 @@ REVOKE ALL ON FUNCTION braid_internal.rotate_keys(int, interval) FROM PUBLIC;
 COMMENT ON FUNCTION braid_internal.rotate_keys(int, interval) IS
 'Has keys of de-duplication go to the next table after a window''s time, and empties those that nobody needs.';
 
+CREATE FUNCTION braid_internal.lock_topic(topic int, wait boolean) RETURNS boolean
+AS 'MODULE_PATHNAME', 'braid_sql_lock_topic' LANGUAGE C VOLATILE STRICT;
+REVOKE ALL ON FUNCTION braid_internal.lock_topic(int, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION braid_internal.lock_topic(int, boolean) IS
+'Keeps others from rotating, altering or dropping the topic until the transaction ends; false if somebody does and is not to be waited for.';
+
+CREATE FUNCTION braid_internal.topic_step(t braid_internal.topics, OUT age interval, OUT bytes bigint) RETURNS record
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(t.retain / (t.segments - 1), current_setting('braid.topic_segment_age')::interval),
+		coalesce(t.retain_size / (t.segments - 1), pg_size_bytes(current_setting('braid.topic_segment_size')))
+$$;
+REVOKE ALL ON FUNCTION braid_internal.topic_step(braid_internal.topics) FROM PUBLIC;
+COMMENT ON FUNCTION braid_internal.topic_step(braid_internal.topics) IS
+'After which time, and from which size on, messages of the topic go to the next segment.';
+
 CREATE FUNCTION braid_internal.rotate(topic_id int, at_once boolean) RETURNS int
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -286,11 +302,10 @@ DECLARE
 	step_bytes bigint;
 	emptied int := 0;
 BEGIN
-	IF at_once THEN
-		SELECT * INTO t FROM braid_internal.topics WHERE id = topic_id FOR UPDATE;
-	ELSE
-		SELECT * INTO t FROM braid_internal.topics WHERE id = topic_id FOR UPDATE SKIP LOCKED;
+	IF NOT braid_internal.lock_topic(topic_id, at_once) THEN
+		RETURN 0;
 	END IF;
+	SELECT * INTO t FROM braid_internal.topics WHERE id = topic_id;
 	IF NOT FOUND THEN
 		RETURN 0;
 	END IF;
@@ -299,8 +314,7 @@ BEGIN
 	END IF;
 
 	-- Open the next segment.
-	step_age := coalesce(t.retain / (t.segments - 1), current_setting('braid.topic_segment_age')::interval);
-	step_bytes := coalesce(t.retain_size / (t.segments - 1), pg_size_bytes(current_setting('braid.topic_segment_size')));
+	SELECT * INTO step_age, step_bytes FROM braid_internal.topic_step(t);
 	SELECT o.number, o.opened, braid_internal.segment_name(topic_id, false, o.number) AS name INTO s
 		FROM braid_internal.topic_segments o
 		WHERE o.topic = topic_id AND NOT o.is_keys AND o.opened IS NOT NULL
@@ -354,12 +368,20 @@ COMMENT ON FUNCTION braid.rotate_topic(regclass) IS
 CREATE FUNCTION braid_internal.topics_to_rotate() RETURNS SETOF int
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT DISTINCT s.topic FROM braid_internal.topic_segments s
-	WHERE s.opened IS NOT NULL
-		AND (s.sealed IS NOT NULL OR pg_relation_size(braid_internal.segment_name(s.topic, s.is_keys, s.number)) > 0)
+	WITH segments AS (
+		SELECT s.*, s.opened = max(s.opened) OVER w AS is_open, count(*) FILTER (WHERE s.opened IS NULL) OVER w > 0 AS has_room,
+			braid_internal.segment_name(s.topic, s.is_keys, s.number) AS name
+		FROM braid_internal.topic_segments s WINDOW w AS (PARTITION BY s.topic, s.is_keys))
+	SELECT t.id FROM braid_internal.topics t CROSS JOIN LATERAL braid_internal.topic_step(t) step
+	WHERE EXISTS (SELECT FROM segments s WHERE s.topic = t.id AND s.opened IS NOT NULL AND CASE
+		WHEN s.is_keys AND s.is_open THEN s.has_room AND s.opened <= clock_timestamp() - t.dedup_window AND pg_relation_size(s.name) > 0
+		WHEN s.is_keys THEN s.sealed <= clock_timestamp() - t.dedup_window
+		WHEN s.is_open THEN s.has_room AND pg_relation_size(s.name) > 0
+			AND (s.opened <= clock_timestamp() - step.age OR pg_total_relation_size(s.name) >= step.bytes)
+		ELSE s.sealed IS NULL OR s.sealed <= clock_timestamp() - t.retain OR t.retain IS NULL END)
 $$;
 REVOKE ALL ON FUNCTION braid_internal.topics_to_rotate() FROM PUBLIC;
-COMMENT ON FUNCTION braid_internal.topics_to_rotate() IS 'Topics that are not empty.';
+COMMENT ON FUNCTION braid_internal.topics_to_rotate() IS 'Topics of which a segment may have to be opened, sealed or emptied.';
 
 CREATE VIEW braid.topics AS
 	SELECT t.view AS topic, t.partitions, t.payload, t.retain, t.retain_size, t.dedup_window, t.notify, t.segments,

@@ -14,7 +14,7 @@ SELECT table_privs_are('braid', 'topics', 'public', ARRAY['SELECT']);
 SELECT table_privs_are('braid_internal', t, 'public', ARRAY['SELECT']) FROM unnest(ARRAY['topics', 'topic_segments']) t;
 SELECT is(has_function_privilege('public', p.oid, 'EXECUTE'), p.proname IN ('topic_write', 'segment_name'), p.proname || ' is not for everybody')
 FROM pg_proc p WHERE pronamespace = 'braid_internal'::regnamespace AND proname IN ('topic_write', 'topic_restored', 'topic_dropped', 'topic_altered', 'topic_hold', 'try_lock',
-	'segment_name', 'open_segment', 'topic_changed', 'lock_briefly', 'segment_last_xid', 'empty_segment', 'rotate_keys', 'rotate', 'topics_to_rotate');
+	'segment_name', 'open_segment', 'topic_changed', 'lock_briefly', 'segment_last_xid', 'empty_segment', 'rotate_keys', 'rotate', 'topics_to_rotate', 'lock_topic', 'topic_step');
 SELECT isnt(obj_description(evt.oid, 'pg_event_trigger'), NULL, evtname || ' has a comment') FROM pg_event_trigger evt WHERE evtname LIKE 'braid_topic%';
 
 CREATE SCHEMA tt;
@@ -104,6 +104,8 @@ SELECT has_view('tt', 't', 'it is still there');
 -- Nobody's functions are called by mistake.
 CREATE FUNCTION tt.equals(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'called'; END $$;
 CREATE OPERATOR tt.= (LEFTARG = text, RIGHTARG = text, FUNCTION = tt.equals);
+CREATE FUNCTION tt.equals(int, int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'called'; END $$;
+CREATE OPERATOR tt.= (LEFTARG = int, RIGHTARG = int, FUNCTION = tt.equals);
 CREATE FUNCTION tt.with_trap(statement text) RETURNS void LANGUAGE plpgsql SET search_path = tt, pg_catalog AS $$ BEGIN EXECUTE statement; END $$;
 SELECT lives_ok(format('SELECT tt.with_trap(%L)', statement), statement) FROM (VALUES
 	($$SELECT braid.send('tt.b', '\x01', dedup_key => 'a')$$),
