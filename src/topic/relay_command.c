@@ -23,6 +23,7 @@
 #include "topic/relay_server.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
@@ -37,14 +38,20 @@ PG_FUNCTION_INFO_V1(braid_sql_drop_relay);
 
 /* ---------------------------------------------------------------- as superuser */
 
-/* Runs one of our own statements as the owner of our tables; returns the number of rows. */
+/*
+ * Runs one of our own statements as the owner of our tables, with the operators of pg_catalog and
+ * not those of the caller; returns the number of rows.
+ */
 static uint64
 execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
 {
 	Oid userid;
 	int sec_context;
+	int level = NewGUCNestLevel();
 	int rc;
 
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
@@ -52,6 +59,7 @@ execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls
 		elog(ERROR, "SPI_execute_with_args returned %s for \"%s\"", SPI_result_code_string(rc),
 			 sql);
 	SetUserIdAndSecContext(userid, sec_context);
+	AtEOXact_GUC(false, level);
 	return SPI_processed;
 }
 
