@@ -78,7 +78,7 @@ for my $round (1 .. $rounds)
 {
 	my @producers = map { $messages->produce('db', 'orders', { pause => 0.05, two_phase => $_ % 2 }) } 1 .. 8;
 	my @consumers = map { $messages->consume('db', 'orders', 'free', { pause => 0.05 }) } 1 .. 4;
-	push @consumers, map { $messages->consume('db', 'orders', 'members', { member => 1, session_timeout => '1 s', pause => 0.05 }) } 1 .. 4;
+	push @consumers, map { $messages->consume('db', 'orders', 'members', { member => 1, session_timeout => '500 ms', pause => 2 }) } 1 .. 4;
 	for my $disturb (@disturbances)
 	{
 		sleep(1);

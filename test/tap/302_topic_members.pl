@@ -95,11 +95,26 @@ is(ids($one, 'm', 'g', "member => $away"), '55000', 'and is no member any more')
 is(ids($two, 'm', 'g', "member => $other"), '', 'and the other one has had all of its messages');
 $two->run("SELECT braid.leave_group($other)");
 
+# So it is with one that is alive, and too slow to end its transaction when its partitions have gone to another one.
+sql("SELECT braid.send_batch('m', (SELECT array_agg(i::text) FROM generate_series(1, 2) i))");
+my $slow = join_group($one, '500 ms');
+$one->run('BEGIN');
+is(ids($one, 'm', 'g', "member => $slow"), '11,12', 'a member receives');
+$other = join_group($two, '500 ms');
+$two->send("SELECT id FROM braid.receive('m', 'g', member => $other, wait => '1 min')");
+my $answer;
+$three->run("SELECT braid.heartbeat($slow)") until $answer = $two->wait(0.1);
+is($answer->{rows}[0][0], 11, 'another one gets what is its own now');
+is(code($one->run('COMMIT')), '40001', 'the slow one cannot commit');
+is(ids($one, 'm', 'g', "member => $slow"), '12', 'and receives again what is still its own');
+$one->run("SELECT braid.leave_group($slow)");
+$two->run("SELECT braid.leave_group($other)");
+
 # One whose transaction was prepared can commit, so nobody else gets its messages.
 sql("SELECT braid.send_batch('m', (SELECT array_agg(i::text) FROM generate_series(1, 4) i))");
 my $prepared = join_group($one, '300 ms');
 $one->run('BEGIN');
-is(ids($one, 'm', 'g', "member => $prepared"), '11,12,13,14', 'a member receives');
+is(ids($one, 'm', 'g', "member => $prepared"), '13,14,15,16', 'a member receives');
 is(code($one->run("PREPARE TRANSACTION 'p'")), 'PREPARE TRANSACTION', 'and is prepared');
 $other = join_group($two, '300 ms');
 is(ids($two, 'm', 'g', "member => $other, wait => '1 s'"), '', 'what was received in a prepared transaction is given to nobody else');
@@ -112,7 +127,7 @@ sql("SELECT braid.send_batch('m', (SELECT array_agg(i::text) FROM generate_serie
 $away = join_group($one, '300 ms');
 $two->run("SELECT braid.leave_group($other)");
 $one->run('BEGIN');
-is(ids($one, 'm', 'g', "member => $away"), '15,16', 'a member receives');
+is(ids($one, 'm', 'g', "member => $away"), '17,18', 'a member receives');
 $cluster->failpoint('db', 'topic-fence-checked', 'wait', $one->pid);
 $one->send('COMMIT');
 ok($cluster->wait_for('db', "SELECT braid_internal.failpoint_waiting('topic-fence-checked') = 1"), 'and stops when it has checked that it can commit');
@@ -128,7 +143,7 @@ $one->run("SELECT braid.leave_group($away)");
 sql("SELECT braid.send_batch('m', (SELECT array_agg(i::text) FROM generate_series(1, 2) i))");
 $away = join_group($one, '10 s');
 $one->run('BEGIN');
-is(ids($one, 'm', 'g', "member => $away"), '17,18', 'a member receives');
+is(ids($one, 'm', 'g', "member => $away"), '19,20', 'a member receives');
 sql("SELECT braid.seek('m', 'g', 'end')");
 is(code($one->run('COMMIT')), '40001', 'it cannot commit after a seek');
 is(ids($one, 'm', 'g', "member => $away"), '', 'and goes on from there');
@@ -138,16 +153,16 @@ $one->run("SELECT braid.leave_group($away)");
 sql("SELECT braid.send_batch('m', (SELECT array_agg(i::text) FROM generate_series(1, 2) i))");
 $one->run('BEGIN ISOLATION LEVEL REPEATABLE READ');
 $one->run('SELECT 1 FROM pg_class LIMIT 1');
-is(ids($two, 'm', 'g', 'from_partition => 0'), '20', 'somebody receives');
+is(ids($two, 'm', 'g', 'from_partition => 0'), '22', 'somebody receives');
 sql("SELECT braid.send('m', '3')");
 is(ids($one, 'm', 'g', 'from_partition => 0'), '40001', 'a transaction that began before cannot go on from there');
 $one->run('ROLLBACK');
 $one->run('BEGIN ISOLATION LEVEL REPEATABLE READ');
-is(ids($one, 'm', 'g', 'from_partition => 1'), '19,21', 'a new one can');
+is(ids($one, 'm', 'g', 'from_partition => 1'), '21,23', 'a new one can');
 sql("SELECT braid.send_batch('m', (SELECT array_agg(i::text) FROM generate_series(1, 2) i))");
 is(ids($one, 'm', 'g', "from_partition => 1, wait => '10 s'"), '', 'and does not see what is sent after its start');
 is(code($one->run('COMMIT')), 'COMMIT', 'it commits');
-is(ids($one, 'm', 'g', 'from_partition => 1'), '23', 'what was sent comes afterwards');
+is(ids($one, 'm', 'g', 'from_partition => 1'), '25', 'what was sent comes afterwards');
 
 # Who waits has no snapshot, in a SELECT of its own, and is woken by whoever commits.
 $two->run("SELECT count(*) FROM braid.receive('m', 'g') FROM generate_series(1, 3)");
@@ -159,15 +174,15 @@ $two->run('BEGIN');
 $two->run("SELECT braid.send('m', '5')");
 $two->run("PREPARE TRANSACTION 'q'");
 $two->run("COMMIT PREPARED 'q'");
-is($one->wait(30)->{rows}[0][0], 24, 'and gets what comes');
+is($one->wait(30)->{rows}[0][0], 26, 'and gets what comes');
 
 # And who listens is notified.
 sql("SELECT braid.alter_topic('m', '{\"notify\": true}')");
 my $channel = sql("SELECT braid.topic_channel('m')");
 like(sql("LISTEN $channel; BEGIN; SELECT braid.send('m', '1'); SELECT braid.send('m', '2'); COMMIT; SELECT 'end'"),
-	qr/\A25\n26\nAsynchronous notification "$channel" received[^\n]*\nend\z/, 'a transaction that sends notifies once');
+	qr/\A27\n28\nAsynchronous notification "$channel" received[^\n]*\nend\z/, 'a transaction that sends notifies once');
 sql("SELECT braid.alter_topic('m', '{\"notify\": false}')");
-is(join(',', sort map { ids($two, 'm', 'g') } 1 .. 2), '25,26', 'and what it has sent is there');
+is(join(',', sort map { ids($two, 'm', 'g') } 1 .. 2), '27,28', 'and what it has sent is there');
 
 # Many who wait for the same: each message wakes one.
 my @waiters = map { session() } 1 .. 40;
@@ -181,6 +196,6 @@ splice @waiters, 0, 2;
 sql("SELECT braid.send('m', '6')") for 1 .. 38;
 my %got;
 $got{ $_->wait(60)->{rows}[0][0] // 'none' }++ for @waiters;
-is(join(',', sort { $a <=> $b } keys %got), join(',', 27 .. 64), 'each gets one message');
+is(join(',', sort { $a <=> $b } keys %got), join(',', 29 .. 66), 'each gets one message');
 
 done_testing();
