@@ -21,6 +21,7 @@ typedef struct BraidRelay
 	int batch_bytes;
 	int64 target_limit; /* bytes; 0: none */
 	bool paused;
+	bool dropped; /* to be removed, once the source knows */
 } BraidRelay;
 
 /* How it stands, as braid_internal.relay_states has it. */
@@ -67,6 +68,8 @@ extern void braid_relay_write_position(int relay, const BraidRelayPosition *p);
 
 /* It has stopped, until somebody resumes it. */
 extern void braid_relay_write_stop(int relay, const char *reason, const char *advice);
+
+extern void braid_relay_remove(int relay);
 
 /*
  * Keeps everybody else from changing the relay until the transaction ends.  What it

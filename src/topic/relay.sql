@@ -17,11 +17,12 @@ CREATE TABLE braid_internal.relays (
 	batch_bytes int NOT NULL,
 	target_limit bigint,
 	paused boolean NOT NULL DEFAULT false,
+	dropped boolean NOT NULL DEFAULT false,
 	CONSTRAINT relays_id PRIMARY KEY (id),
 	CONSTRAINT relays_name UNIQUE (name)
 );
 COMMENT ON TABLE braid_internal.relays IS
-'Relays into topics of this database: from topic source of server, a name there, into the topic with id target here.';
+'Relays into topics of this database: from topic source of server, a name there, into the topic with id target here. dropped: it goes when the source has let go of it.';
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.relays', '');
 
 -- start is what it is to begin with, until it has begun; then it is null.
@@ -98,12 +99,12 @@ GRANT EXECUTE ON FUNCTION braid.resume_relay(name, text) TO PUBLIC;
 COMMENT ON FUNCTION braid.resume_relay(name, text) IS
 'Lets a relay go on that was paused or, with from, that has stopped because its source, or what it remembers of it, is not what it was: from its position (position), the beginning, the end, a time, or behind the message with an id. 42501, 42704, 55000: it is stopped, and from is missing; 22023.';
 
-CREATE FUNCTION braid.drop_relay(name name) RETURNS void
+CREATE FUNCTION braid.drop_relay(name name, at_source boolean DEFAULT true) RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_drop_relay' LANGUAGE C VOLATILE STRICT;
-REVOKE ALL ON FUNCTION braid.drop_relay(name) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION braid.drop_relay(name) TO PUBLIC;
-COMMENT ON FUNCTION braid.drop_relay(name) IS
-'Drops a relay; what it has brought stays. Its group at the source, which holds messages there, is dropped by braid.drop_group() there. 42501, 42704.';
+REVOKE ALL ON FUNCTION braid.drop_relay(name, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION braid.drop_relay(name, boolean) TO PUBLIC;
+COMMENT ON FUNCTION braid.drop_relay(name, boolean) IS
+'Drops a relay; what it has brought stays. at_source: its group there, which holds messages, is dropped first, by the worker: until then the relay is in braid.relays, as dropping. Without, it goes at once, and the group at the source has to be dropped there with braid.drop_group(). 42501, 42704.';
 
 CREATE FUNCTION braid_internal.relay_statuses(OUT relay int, OUT state text, OUT reason text, OUT since timestamptz,
 	OUT contact timestamptz, OUT behind bigint, OUT oldest timestamptz, OUT failures int)
@@ -122,10 +123,12 @@ CREATE VIEW braid.relays AS
 		r.source AS topic,
 		r.server,
 		t.view AS target,
-		CASE WHEN s.relay IS NULL OR s.stopped IS NOT NULL THEN 'stopped'
+		CASE WHEN r.dropped THEN 'dropping'
+			WHEN s.relay IS NULL OR s.stopped IS NOT NULL THEN 'stopped'
 			WHEN r.paused THEN 'paused'
 			ELSE coalesce(w.state, 'connecting') END AS state,
-		CASE WHEN s.relay IS NULL THEN 'it was restored from a dump'
+		CASE WHEN r.dropped THEN w.reason
+			WHEN s.relay IS NULL THEN 'it was restored from a dump'
 			WHEN s.stopped IS NOT NULL THEN s.stopped
 			WHEN r.paused THEN NULL
 			WHEN w.relay IS NULL THEN coalesce(braid_internal.relay_problem(), 'the worker has not begun with it yet')
@@ -155,7 +158,7 @@ REVOKE ALL ON braid.relays FROM PUBLIC;
 GRANT SELECT ON braid.relays TO pg_monitor, braid_operator;
 COMMENT ON VIEW braid.relays IS
 'Relays into topics of this database: where they come from, whether they run and, if not, why and what to do, what they have brought, and how far behind they are.';
-COMMENT ON COLUMN braid.relays.state IS 'connecting; streaming; held: the target is larger than target_limit; failing: it is tried again and again; paused; stopped: somebody has to decide, by braid.resume_relay()';
+COMMENT ON COLUMN braid.relays.state IS 'connecting; streaming; held: the target is larger than target_limit; failing: it is tried again and again; paused; stopped: somebody has to decide, by braid.resume_relay(); dropping: the source has not let go of it yet';
 COMMENT ON COLUMN braid.relays.last_id IS 'The highest id, at the source, of a message that was received; messages were stored, of bytes, and looped were left out, since they had been in the target before';
 COMMENT ON COLUMN braid.relays.last_contact IS 'When the source has last answered; null: not since the worker was started';
 COMMENT ON COLUMN braid.relays.lag_messages IS 'How many messages were still to come then, about; lag: how old what has come last was, 0 if there is nothing to come';
@@ -178,3 +181,10 @@ REVOKE ALL ON PROCEDURE braid_internal.relay_fetch(bigint, int, int, int, bytea)
 GRANT EXECUTE ON PROCEDURE braid_internal.relay_fetch(bigint, int, int, int, bytea) TO PUBLIC;
 COMMENT ON PROCEDURE braid_internal.relay_fetch(bigint, int, int, int, bytea) IS
 'Sources: the next batch of a session that relay_open() has opened, as relay_batch.h has it, after waiting for messages for up to wait_ms. acknowledged: the relay has stored all up to this batch durably. Not within a transaction block.';
+
+CREATE FUNCTION braid_internal.relay_close(source text, group_name text) RETURNS void
+AS 'MODULE_PATHNAME', 'braid_sql_relay_close' LANGUAGE C VOLATILE STRICT;
+REVOKE ALL ON FUNCTION braid_internal.relay_close(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION braid_internal.relay_close(text, text) TO PUBLIC;
+COMMENT ON FUNCTION braid_internal.relay_close(text, text) IS
+'Sources: a relay is dropped, and so is its group, if it is still there. For who owns the group.';

@@ -359,8 +359,14 @@ braid_sql_drop_relay(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	values[0] = Int32GetDatum(lock_by_name(NameStr(*PG_GETARG_NAME(0)), &target));
-	execute("DELETE FROM braid_internal.relay_states WHERE relay = $1", 1, types, values, NULL);
-	execute("DELETE FROM braid_internal.relays WHERE id = $1", 1, types, values, NULL);
+	if (PG_GETARG_BOOL(1) && target)
+		execute("UPDATE braid_internal.relays SET dropped = true WHERE id = $1", 1, types, values,
+				NULL);
+	else
+	{
+		execute("DELETE FROM braid_internal.relay_states WHERE relay = $1", 1, types, values, NULL);
+		execute("DELETE FROM braid_internal.relays WHERE id = $1", 1, types, values, NULL);
+	}
 	SPI_finish();
 	tell();
 	PG_RETURN_VOID();

@@ -86,7 +86,7 @@ braid_relay_list(void)
 
 	SPI_connect();
 	braid_query_execute("SELECT id, name, source, server, target, batch_rows, batch_bytes, "
-						"target_limit, paused FROM braid_internal.relays ORDER BY id",
+						"target_limit, paused, dropped FROM braid_internal.relays ORDER BY id",
 						SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -101,6 +101,7 @@ braid_relay_list(void)
 		r->batch_bytes = column_int32(i, 7);
 		r->target_limit = column_int64(i, 8);
 		r->paused = strcmp(column_text(i, 9, CurrentMemoryContext), "t") == 0;
+		r->dropped = strcmp(column_text(i, 10, CurrentMemoryContext), "t") == 0;
 		relays = append(relays, r, context);
 	}
 	SPI_finish();
@@ -321,6 +322,18 @@ braid_relay_write_stop(int relay, const char *reason, const char *advice)
 				 relay, literal(reason), literal(advice)),
 		SPI_OK_INSERT);
 	SPI_finish();
+}
+
+void
+braid_relay_remove(int relay)
+{
+	SPI_connect();
+	braid_query_execute(psprintf("DELETE FROM braid_internal.relay_states WHERE relay = %d", relay),
+						SPI_OK_DELETE);
+	braid_query_execute(psprintf("DELETE FROM braid_internal.relays WHERE id = %d", relay),
+						SPI_OK_DELETE);
+	SPI_finish();
+	braid_relay_tell_change();
 }
 
 /* ---------------------------------------------------------------- changes */

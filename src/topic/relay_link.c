@@ -345,6 +345,43 @@ send_fetch(RelayLink *l)
 		fail(l, PQerrorMessage(l->connection.pg));
 }
 
+/* ---------------------------------------------------------------- dropping */
+
+static void
+send_close(RelayLink *l)
+{
+	const char *values[2];
+
+	values[0] = l->relay.source;
+	values[1] = group_name(l);
+	if (!braid_connection_send_params(&l->connection, "SELECT braid_internal.relay_close($1, $2)",
+									  2, values, false))
+		fail(l, PQerrorMessage(l->connection.pg));
+}
+
+static void
+remove_relay(RelayLink *l)
+{
+	MemoryContext caller = begin_transaction();
+
+	require_unchanged(l);
+	braid_relay_remove(l->relay.id);
+	end_transaction(caller);
+	l->is_on = false;
+	close_link(l);
+}
+
+static void
+end_close(RelayLink *l, PGresult *r)
+{
+	if (PQresultStatus(r) == PGRES_TUPLES_OK)
+		(void) guarded(l, remove_relay);
+	else
+		fail(l, PQresultErrorMessage(r));
+}
+
+/* ---------------------------------------------------------------- the answer */
+
 /* What is to be done by whoever reads braid.relays, for each verdict. */
 static const char *
 advice_for(const char *verdict)
@@ -603,7 +640,10 @@ end_command(RelayLink *l)
 		end_fetch(l, r);
 	else
 	{
-		end_open(l, r);
+		if (l->relay.dropped)
+			end_close(l, r);
+		else
+			end_open(l, r);
 		PQclear(r);
 	}
 }
@@ -613,6 +653,8 @@ end_connecting(RelayLink *l)
 {
 	if (l->options.needs_password && !PQconnectionUsedPassword(l->connection.pg))
 		fail(l, "a password is required, and the source has not asked for it");
+	else if (l->relay.dropped)
+		send_close(l);
 	else
 		(void) guarded(l, send_open);
 }
@@ -699,7 +741,8 @@ static bool
 is_same(const BraidRelay *a, const BraidRelay *b)
 {
 	return strcmp(a->source, b->source) == 0 && a->target == b->target &&
-		   strcmp(NameStr(a->server), NameStr(b->server)) == 0 && a->paused == b->paused;
+		   strcmp(NameStr(a->server), NameStr(b->server)) == 0 && a->paused == b->paused &&
+		   a->dropped == b->dropped;
 }
 
 /* Whether the connection is still the one that would be made now. */
@@ -741,9 +784,11 @@ braid_relay_link_follow(RelayLink *l, const BraidRelay *relay)
 	l->relay.source = MemoryContextStrdup(l->context, relay->source);
 	pfree(source);
 	l->looked_at = 0;
-	l->is_on = !relay->paused && state.stopped == NULL;
+	l->is_on = relay->dropped || (!relay->paused && state.stopped == NULL);
+	if (l->is_on)
+		return;
 	if (relay->paused)
 		braid_relay_status_set(relay->id, RELAY_PAUSED, NULL);
-	else if (state.stopped)
+	else
 		braid_relay_status_set(relay->id, RELAY_STOPPED, state.stopped);
 }

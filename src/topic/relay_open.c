@@ -26,6 +26,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -44,8 +45,10 @@
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_relay_open);
+PG_FUNCTION_INFO_V1(braid_sql_relay_close);
 
 /* Of the locks of sessions; users' advisory locks have 1 or 2 here. */
 #define SESSION_LOCK_CLASS 19
@@ -501,4 +504,24 @@ braid_sql_relay_open(PG_FUNCTION_ARGS)
 		(void) braid_relay_session_begin(o.topic, &o.group, o.positions,
 										 PG_GETARG_INT64(ARG_NUMBER) + begins, o.moves);
 	return answer(&o, begins);
+}
+
+/* braid_internal.relay_close(source, group_name) */
+Datum
+braid_sql_relay_close(PG_FUNCTION_ARGS)
+{
+	List *name = textToQualifiedNameList(PG_GETARG_TEXT_PP(0));
+	Oid view = RangeVarGetRelid(makeRangeVarFromNameList(name), NoLock, true);
+	Opening o = {.topic = braid_topic_find(view)};
+	bool isnull;
+
+	if (o.topic == NULL)
+		PG_RETURN_VOID();
+	o.group_name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	find_group(&o);
+	if (o.has_group)
+		(void) ask(psprintf("SELECT braid.drop_group(%u::pg_catalog.regclass, %s)", view,
+							quote_literal_cstr(o.group_name)),
+				   SPI_OK_SELECT, &isnull);
+	PG_RETURN_VOID();
 }

@@ -192,6 +192,13 @@ $cluster->wait_for('c', q{SELECT count(*) = 1 FROM part WHERE payload = '"again"
 pass('but from its position, when told');
 
 $cluster->sql('c', "SELECT braid.drop_relay('part_to_a')");
-is($cluster->sql('c', "SELECT count(*) FROM braid.relays WHERE relay = 'part_to_a'"), 0, 'a relay is dropped');
+$cluster->wait_for('c', "SELECT count(*) = 0 FROM braid.relays WHERE relay = 'part_to_a'");
+is($cluster->sql('a', "SELECT count(*) FROM braid_internal.groups WHERE name LIKE 'relay part_to_a%'"), 0, 'a relay that is dropped is nothing that its source waits for');
+$cluster->kill_node('b');
+$cluster->sql('c', "SELECT braid.drop_relay('part_to_b')");
+$cluster->wait_for('c', "SELECT state = 'dropping' AND reason <> '' FROM braid.relays WHERE relay = 'part_to_b'");
+pass('if that is not reached, the relay says why it is still there');
+$cluster->sql('c', "SELECT braid.drop_relay('part_to_b', at_source => false)");
+is($cluster->sql('c', "SELECT count(*) FROM braid.relays WHERE relay = 'part_to_b'"), 0, 'or goes at once');
 
 done_testing();
