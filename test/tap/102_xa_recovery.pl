@@ -42,7 +42,7 @@ sub values_are
 		ok($xid, "attempt $attempt: a branch is prepared");
 
 		# The participants stay away until the coordinator has used the xid again.
-		$cluster->kill_node('hub');
+		$cluster->kill_node('hub', at_once => 1);
 		$cluster->finish_sql($psql);
 		$cluster->node($_)->stop('immediate') for 'a', 'b';
 		$cluster->start_again('hub');

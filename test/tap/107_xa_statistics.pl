@@ -202,7 +202,7 @@ sub kill_at
 	$cluster->failpoint('hub', $point, 'wait');
 	my $victim = $cluster->start_sql('hub', $both);
 	$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('$point') = 1");
-	$cluster->kill_node('hub');
+	$cluster->kill_node('hub', at_once => 1);
 	$cluster->finish_sql($victim);
 	$cluster->start_again('hub');
 	for my $name ('a', 'b')
@@ -235,6 +235,7 @@ sub by_hand
 	ok($cluster->wait_for('hub', "SELECT heuristic_commits + heuristic_rollbacks + heuristic_mixed >= @{[ scalar keys %commands ]}
 		FROM braid.stat_xa WHERE datname = current_database()"), "at $point: finished by hand");
 	$cluster->wait_for($_, 'SELECT count(*) = 0 FROM pg_prepared_xacts') for 'a', 'b';
+	$cluster->wait_for('hub', "SELECT count(*) = 0 FROM braid_internal.xa_transactions() WHERE gid = '$gid'") or die "$gid is not finished";
 	$cluster->sql('hub', "SELECT braid.xa_forget('$gid')");
 	$cluster->wait_for('hub', 'SELECT (SELECT count(*) FROM braid.transactions) + (SELECT count(*) FROM braid_internal.heuristics) = 0');
 	return mine('heuristic_commits, heuristic_rollbacks, heuristic_mixed, xact_commit_two_phase, xact_rollback');

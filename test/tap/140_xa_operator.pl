@@ -223,6 +223,7 @@ for my $case (
 	ok($cluster->wait_for('hub', "SELECT count(*) = 1 FROM braid.transactions WHERE state = 'heuristically mixed'"), 'and the outcome is mixed');
 	values_are('1|0', 'truly');
 	is($cluster->sql('hub', "SELECT branch, state FROM braid.xa_commit('$gid')"), "$gid:0|committed\n$gid:1|heuristically rolled back", 'xa_commit() shows it');
+	$cluster->wait_for('hub', "SELECT count(*) = 0 FROM braid_internal.xa_transactions() WHERE gid = '$gid'") or die "$gid is not finished";
 	as_operator('hub', "SELECT braid.xa_forget('$gid')");
 	nothing_kept('a superuser');
 	$cluster->sql($_, 'UPDATE t SET v = 0') for 'a', 'b';

@@ -57,7 +57,7 @@ my %events = (
 			UPDATE account_a SET balance = balance - 100 WHERE id = 1; UPDATE account_b SET balance = balance + 100 WHERE id = 1; COMMIT');
 		$cluster->wait_for('hub', "SELECT braid_internal.failpoint_waiting('xa-committed') = 1");
 		$gid = $cluster->sql('hub', 'SELECT gid FROM braid.transactions');
-		$cluster->kill_node('hub');
+		$cluster->kill_node('hub', at_once => 1);
 		$cluster->finish_sql($payer);
 		$blocked = $cluster->start_sql('b', 'UPDATE account SET balance = balance WHERE id = 1');
 		$cluster->wait_for('b', 'SELECT cardinality(blocked_pids) = 1 AND NOT coordinator_connected FROM braid.branches');
