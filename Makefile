@@ -5,6 +5,7 @@
 #   make lint      rules of the code   make bench    measure
 #   make format    the look of the code, by clang-format
 #   make soak      100,000 random transactions under random kills; 10,000 random views; 1,000,000 reads
+#   make demo-saga  orders, payments and stock on three servers, without a transaction over them
 #   make bench-nexmark  the queries of the Nexmark benchmark, beside Flink's published figures
 #   make check-model  verify the models of the commit protocol, with spin
 #   make fuzz       fuzz the reader of messages of streams, with libFuzzer
@@ -55,7 +56,7 @@ SHLIB_LINK = -lpq
 EXTRA_CLEAN = .build-flags braid--*.sql build
 
 # Targets that need neither the server's headers nor pg_config.
-ALONE = setup check check-model fuzz soak bench bench-nexmark demo lint format
+ALONE = setup check check-model fuzz soak bench bench-nexmark demo demo-saga lint format
 ifneq ($(filter-out $(ALONE),$(or $(MAKECMDGOALS),all)),)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -100,7 +101,8 @@ soak: setup
 fuzz:
 	tools/fuzz
 
-bench: setup
+bench:
+	tools/setup bench
 	tools/bench
 
 bench-nexmark: setup
@@ -108,6 +110,9 @@ bench-nexmark: setup
 
 demo: setup
 	demo/run
+
+demo-saga: setup
+	demo/run saga
 
 lint:
 	tools/lint

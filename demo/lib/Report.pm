@@ -70,17 +70,18 @@ sub check
 	return;
 }
 
-sub _heading
+sub heading
 {
-	my ($text) = @_;
+	my ($self, $text) = @_;
+	$self->end_progress;
 	print "\n$text\n", '-' x length $text, "\n";
 	return;
 }
 
 # Columns of numbers are flushed right.
-sub _table
+sub table
 {
-	my ($columns, @rows) = @_;
+	my ($self, $columns, @rows) = @_;
 	my @format;
 	for my $i (0 .. $#$columns)
 	{
@@ -96,7 +97,7 @@ my %kinds = (depart => 'departure: airport, hub', land => 'landing: hub, airport
 
 sub _speed
 {
-	my ($traffic) = @_;
+	my ($self, $traffic) = @_;
 	my $latencies = $traffic->{latencies};
 	my @rows;
 	for my $kind (grep { $latencies->{$_} } qw(depart land ferry))
@@ -104,7 +105,7 @@ sub _speed
 		push @rows, [ $kinds{$kind}, _quantiles(@{ $latencies->{$kind} }) ];
 	}
 	push @rows, [ 'all', _quantiles(map { @$_ } values %$latencies) ];
-	_table([ 'response time, ms', 'number', 'median', 'p95', 'p99', 'longest' ], @rows);
+	$self->table([ 'response time, ms', 'number', 'median', 'p95', 'p99', 'longest' ], @rows);
 	return;
 }
 
@@ -141,10 +142,10 @@ sub _errors
 
 sub _airport_crash
 {
-	my (%r) = @_;
+	my ($self, %r) = @_;
 	my @gids = map { $_->[0] } @{ $r{in_doubt} };
 
-	_heading('The crash of EWR');
+	$self->heading('The crash of EWR');
 	printf "In doubt until it was back: %d (committed at the hub, EWR could not be told). The hub's log:\n", scalar @gids;
 	_recovery($r{airport_log}, 'EWR had committed it, only its answer was lost:', @gids);
 	printf "COMMITs that returned with a warning that EWR does not have it yet: %d. Errors that clients got: %d\n",
@@ -155,11 +156,11 @@ sub _airport_crash
 
 sub _hub_crash
 {
-	my (%r) = @_;
+	my ($self, %r) = @_;
 	my $traffic = $r{traffic};
 	my @gids = map { $_->{gid} } @{ $r{orphans} };
 
-	_heading('The crash of the hub');
+	$self->heading('The crash of the hub');
 	printf "In doubt until it was back: %d (prepared at airports, which do not know the outcome). The hub's log:\n", scalar @gids;
 	_recovery($r{hub_log}, 'not in the log:', @gids);
 	printf "Clients that lost the connection before COMMIT: %d, they repeated. During COMMIT: %d, they looked;\n"
@@ -173,25 +174,32 @@ sub results
 	my ($self, %r) = @_;
 	my ($traffic, $timetable) = @r{ 'traffic', 'timetable' };
 
-	$self->end_progress;
-	_heading('What was done');
+	$self->heading('What was done');
 	printf "%d flights, until %s, by %d clients in %.1f s: %d transactions, %d of them over two or three servers.\n",
 	  $timetable->flights, Timetable::timestamp($traffic->simulated_time), $r{clients}, $r{duration},
 	  $traffic->done, $traffic->count_global;
 	printf "While all was well, %.0f of these a second, all of it durable (fsync and synchronous_commit on).\n\n",
 	  $r{calm}{transactions} / ($r{calm}{seconds} || 1);
-	_speed($traffic);
-	_airport_crash(%r);
-	_hub_crash(%r);
+	$self->_speed($traffic);
+	$self->_airport_crash(%r);
+	$self->_hub_crash(%r);
 
-	_heading('From the continuous views: the busiest routes, the worst hours, aircraft in use (delays in minutes)');
-	_table([ 'from', 'to', 'flights', 'mean arrival delay', 'longest' ], @{ $r{routes} });
+	$self->heading('From the continuous views: the busiest routes, the worst hours, aircraft in use (delays in minutes)');
+	$self->table([ 'from', 'to', 'flights', 'mean arrival delay', 'longest' ], @{ $r{routes} });
 	print "\n";
-	_table([ 'carrier', 'hour', 'departures', 'mean delay', 'longest' ], @{ $r{hours} });
+	$self->table([ 'carrier', 'hour', 'departures', 'mean delay', 'longest' ], @{ $r{hours} });
 	print "\n";
-	_table([ 'airport', 'on its node', 'in the air from there' ], @{ $r{places} });
+	$self->table([ 'airport', 'on its node', 'in the air from there' ], @{ $r{places} });
 
-	_heading('Checks (views are compared by braid.verify, and by EXCEPT ALL both ways)');
+	$self->checks('Checks (views are compared by braid.verify, and by EXCEPT ALL both ways)');
+	return;
+}
+
+# All checks, and whether they hold.
+sub checks
+{
+	my ($self, $title) = @_;
+	$self->heading($title);
 	for my $check (@{ $self->{checks} })
 	{
 		my ($what, @wrong) = @$check;

@@ -1,0 +1,252 @@
+# saga.pl DIR: orders of a shop that are paid at a bank and taken from a depot, on three servers with braid.
+# No transaction spans two of them: topics and relays carry each step to the next server, exactly once. The bank
+# declines some payments, some items are sold out after they were paid for, the depot is down for a while, and
+# the bank is killed. At the end all sums are checked.
+# DIR has PostgreSQL's programs in bin; everything is kept below DIR.
+use strict;
+use warnings;
+use FindBin;
+use Report;
+use Server;
+use Session;
+use List::Util qw(shuffle);
+use Time::HiRes qw(time);
+
+use constant {
+	CUSTOMERS => 200,
+	ITEMS => 50,
+	BALANCE => 20_000,    # cents, of each customer
+	STOCK => 60,          # of each item
+	LIMIT => 300,         # seconds in which every order must have come to an end
+};
+
+my ($folder, $orders, $down) = @ARGV;    # number of orders; seconds for which the depot is down
+my %server = map { $_ => Server->new($_, "$folder/bin", $folder) } qw(shop bank depot);
+my @servers = @server{qw(shop bank depot)};
+my $main = $$;
+my ($stopped, $finished);
+
+sub ignore_signals { $SIG{$_} = sub { } for qw(INT TERM HUP PIPE); return; }
+$SIG{$_} = sub { ignore_signals(); $stopped = 1; die "\nstopped\n"; } for qw(INT TERM HUP PIPE);
+END
+{
+	if ($$ == $main)
+	{
+		my $status = $?;
+		eval { ignore_signals(); };
+		show_logs() unless $stopped || $finished;
+		$_->stop for @servers;
+		$? = $status;
+	}
+}
+
+# What the servers have to say of a failure, since their logs go with the folder.
+sub show_logs
+{
+	for my $server (@servers)
+	{
+		my @lines = $server->log_lines(qr/./);
+		my $first = @lines > 20 ? @lines - 20 : 0;
+		print STDERR "\nThe end of the log of ", $server->name, ":\n", map { "\t$_\n" } @lines[ $first .. $#lines ];
+	}
+	return;
+}
+
+$| = 1;
+my $report = Report->new;
+my %admin;
+
+sub run_file
+{
+	my ($name) = @_;
+	open my $f, '<', "$FindBin::Bin/$name.sql" or die "$name.sql: $!\n";
+	local $/;
+	$admin{$name}->query(scalar <$f>);
+	return;
+}
+
+# A relay at $to that brings what is sent to the topic at $from.
+sub relay
+{
+	my ($from, $topic, $to, $target) = @_;
+	my ($host, $port) = ($server{$from}->socket_folder, $server{$from}->port);
+	$admin{$to}->query($_) for (
+		"CREATE SERVER IF NOT EXISTS $from FOREIGN DATA WRAPPER braid_fdw OPTIONS (host '$host', port '$port', dbname 'postgres')",
+		"CREATE USER MAPPING IF NOT EXISTS FOR CURRENT_USER SERVER $from OPTIONS (user 'postgres')",
+		"SELECT braid.create_relay('$topic', '$from', '$target')");
+	return;
+}
+
+$report->say('Starting three servers: the shop, the bank and the depot ...');
+Server::make_all(@servers);
+$_->start for @servers;
+$_->wait_up for @servers;
+$admin{$_} = $server{$_}->session('demo') for keys %server;
+run_file($_) for qw(shop bank depot);
+relay('shop', 'to_bank', 'bank', 'from_shop');
+relay('shop', 'to_depot', 'depot', 'from_shop');
+relay('bank', 'to_shop', 'shop', 'from_bank');
+relay('depot', 'to_shop', 'shop', 'from_depot');
+$admin{bank}->query('INSERT INTO accounts SELECT g, ' . BALANCE . ' FROM generate_series(1, ' . CUSTOMERS . ') g');
+$admin{depot}->query('INSERT INTO stock SELECT g, ' . STOCK . ' FROM generate_series(1, ' . ITEMS . ') g');
+
+# ---------------------------------------------------------------- the traffic
+
+# Those who serve: a session each, which asks again and again, and connects again when its server is back.
+my @workers = map { { server => $_->[0], sql => "SELECT $_->[1]()" } }
+  ([ 'shop', 'hear_bank' ], [ 'shop', 'hear_depot' ], [ 'bank', 'serve' ], [ 'depot', 'serve' ]);
+$_->{session} = $server{ $_->{server} }->session("demo: $_->{sql}") for @workers;
+my %errors;
+
+sub keep_serving
+{
+	for my $worker (@workers)
+	{
+		my $session = $worker->{session};
+		next if $worker->{rest} && time < $worker->{rest};
+		if ($session->is_closed)
+		{
+			$worker->{rest} = time + 0.5;
+			$session->open(sub { });
+		}
+		elsif ($session->is_ready)
+		{
+			$session->send($worker->{sql}, sub {
+				my ($result) = @_;
+				$errors{"$worker->{server}: $result->{error}{M}"}++ if $result->{error} && !$result->{lost};
+			});
+		}
+	}
+	return;
+}
+
+my @customers = map { $server{shop}->session("demo: customer $_") } 1 .. 4;
+my ($placed, $confirmed) = (0, 0);
+
+sub keep_ordering
+{
+	my ($until) = @_;
+	for my $session (@customers)
+	{
+		$session->open(sub { }) if $session->is_closed;
+		next if !$session->is_ready || $placed >= $until;
+		$placed++;
+		my $quantity = 1 + $placed % 3;
+		$session->send("SELECT place_order($placed, 1 + $placed * 7 % " . CUSTOMERS . ", 1 + $placed * 11 % " . ITEMS . ", $quantity, $quantity * (100 + $placed % 900))",
+			sub { $confirmed++ unless $_[0]{error}; });
+	}
+	return;
+}
+
+my $ended = 0;
+my $next_look = 0;
+
+sub look
+{
+	return if time < $next_look;
+	$next_look = time + 0.5;
+	($ended) = $admin{shop}->value("SELECT count(*) FROM orders WHERE state IN ('shipped', 'cancelled')");
+	return;
+}
+
+# Until so many orders were placed.
+sub order_until
+{
+	my ($until) = @_;
+	while ($confirmed < $until)
+	{
+		keep_serving();
+		keep_ordering($until);
+		Session::serve(0.1, @customers, map { $_->{session} } @workers);
+	}
+	return;
+}
+
+sub serve_for
+{
+	my ($seconds) = @_;
+	my $end = time + $seconds;
+	while (time < $end)
+	{
+		keep_serving();
+		Session::serve(0.1, map { $_->{session} } @workers);
+	}
+	return;
+}
+
+sub kill_server
+{
+	my ($name) = @_;
+	my @processes = map { $_->[0] } $admin{$name}->query('SELECT pid FROM pg_stat_activity');
+	$server{$name}->kill_all(@processes);
+	return;
+}
+
+sub restart
+{
+	my ($name) = @_;
+	$server{$name}->start;
+	$server{$name}->wait_up;
+	$admin{$name} = $server{$name}->session('demo');
+	return;
+}
+
+my $third = int $orders / 3;
+order_until($third);
+$report->event("$third orders were placed. The depot is killed; the shop goes on to take orders, and the bank to charge them.");
+kill_server('depot');
+my $dark = time;
+order_until(2 * $third);
+serve_for(1) while time < $dark + $down;
+my $waiting = $admin{shop}->value(q{SELECT count(*) FROM orders WHERE state = 'paid'});
+$report->event(sprintf '%d orders were placed; %d are paid and wait for the depot, which comes back after %.0f s.', 2 * $third, $waiting, time - $dark);
+restart('depot');
+order_until($orders - $third / 2);
+$report->event('The bank is killed while it charges, and started again.');
+kill_server('bank');
+restart('bank');
+order_until($orders);
+my $begin = time;
+$report->event('All orders were placed.');
+while ($ended < $orders && time < $begin + LIMIT)
+{
+	serve_for(0.5);
+	look();
+}
+$report->event(sprintf '%d of %d orders have come to their end.', $ended, $orders);
+
+# ---------------------------------------------------------------- the result
+
+my %sum = map { $_->[0] => $_->[1] } (
+	[ ended => $admin{shop}->value("SELECT count(*) FROM orders WHERE state IN ('shipped', 'cancelled')") ],
+	[ paid => $admin{shop}->value("SELECT coalesce(sum(amount), 0) FROM orders WHERE state = 'shipped'") ],
+	[ shipped => $admin{shop}->value("SELECT coalesce(sum(quantity), 0) FROM orders WHERE state = 'shipped'") ],
+	[ balance => $admin{bank}->value('SELECT sum(balance) FROM accounts') ],
+	[ kept => $admin{bank}->value('SELECT coalesce(sum(amount), 0) FROM payments WHERE NOT refunded') ],
+	[ stock => $admin{depot}->value('SELECT sum(quantity) FROM stock') ],
+	[ reserved => $admin{depot}->value('SELECT coalesce(sum(quantity), 0) FROM reservations') ]);
+
+sub equal
+{
+	my ($what, $is, $expected) = @_;
+	$report->check("$what: $expected", $is == $expected ? () : "is $is");
+	return;
+}
+
+equal('orders that were shipped or cancelled', $sum{ended}, $orders);
+equal('cents that the bank has kept, as many as the shipped orders cost', $sum{kept}, $sum{paid});
+equal('cents at the bank, in accounts and payments', $sum{balance} + $sum{kept}, CUSTOMERS * BALANCE);
+equal('pieces that left the depot, as many as were shipped', $sum{reserved}, $sum{shipped});
+equal('pieces in stock and reserved', $sum{stock} + $sum{reserved}, ITEMS * STOCK);
+equal('orders cancelled for a declined payment that were charged all the same', 0,
+	scalar grep { $_->[0] } map { my $id = $_->[0]; $admin{bank}->query("SELECT 1 FROM payments WHERE purchase = $id") }
+	  $admin{shop}->query("SELECT id FROM orders WHERE reason = 'payment declined'"));
+$report->check('no step met an order in a state that it was not for', map { "$errors{$_} x $_" } sort grep { /is not|nothing to refund|duplicate/ } keys %errors);
+
+$report->heading('How the orders ended');
+$report->table([ 'state', 'reason', 'orders', 'median, s', 'longest, s' ],
+	$admin{shop}->query("SELECT state, coalesce(reason, ''), count(*), round(percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM ended - placed))::numeric, 2),
+		round(max(extract(epoch FROM ended - placed)), 1) FROM orders GROUP BY 1, 2 ORDER BY 1, 2"));
+$report->checks('Checks');
+$finished = 1;
+exit($report->failed ? 1 : 0);
