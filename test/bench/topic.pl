@@ -85,7 +85,7 @@ DO $$
 DECLARE n bigint; total bigint = 0;
 BEGIN
 	LOOP
-		SELECT count(payload) INTO n FROM braid.receive('t', 'log', max_rows => 10000);
+		SELECT count(payload) INTO n FROM braid.receive_text('t', 'log', max_rows => 10000);
 		COMMIT;
 		EXIT WHEN n = 0;
 		total := total + n;
@@ -171,7 +171,7 @@ if ($hold)
 
 sql('CREATE TABLE latency (ms float8)');
 my $receive = <<'SQL';
-WITH r AS MATERIALIZED (SELECT sent_at FROM braid.receive('t', 'log', max_rows => 100, wait => '100 ms'))
+WITH r AS MATERIALIZED (SELECT sent_at FROM braid.receive_text('t', 'log', max_rows => 100, wait => '100 ms'))
 INSERT INTO latency SELECT extract(epoch FROM clock_timestamp() - sent_at) * 1000 FROM r;
 SQL
 my $drainer = pgbench_start($node, $receive, clients => 1, seconds => 12);
