@@ -126,7 +126,7 @@ report('topic, drained / PgQ', ratio($drained, 'topic', 'pgq'), '>= 1',
 
 # ---- work
 
-my $take = q{SELECT id, payload FROM braid.take('w', 'work');};
+my $take = q{SELECT id, payload FROM braid.take_text('w', 'work');};
 my $delete = 'DELETE FROM queue WHERE id = (SELECT id FROM queue ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING id, payload;';
 
 sub work
