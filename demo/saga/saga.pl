@@ -15,12 +15,14 @@ use Time::HiRes qw(time);
 use constant {
 	CUSTOMERS => 200,
 	ITEMS => 50,
-	BALANCE => 20_000,    # cents, of each customer
-	STOCK => 60,          # of each item
 	LIMIT => 300,         # seconds in which every order must have come to an end
 };
 
 my ($folder, $orders, $down) = @ARGV;    # number of orders; seconds for which the depot is down
+
+# An order has two pieces and costs 1,100 cents in the mean: some will find too little.
+my $balance = 1 + int 0.95 * 1_100 * $orders / CUSTOMERS;    # cents, of each customer
+my $stock = 3 + int 0.75 * 2 * $orders / ITEMS;              # pieces, of each item
 my %server = map { $_ => Server->new($_, "$folder/bin", $folder) } qw(shop bank depot);
 my @servers = @server{qw(shop bank depot)};
 my $main = $$;
@@ -83,12 +85,12 @@ $_->start for @servers;
 $_->wait_up for @servers;
 $admin{$_} = $server{$_}->session('demo') for keys %server;
 run_file($_) for qw(shop bank depot);
-relay('shop', 'to_bank', 'bank', 'from_shop');
-relay('shop', 'to_depot', 'depot', 'from_shop');
-relay('bank', 'to_shop', 'shop', 'from_bank');
-relay('depot', 'to_shop', 'shop', 'from_depot');
-$admin{bank}->query('INSERT INTO accounts SELECT g, ' . BALANCE . ' FROM generate_series(1, ' . CUSTOMERS . ') g');
-$admin{depot}->query('INSERT INTO stock SELECT g, ' . STOCK . ' FROM generate_series(1, ' . ITEMS . ') g');
+relay('shop', 'public.to_bank', 'bank', 'from_shop');
+relay('shop', 'public.to_depot', 'depot', 'from_shop');
+relay('bank', 'public.to_shop', 'shop', 'from_bank');
+relay('depot', 'public.to_shop', 'shop', 'from_depot');
+$admin{bank}->query("INSERT INTO accounts SELECT g, $balance FROM generate_series(1, " . CUSTOMERS . ') g');
+$admin{depot}->query("INSERT INTO stock SELECT g, $stock FROM generate_series(1, " . ITEMS . ') g');
 
 # ---------------------------------------------------------------- the traffic
 
@@ -235,9 +237,9 @@ sub equal
 
 equal('orders that were shipped or cancelled', $sum{ended}, $orders);
 equal('cents that the bank has kept, as many as the shipped orders cost', $sum{kept}, $sum{paid});
-equal('cents at the bank, in accounts and payments', $sum{balance} + $sum{kept}, CUSTOMERS * BALANCE);
+equal('cents at the bank, in accounts and payments', $sum{balance} + $sum{kept}, CUSTOMERS * $balance);
 equal('pieces that left the depot, as many as were shipped', $sum{reserved}, $sum{shipped});
-equal('pieces in stock and reserved', $sum{stock} + $sum{reserved}, ITEMS * STOCK);
+equal('pieces in stock and reserved', $sum{stock} + $sum{reserved}, ITEMS * $stock);
 equal('orders cancelled for a declined payment that were charged all the same', 0,
 	scalar grep { $_->[0] } map { my $id = $_->[0]; $admin{bank}->query("SELECT 1 FROM payments WHERE purchase = $id") }
 	  $admin{shop}->query("SELECT id FROM orders WHERE reason = 'payment declined'"));
