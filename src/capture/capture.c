@@ -32,9 +32,9 @@
 #include "capture/capture.h"
 #include "capture/component.h"
 #include "capture/decoder.h"
+#include "capture/definitions.h"
 #include "capture/direct.h"
 #include "capture/doorbell.h"
-#include "capture/identity.h"
 #include "capture/piece.h"
 #include "capture/settings.h"
 #include "capture/slot.h"
@@ -54,15 +54,11 @@
 #include "replication/logical.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
-#include "utils/rel.h"
-#include "utils/relcache.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #define CONFIRM_INTERVAL_MS 300
 #define MAX_LOADS 3
@@ -74,16 +70,9 @@
 static int worker_kind;
 static const BraidConsumer *consumer = NULL;
 
-/* Worker: what the definitions stand on, and whether one of these changed. */
-static List *watched = NIL;
-static MemoryContext watched_context;
-static bool definitions_changed = false;
-
 static char *slot_name = NULL;
-static bool slot_given_up = false;	 /* there is nothing to decode for */
-static bool any_held_back = false;	 /* a table could not be locked */
-static bool load_pending = false;	 /* the consumer wants to load again */
-static bool restore_pending = false; /* some replica identity is to be restored */
+static bool slot_given_up = false; /* there is nothing to decode for */
+static bool any_held_back = false; /* a table could not be locked */
 
 /* Worker: progress. */
 static XLogRecPtr reached = InvalidXLogRecPtr;		   /* decoded up to here */
@@ -97,125 +86,14 @@ braid_capture_set_consumer(const BraidConsumer *c)
 	consumer = c;
 }
 
-/* ---------------------------------------------------------------- definitions */
-
-const char *
-braid_capture_want(Oid relid, Bitmapset *attnums)
-{
-	braid_capture_watch(relid);
-	return braid_source_want(relid, attnums);
-}
-
-void
-braid_capture_want_deletes(Oid relid)
-{
-	braid_source_want_deletes(relid);
-}
-
-bool
-braid_capture_tells_deletes(Oid relid)
-{
-	return braid_source_next_tells_deletes(relid);
-}
-
-void
-braid_capture_tie(Oid a, Oid b)
-{
-	braid_source_tie(a, b);
-}
-
-Relation
-braid_capture_look_at(Oid relid)
-{
-	Relation rel = RelationIdGetRelation(relid);
-
-	if (!RelationIsValid(rel))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("relation with OID %u does not exist", relid)));
-	return rel;
-}
-
-void
-braid_capture_load_again(void)
-{
-	load_pending = true;
-}
-
-void
-braid_capture_watch(Oid relid)
-{
-	MemoryContext old = MemoryContextSwitchTo(watched_context);
-
-	watched = list_append_unique_oid(watched, relid);
-	MemoryContextSwitchTo(old);
-}
-
-static void
-note_invalidation(Datum arg, Oid relid)
-{
-	if (braid_decoder_is_flushing())
-		return;
-	if (!OidIsValid(relid) || list_member_oid(watched, relid))
-		definitions_changed = true;
-}
-
-/* Roles and their members: what the owners of definitions may read has changed. */
-static void
-note_role_change(Datum arg, int cacheid, uint32 hash)
-{
-	if (!braid_decoder_is_flushing())
-		definitions_changed = true;
-}
-
-/* A transaction with a snapshot and SPI, for reading and storing definitions. */
-static void
-begin_command(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	SPI_connect();
-}
-
-static void
-end_command(void)
-{
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
-
-/*
- * Reads the definitions into a new set of sources; see identity.c for the lock.
- * False if there are none.
- */
-static bool
-load_definitions(void)
-{
-	bool locked;
-	bool needed;
-
-	definitions_changed = false;
-	load_pending = false;
-	begin_command();
-	locked = braid_identity_lock_claims();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextReset(watched_context);
-	watched = NIL;
-	braid_source_begin_set();
-	needed = consumer->load();
-	braid_identity_claim_members();
-	restore_pending = !locked || !braid_identity_restore();
-	end_command();
-	return needed;
-}
+/* ---------------------------------------------------------------- frontiers */
 
 static void
 load_frontiers(void)
 {
 	ListCell *lc;
 
-	begin_command();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	braid_stored_begin();
 	braid_stored_forget_others();
 	foreach (lc, braid_source_list())
 	{
@@ -225,7 +103,7 @@ load_frontiers(void)
 		if (!source->has_frontier)
 			consumer->lost(source);
 	}
-	end_command();
+	braid_stored_end();
 }
 
 /* Frees the slot and its traces, when no view is left. */
@@ -239,10 +117,9 @@ give_up_slot(bool extension_dropped)
 	slot_name = NULL;
 	if (extension_dropped)
 		return;
-	begin_command();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	braid_stored_begin();
 	SPI_execute("DELETE FROM braid_internal.frontiers", false, 0);
-	end_command();
+	braid_stored_end();
 }
 
 /* ---------------------------------------------------------------- the slot */
@@ -253,14 +130,13 @@ recorded_slot(void)
 {
 	char *name = NULL;
 
-	begin_command();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	braid_stored_begin();
 	SPI_execute("SELECT slot FROM braid_internal.frontiers ORDER BY advanced DESC LIMIT 1", false,
 				1);
 	if (SPI_processed == 1)
 		name = MemoryContextStrdup(TopMemoryContext,
 								   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	end_command();
+	braid_stored_end();
 	return name;
 }
 
@@ -273,11 +149,10 @@ lose_all(const char *name)
 	ereport(LOG, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				  errmsg("replication slot \"%s\" is missing or lost", name),
 				  errdetail("All continuous views of the database are rebuilt.")));
-	begin_command();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	braid_stored_begin();
 	foreach (lc, braid_source_list())
 		consumer->lost(lfirst(lc));
-	end_command();
+	braid_stored_end();
 }
 
 static void
@@ -417,7 +292,7 @@ cycle(uint64 request)
 	XactIsoLevel = XACT_REPEATABLE_READ;
 	held_back = braid_component_lock(consumer->lock, braid_doorbell_presses, &nresting);
 	any_held_back = held_back != NIL;
-	if (definitions_changed)
+	if (braid_definitions_have_changed())
 	{
 		CommitTransactionCommand();
 		return false;
@@ -508,14 +383,10 @@ setup(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	braid_settings_apply();
 	replorigin_session_origin = DoNotReplicateId;
-	watched_context =
-		AllocSetContextCreate(TopMemoryContext, "braid watched relations", ALLOCSET_SMALL_SIZES);
 	braid_source_setup();
 	braid_decoder_setup();
 	braid_direct_setup();
-	CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHOID, note_role_change, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, note_role_change, (Datum) 0);
+	braid_definitions_setup();
 	braid_doorbell_attach();
 }
 
@@ -538,9 +409,9 @@ load(void)
 	/* Again at once, if loading has changed something itself. */
 	for (int i = 0; i < MAX_LOADS; i++)
 	{
-		if (!load_definitions())
+		if (!braid_definitions_load(consumer->load))
 			return false;
-		if (!definitions_changed)
+		if (!braid_definitions_have_changed())
 			break;
 	}
 	if (!braid_source_use_set())
@@ -605,8 +476,7 @@ is_needed(void)
 static void
 tell_missing_wal(void)
 {
-	begin_command();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	braid_stored_begin();
 	SPI_execute("SELECT FROM braid_internal.frontiers", true, 1);
 	if (SPI_processed > 0)
 		ereport(LOG,
@@ -614,7 +484,7 @@ tell_missing_wal(void)
 				 errmsg("continuous views are not followed, as \"wal_level\" is not \"logical\""),
 				 errhint("Put this line into postgresql.conf and restart the server: "
 						 "wal_level = logical")));
-	end_command();
+	braid_stored_end();
 }
 
 /* The extension was dropped while no worker ran. */
@@ -638,7 +508,7 @@ capture_main(void)
 		return;
 	}
 	setup();
-	definitions_changed = true;
+	braid_definitions_note_change();
 	for (;;)
 	{
 		uint64 request;
@@ -646,7 +516,7 @@ capture_main(void)
 		CHECK_FOR_INTERRUPTS();
 		reload_settings();
 		dropped = braid_worker_extension_dropped();
-		if (dropped || (definitions_changed && !load()))
+		if (dropped || (braid_definitions_have_changed() && !load()))
 			break;
 		braid_capture_stat_attach();
 		if (braid_source_list() == NIL)
@@ -655,7 +525,7 @@ capture_main(void)
 			braid_doorbell_answer(braid_doorbell_requested(), reached, true, GetCurrentTimestamp(),
 								  NIL, 0);
 			wait_for(braid_capture_idle_interval, BRAID_WAIT_CAPTURE_MAIN);
-			definitions_changed = true;
+			braid_definitions_note_change();
 			continue;
 		}
 		batch(last_cycle, cycle_took);
@@ -680,7 +550,7 @@ capture_main(void)
 		/* Whatever waited in the cycle may have taken our latch for its own. */
 		if (!braid_doorbell_is_rung() && !braid_doorbell_urgent())
 			wait_for(nap, BRAID_WAIT_CAPTURE_MAIN);
-		definitions_changed |= restore_pending || load_pending;
+		braid_definitions_note_pending();
 	}
 	give_up_slot(dropped);
 	braid_capture_stat_detach();

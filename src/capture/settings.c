@@ -84,8 +84,8 @@ braid_settings_init(void)
 		1000, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"braid.capture_in_progress",
-		"Decodes transactions that are larger than memory while they are in progress.",
-		"Off, they go through files, and are decoded when they have committed. Capture workers look "
-		"at it when they start.",
+		"Takes rows of transactions in progress, if they are larger than memory or copied in.",
+		"Off, the former go through files, and all are decoded when they have committed. Capture "
+		"workers look at it when they start.",
 		&braid_capture_in_progress, true, PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }

@@ -9,6 +9,10 @@
 
 #include "capture/delta.h"
 
+/* A transaction of its own, with SPI and a snapshot. */
+extern void braid_stored_begin(void);
+extern void braid_stored_end(void);
+
 /*
  * Takes the frontier that is stored for the source; false if there is none.  It
  * counts only with the slot that it was stored with, and for the partitions that
