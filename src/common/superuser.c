@@ -8,6 +8,7 @@
 #include "common/superuser.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 
 void
 braid_superuser_execute(const char *sql)
@@ -22,4 +23,14 @@ braid_superuser_execute(const char *sql)
 	if (rc < 0)
 		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
 	SetUserIdAndSecContext(userid, sec_context);
+}
+
+int
+braid_superuser_fix_search_path(void)
+{
+	int level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return level;
 }

@@ -11,4 +11,10 @@
  */
 extern void braid_superuser_execute(const char *sql);
 
+/*
+ * Has SQL of ours find operators and functions in pg_catalog, and none of its caller's, until
+ * AtEOXact_GUC(false, the result), or an error.
+ */
+extern int braid_superuser_fix_search_path(void);
+
 #endif /* BRAID_SUPERUSER_H */

@@ -29,17 +29,6 @@
 
 #define MIN_SEGMENTS 2
 
-/* What SQL of ours finds things by; to be ended by AtEOXact_GUC(false, level). */
-static int
-fix_search_path(void)
-{
-	int level = NewGUCNestLevel();
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
-
 /* Runs a command with arguments as the superuser who owns the catalogs. */
 static void
 execute_with_args(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls)
@@ -303,7 +292,7 @@ braid_sql_create_topic(PG_FUNCTION_ARGS)
 	if (OidIsValid(get_relname_relid(name->relname, namespace)))
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
 						errmsg("relation \"%s\" already exists", name->relname)));
-	level = fix_search_path();
+	level = braid_superuser_fix_search_path();
 	SPI_connect();
 	topic.id = next_id();
 	make_relations(&topic);
@@ -376,7 +365,7 @@ braid_sql_alter_topic(PG_FUNCTION_ARGS)
 	braid_topic_require_owner(topic);
 	check_option_names(PG_GETARG_JSONB_P(1));
 	(void) braid_rotate_lock(topic->id, true);
-	level = fix_search_path();
+	level = braid_superuser_fix_search_path();
 	SPI_connect();
 	set_options(topic->id, PG_GETARG_JSONB_P(1), args, nulls);
 	initStringInfo(&sql);
@@ -406,7 +395,7 @@ drop_table(const char *name)
 void
 braid_topic_drop(int id, bool cascade)
 {
-	int level = fix_search_path();
+	int level = braid_superuser_fix_search_path();
 
 	(void) braid_rotate_lock(id, true);
 	braid_topic_tell_drop(id, cascade);
@@ -428,19 +417,21 @@ braid_sql_drop_topic(PG_FUNCTION_ARGS)
 	BraidTopic *topic = braid_topic_get(PG_GETARG_OID(0));
 	bool cascade = PG_GETARG_BOOL(1);
 	char *view = braid_relation_name(topic->view);
-	int level;
 
 	braid_topic_require_owner(topic);
-	level = fix_search_path();
 	SPI_connect();
 
 	/* What is left is done when the view is dropped: see view.c. */
 	if (cascade)
+	{
+		int level = braid_superuser_fix_search_path();
+
 		braid_topic_tell_drop(topic->id, true);
+		AtEOXact_GUC(false, level);
+	}
 	if (SPI_execute(psprintf("DROP VIEW %s%s", view, cascade ? " CASCADE" : ""), false, 0) !=
 		SPI_OK_UTILITY)
 		elog(ERROR, "could not drop view %s", view);
 	SPI_finish();
-	AtEOXact_GUC(false, level);
 	PG_RETURN_VOID();
 }

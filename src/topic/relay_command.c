@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "common/compat.h"
 #include "common/name.h"
+#include "common/superuser.h"
 #include "common/worker.h"
 #include "common/xact.h"
 #include "executor/spi.h"
@@ -47,11 +48,9 @@ execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls
 {
 	Oid userid;
 	int sec_context;
-	int level = NewGUCNestLevel();
+	int level = braid_superuser_fix_search_path();
 	int rc;
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);

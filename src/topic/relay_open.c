@@ -30,6 +30,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "common/superuser.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -117,12 +118,14 @@ ask(const char *sql, int expected, bool *isnull)
 	Datum value = (Datum) 0;
 	Oid userid;
 	int sec_context;
+	int level = braid_superuser_fix_search_path();
 	int rc;
 
 	SPI_connect();
 	become_superuser(&userid, &sec_context);
 	rc = SPI_execute(sql, false, 0);
 	SetUserIdAndSecContext(userid, sec_context);
+	AtEOXact_GUC(false, level);
 	if (rc != expected)
 		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
 	*isnull = true;
