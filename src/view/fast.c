@@ -8,32 +8,24 @@
  *	  over rows that have a name, keys have a fixed length and are equal if their bits
  *	  are, and all accumulators are of a few kinds, the same relation is made here.
  *
- *	  PostgreSQL plans a statement that selects the keys and the arguments of all
- *	  aggregates.  If its plan is one scan, the conditions and expressions of that
- *	  are evaluated as they stand (fast_rows.c), groups are found by a hash table
+ *	  What is needed of the rows is said by a plan of PostgreSQL's (fast_path.c), and read
+ *	  or computed for some rows at a time (fast_rows.c).  Groups are found by a hash table
  *	  (fast_groups.c), and short loops go through columns (fast_step.c).  Anything
- *	  else, and more groups than there is memory for, is left to SQL.
- *
- *	  A filter of an aggregate comes first in SQL: its argument is not evaluated
- *	  for other rows, and so it is here.
+ *	  else, and more groups than there is memory for, is left to SQL.  Several views
+ *	  of one stream do it together (fast_share.c), or several processes (fast_team.c).
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "view/accumulator.h"
 #include "view/fast.h"
+#include "view/fast_path.h"
+#include "view/fast_share.h"
 #include "view/fast_team.h"
-#include "view/fast_group.h"
 #include "view/operators.h"
 #include "view/run.h"
 #include "view/watermark.h"
@@ -44,25 +36,6 @@ typedef struct FastNode
 	TupleDesc desc[2]; /* of the statement, for a delta that retracts nothing, and for any */
 	bool is_unfit;	   /* its keys, expressions or accumulators are */
 } FastNode;
-
-/* What an accumulator asks of the rows: numbers of targets, 0 for none. */
-typedef struct Targets
-{
-	int value;
-	int filter;
-} Targets;
-
-/* One delta of one node. */
-typedef struct FastPath
-{
-	ViewNode *node;
-	StringInfoData select; /* what is selected */
-	int ntargets;
-	Targets *targets; /* of each accumulator */
-	List *tlist;	  /* of the plan */
-	FastTask task;
-	int nwords; /* of a group, behind its keys */
-} FastPath;
 
 static bool is_enabled = true;
 
@@ -96,258 +69,17 @@ is_fit(ViewNode *node)
 						 !(t->is_policy && braid_options_keeps_deleted(t->options)));
 }
 
-/* ---------------------------------------------------------------- what is selected */
-
-static int
-add_target(FastPath *path, const char *text)
-{
-	if (text == NULL)
-		return 0;
-	appendStringInfo(&path->select, "%s%s", path->ntargets > 0 ? ", " : "", text);
-	return ++path->ntargets;
-}
-
-/* "min(i1.c2)"; the argument is a column, as the input computes it. */
-static char *
-extreme_argument(Accumulator *a)
-{
-	int column;
-	int length = 0;
-
-	if ((sscanf(a->aggregate, "min(i1.c%d)%n", &column, &length) != 1 &&
-		 sscanf(a->aggregate, "max(i1.c%d)%n", &column, &length) != 1) ||
-		a->aggregate[length] != '\0' || length == 0)
-		return NULL;
-	return psprintf("i1.c%d", column);
-}
-
-static bool
-add_accumulator(FastPath *path, Accumulator *a, Targets *targets)
-{
-	char *argument = a->argument;
-
-	if (a->kind == ACCUMULATE_COMBINE || a->kind == ACCUMULATE_OPAQUE ||
-		(a->kind == ACCUMULATE_SUM && a->is_numeric))
-		return false;
-	if (a->kind == ACCUMULATE_EXTREME && (argument = extreme_argument(a)) == NULL)
-		return false;
-	targets->value = add_target(path, argument);
-	targets->filter = add_target(path, a->filter);
-	return true;
-}
-
-static int
-key_count(ViewNode *node)
-{
-	return braid_node_is_one_group(node) ? 0 : node->nkeys;
-}
-
-/* The weight, the keys, then what accumulators ask for. */
-static bool
-select_targets(FastPath *path)
-{
-	ListCell *lc;
-
-	initStringInfo(&path->select);
-	path->targets = palloc0(sizeof(Targets) * (list_length(path->node->accumulators) + 1));
-	add_target(path, "i1.w");
-	for (int i = 1; i <= key_count(path->node); i++)
-		add_target(path, psprintf("i1.c%d", i));
-	foreach (lc, path->node->accumulators)
-		if (!add_accumulator(path, lfirst(lc), &path->targets[foreach_current_index(lc)]))
-			return false;
-	return true;
-}
-
-/* ---------------------------------------------------------------- the plan */
-
-static bool
-is_odd_column(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Var))
-		return ((Var *) node)->varattno <= 0;
-	return expression_tree_walker(node, is_odd_column, context);
-}
-
-/* Whether there is nothing in the expressions but columns of the rows and functions of these. */
-static bool
-is_plain(Node *expressions)
-{
-	return !contain_volatile_functions(expressions) && !is_odd_column(expressions, NULL);
-}
-
-static bool
-take_plan(FastPath *path, PlannedStmt *stmt)
-{
-	Plan *plan = stmt->planTree;
-
-	if (!IsA(plan, NamedTuplestoreScan) || stmt->subplans != NIL || plan->initPlan != NIL ||
-		list_length(plan->targetlist) != path->ntargets)
-		return false;
-	path->task.rows.scan = (Scan *) plan;
-	path->tlist = plan->targetlist;
-	return is_plain((Node *) plan->targetlist) && is_plain((Node *) plan->qual);
-}
-
-static Expr *
-nth_target(FastPath *path, int n)
-{
-	return ((TargetEntry *) list_nth(path->tlist, n - 1))->expr;
-}
-
-/* ---------------------------------------------------------------- keys */
-
-/* Whether values are equal if, and only if, their bits are. */
-static bool
-is_bitwise(Oid type)
-{
-	switch (type)
-	{
-		case BOOLOID:
-		case CHAROID:
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-		case OIDOID:
-		case DATEOID:
-		case TIMEOID:
-		case TIMESTAMPOID:
-		case TIMESTAMPTZOID:
-		case CASHOID:
-		case PG_LSNOID:
-		case UUIDOID:
-		case MACADDROID:
-		case MACADDR8OID:
-			return true;
-		default:
-			return get_typtype(type) == TYPTYPE_ENUM;
-	}
-}
-
-/* A column whose values are needed, and not only whether there are any. */
-static FastColumn *
-value_column(FastPath *path, Expr *expr, FastColumn *filter)
-{
-	FastColumn *column = braid_fast_column(&path->task.rows, expr, filter);
-
-	column->is_null_only = false;
-	return column;
-}
-
-static bool
-take_keys(FastPath *path)
-{
-	FastGroups *groups = &path->task.groups;
-
-	groups->nkeys = key_count(path->node);
-	groups->keys = palloc0(sizeof(FastKey) * (groups->nkeys + 1));
-	for (int i = 0; i < groups->nkeys; i++)
-	{
-		groups->keys[i].column = value_column(path, nth_target(path, i + 2), NULL);
-		if (!is_bitwise(groups->keys[i].column->type))
-			return false;
-	}
-	return true;
-}
-
-/* ---------------------------------------------------------------- steps */
-
-static FastStep *
-add_step(FastPath *path, FastStepKind kind, FastColumn *value)
-{
-	FastStep *step = &path->task.steps[path->task.nsteps++];
-
-	*step = (FastStep){.kind = kind, .value = value, .word = path->nwords};
-	path->nwords += braid_fast_step_words(kind);
-	return step;
-}
-
-/* Whether an expression calls one of exact.c's functions. */
-static bool
-calls(Expr *expr, const char *name)
-{
-	Oid function = IsA(expr, FuncExpr) ? ((FuncExpr *) expr)->funcid : InvalidOid;
-
-	return OidIsValid(function) &&
-		   get_func_namespace(function) == get_namespace_oid("braid_internal", true) &&
-		   strcmp(get_func_name(function), name) == 0;
-}
-
-static bool
-add_sum(FastPath *path, Accumulator *a, Expr *expr, FastColumn *filter)
-{
-	List *args = IsA(expr, FuncExpr) ? ((FuncExpr *) expr)->args : NIL;
-	Oid type = getBaseType(exprType((Node *) expr));
-
-	if (calls(expr, "exact"))
-		add_step(path, FAST_EXACT, value_column(path, linitial(args), filter));
-	else if (calls(expr, "exact_product"))
-		add_step(path, FAST_PRODUCT, value_column(path, linitial(args), filter))->second =
-			value_column(path, lsecond(args), filter);
-	else if ((type == INT2OID || type == INT4OID) && a->column.type == INT8OID)
-		add_step(path, FAST_SUM, value_column(path, expr, filter));
-	else if (type == INT8OID && a->column.type == NUMERICOID)
-		add_step(path, FAST_WIDE_SUM, value_column(path, expr, filter));
-	else
-		return false;
-	return true;
-}
-
-static bool
-add_extreme(FastPath *path, Accumulator *a, Expr *expr, FastColumn *filter)
-{
-	FastColumn *column = value_column(path, expr, filter);
-
-	add_step(path, a->aggregate[1] == 'a' ? FAST_MAX : FAST_MIN, column);
-	return braid_fast_has_extremes(column->type) && getBaseType(a->column.type) == column->type;
-}
-
-static bool
-take_accumulator(FastPath *path, Accumulator *a, Targets *targets)
-{
-	FastColumn *filter =
-		targets->filter ? value_column(path, nth_target(path, targets->filter), NULL) : NULL;
-	Expr *expr =
-		targets->value ? nth_target(path, targets->value) : (Expr *) makeBoolConst(true, false);
-
-	switch (a->kind)
-	{
-		case ACCUMULATE_COUNT:
-			add_step(path, FAST_COUNT, braid_fast_column(&path->task.rows, expr, filter));
-			return true;
-		case ACCUMULATE_SUM:
-			return add_sum(path, a, expr, filter);
-		case ACCUMULATE_XOR:
-			add_step(path, FAST_XOR, value_column(path, expr, filter));
-			return true;
-		case ACCUMULATE_EXTREME:
-			return add_extreme(path, a, expr, filter);
-		default:
-			return false;
-	}
-}
-
-/* Steps in the order of the columns that they make. */
-static bool
-take_steps(FastPath *path, bool retracts)
-{
-	ListCell *lc;
-
-	path->task.steps = palloc0(sizeof(FastStep) * (list_length(path->node->accumulators) + 2));
-	if (retracts)
-		path->task.weight = value_column(path, nth_target(path, 1), NULL);
-	add_step(path, FAST_ROW_COUNT, NULL);
-	foreach (lc, path->node->accumulators)
-		if (!take_accumulator(path, lfirst(lc), &path->targets[foreach_current_index(lc)]))
-			return false;
-	if (path->node->time)
-		add_step(path, FAST_RAW_COUNT, NULL);
-	return true;
-}
-
 /* ---------------------------------------------------------------- running */
+
+bool
+braid_fast_task_take(FastTask *task)
+{
+	if (!braid_fast_groups_find(&task->groups, &task->rows))
+		return false;
+	for (int i = 0; i < task->nsteps; i++)
+		braid_fast_step(&task->steps[i], &task->groups, task->weight, task->rows.nrows);
+	return true;
+}
 
 bool
 braid_fast_task_run(FastTask *task)
@@ -355,10 +87,8 @@ braid_fast_task_run(FastTask *task)
 	while (braid_fast_rows_next(&task->rows))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!braid_fast_groups_find(&task->groups, &task->rows))
+		if (!braid_fast_task_take(task))
 			return false;
-		for (int i = 0; i < task->nsteps; i++)
-			braid_fast_step(&task->steps[i], &task->groups, task->weight, task->rows.nrows);
 	}
 	return true;
 }
@@ -417,25 +147,22 @@ put_groups(FastPath *path, Tuplestorestate *rows, TupleDesc desc)
 }
 
 static bool
-run(FastPath *path, PlannedStmt *stmt, bool retracts, int kb)
+make_alone(FastPath *path, Scan *scan, PlannedStmt *stmt, bool retracts)
 {
+	int kb;
 	bool done;
 
-	if (!take_plan(path, stmt) || !take_keys(path) || !take_steps(path, retracts))
+	if (!braid_fast_path_take(path, scan, retracts))
 	{
 		path->node->fast->is_unfit = true;
 		return false;
 	}
+	kb = braid_run_take_memory(PG_INT32_MAX);
 	braid_fast_rows_open(&path->task.rows, stmt);
-	braid_fast_groups_open(&path->task.groups, path->nwords, (Size) kb * 1024);
-	for (int i = 0; i < path->task.nsteps; i++)
-	{
-		path->task.steps[i].word += path->task.groups.nkey_words;
-		path->task.steps[i].rows_word =
-			path->task.groups.nkey_words; /* the first step counts them */
-	}
+	braid_fast_path_open_groups(path, (Size) kb * 1024);
 	done = group_rows(path);
 	braid_fast_rows_close(&path->task.rows);
+	braid_run_return_memory(kb);
 	return done;
 }
 
@@ -445,19 +172,37 @@ rows_statement(FastPath *path)
 	return psprintf("SELECT %s FROM %s i1", path->select.data, braid_late_delta(path->node));
 }
 
-/* With memory for the groups; puts them into rows. */
+/* Makes the groups of what the plan reads, and puts them into rows. */
+static bool
+make_by_plan(FastPath *path, PlannedStmt *stmt, bool retracts, Tuplestorestate *rows,
+			 TupleDesc desc)
+{
+	Scan *scan = braid_fast_path_scan(path, stmt);
+	FastPath *shared;
+
+	if (scan == NULL)
+	{
+		path->node->fast->is_unfit = true;
+		return false;
+	}
+	shared = retracts ? NULL : braid_fast_share_make(path, scan);
+	if (shared == NULL && !make_alone(path, scan, stmt, retracts))
+		return false;
+	if (shared)
+		path->node->path = PATH_COLUMNS;
+	put_groups(shared ? shared : path, rows, desc);
+	braid_fast_share_end(path->node);
+	return true;
+}
+
 static bool
 make_groups(FastPath *path, bool retracts, Tuplestorestate *rows, TupleDesc desc)
 {
 	SPIPlanPtr plan =
 		braid_run_plan(rows_statement(path), braid_run_delta_rows(braid_node_input(path->node)));
 	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
-	int kb = braid_run_take_memory(PG_INT32_MAX);
-	bool done = run(path, linitial(cached->stmt_list), retracts, kb);
+	bool done = make_by_plan(path, linitial(cached->stmt_list), retracts, rows, desc);
 
-	if (done)
-		put_groups(path, rows, desc);
-	braid_run_return_memory(kb);
 	ReleaseCachedPlan(cached, CurrentResourceOwner);
 	return done;
 }
@@ -505,7 +250,7 @@ braid_fast_follow(ViewNode *node, const char *name, FastStatement statement, boo
 	context = AllocSetContextCreate(old, "braid groups of a delta", ALLOCSET_DEFAULT_SIZES);
 	rows = braid_run_begin_rows();
 	MemoryContextSwitchTo(context);
-	done = select_targets(&path) && make_groups(&path, retracts, rows, desc);
+	done = braid_fast_path_select(&path) && make_groups(&path, retracts, rows, desc);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	if (!done)

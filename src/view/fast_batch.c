@@ -3,44 +3,107 @@
  *	  Columns of the messages of a stream.
  *
  * NOTES
- *	  Columns come out of a message as arrays.  Where there is nothing else to be
- *	  computed, no row is looked at; conditions and expressions are evaluated over a
- *	  virtual row, of the columns that they refer to.
+ *	  Columns come out of a message as arrays, once for all who read it.  Where there is
+ *	  nothing else to be computed, no row is looked at, and nothing is copied; conditions and
+ *	  expressions are evaluated for whole columns, or else over a virtual row, of the columns that
+ *	  they refer to.
  */
 #include "postgres.h"
 
 #include "executor/executor.h"
 #include "utils/memutils.h"
 #include "view/fast_rows.h"
+#include "view/fast_vector.h"
 
-void
-braid_fast_batch_open(FastRows *rows)
+/* ---------------------------------------------------------------- a message */
+
+FastMessage *
+braid_fast_message_make(BraidDelta *delta, BraidSource *source)
 {
-	rows->context_of_batch =
+	FastMessage *m = palloc0(sizeof(FastMessage));
+
+	m->delta = delta;
+	m->source = source;
+	m->context = CurrentMemoryContext;
+	m->open_context =
 		AllocSetContextCreate(CurrentMemoryContext, "braid message", ALLOCSET_SMALL_SIZES);
-	ExecStoreAllNullTuple(rows->slot);
+	m->columns = palloc0(sizeof(FastMessageColumn) * source->desc->natts);
+	return m;
+}
+
+static void
+forget_columns(FastMessage *m)
+{
+	for (int i = 1; i < m->source->desc->natts; i++)
+		m->columns[i].is_read = false;
+}
+
+bool
+braid_fast_message_next(FastMessage *m)
+{
+	MemoryContext old = MemoryContextSwitchTo(m->open_context);
+	bool found;
+
+	MemoryContextReset(m->open_context);
+	found = braid_delta_next(m->delta, &m->batch);
+	MemoryContextSwitchTo(old);
+	forget_columns(m);
+	return found;
 }
 
 bool
 braid_fast_batch_read(FastRows *rows, BraidBatch *batch)
 {
-	return braid_delta_next(rows->batches, batch);
+	return braid_delta_next(rows->message->delta, batch);
 }
 
-/* ---------------------------------------------------------------- plain columns */
-
 static void
-read_columns(FastRows *rows, BraidBatch *batch)
+make_room(FastMessage *m, FastMessageColumn *c)
+{
+	int nrows = m->batch.nrows;
+
+	if (nrows <= c->nroom)
+		return;
+	if (c->nroom > 0)
+	{
+		pfree(c->values);
+		pfree(c->nulls);
+	}
+	c->values = MemoryContextAllocHuge(m->context, sizeof(Datum) * nrows);
+	c->nulls = MemoryContextAlloc(m->context, sizeof(bool) * nrows);
+	c->nroom = nrows;
+}
+
+static FastMessageColumn *
+column_of(FastMessage *m, int number)
+{
+	FastMessageColumn *c = &m->columns[number];
+
+	if (c->is_read)
+		return c;
+	make_room(m, c);
+	c->any_null = braid_delta_column(m->delta, m->source, &m->batch, number, c->values, c->nulls);
+	c->is_read = true;
+	return c;
+}
+
+/* The columns that are plain, as they are in the message. */
+static void
+read_columns(FastRows *rows)
 {
 	ListCell *lc;
 
 	foreach (lc, rows->columns)
 	{
 		FastColumn *c = lfirst(lc);
+		FastMessageColumn *from;
 
-		if (c->attnum > 0)
-			c->any_null = braid_delta_column(rows->batches, rows->source, batch, c->attnum - 1,
-											 c->values, c->nulls);
+		if (c->attnum == 0)
+			continue;
+		from = column_of(rows->message, c->attnum - 1);
+		c->values = from->values;
+		c->nulls = from->nulls;
+		c->any_null = from->any_null;
 	}
 }
 
@@ -59,18 +122,6 @@ set_row(FastRows *rows, int row)
 		rows->slot->tts_values[c->attnum - 1] = c->values[row];
 		rows->slot->tts_isnull[c->attnum - 1] = c->nulls[row];
 	}
-}
-
-static void
-leave_out(FastRows *rows, FastColumn *c, int npassed)
-{
-	bool any_null = false;
-
-	for (int i = 0; i < npassed; i++)
-		c->values[i] = c->values[rows->passed[i]];
-	for (int i = 0; c->any_null && i < npassed; i++)
-		any_null |= c->nulls[i] = c->nulls[rows->passed[i]];
-	c->any_null = any_null;
 }
 
 /* Which rows meet a simple condition; those are left that meet the others. */
@@ -111,30 +162,67 @@ meet_by_row(FastRows *rows)
 	}
 }
 
-/* Leaves out rows that do not meet the conditions. */
-static void
+/* Which rows meet the conditions; returns how many.  Below zero: they cannot be told at once. */
+static int
 meet_conditions(FastRows *rows)
 {
 	int npassed = 0;
-	ListCell *lc;
 
 	if (!meet_all_at_once(rows))
+	{
+		if (rows->qual == NULL)
+			return -1;
 		meet_by_row(rows);
+	}
 	for (int i = 0; i < rows->nrows; i++)
 	{
 		rows->passed[npassed] = i;
 		npassed += rows->meets[i];
 	}
+	return npassed;
+}
+
+/* Leaves only those rows of a column. */
+static void
+leave(FastColumn *c, const int *passed, int npassed)
+{
+	const Datum *values = c->values;
+	const bool *nulls = c->nulls;
+	bool any_null = false;
+
+	braid_fast_column_make_room(c, npassed);
+	for (int i = 0; i < npassed; i++)
+		c->own_values[i] = values[passed[i]];
+	if (c->any_null)
+		for (int i = 0; i < npassed; i++)
+			any_null |= c->own_nulls[i] = nulls[passed[i]];
+	else
+		memset(c->own_nulls, false, npassed);
+	c->values = c->own_values;
+	c->nulls = c->own_nulls;
+	c->any_null = any_null;
+}
+
+static bool
+leave_out(FastRows *rows)
+{
+	FastRows *alike = rows->alike;
+	int npassed = alike ? alike->nrows : meet_conditions(rows);
+	ListCell *lc;
+
+	if (npassed < 0)
+		return false;
 	if (npassed == rows->nrows)
-		return;
+		return true;
 	foreach (lc, rows->columns)
 	{
 		FastColumn *c = lfirst(lc);
 
-		if (c->attnum > 0)
-			leave_out(rows, c, npassed);
+		if (c->attnum > 0 && c->is_kept)
+			leave(c, alike ? alike->passed : rows->passed, npassed);
 	}
 	rows->nrows = npassed;
+	return true;
 }
 
 /* ---------------------------------------------------------------- expressions */
@@ -146,18 +234,19 @@ compute_at_once(FastRows *rows, FastColumn *c)
 
 	if (c->vector == NULL || !braid_fast_vector_compute(c->vector, rows->nrows, &result))
 		return false;
-	memcpy(c->values, result.values, sizeof(Datum) * rows->nrows);
+	c->values = (Datum *) result.values;
+	c->nulls = result.nulls ? (bool *) result.nulls : rows->no_nulls;
 	c->any_null = result.nulls != NULL;
-	if (result.nulls)
-		memcpy(c->nulls, result.nulls, rows->nrows);
-	else
-		memset(c->nulls, false, rows->nrows);
 	return true;
 }
 
 static void
 compute_by_row(FastRows *rows, FastColumn *c)
 {
+	braid_fast_column_make_room(c, rows->nrows);
+	c->values = c->own_values;
+	c->nulls = c->own_nulls;
+	c->any_null = false;
 	for (int i = 0; i < rows->nrows; i++)
 	{
 		bool isnull = true;
@@ -179,12 +268,16 @@ compute_by_row(FastRows *rows, FastColumn *c)
 static void
 filter_column(FastRows *rows, FastColumn *c)
 {
+	const bool *nulls = c->nulls;
+
+	braid_fast_column_make_room(c, rows->nrows);
 	for (int i = 0; i < rows->nrows; i++)
-		c->nulls[i] |= braid_fast_is_filtered(c, i);
+		c->own_nulls[i] = nulls[i] | braid_fast_is_filtered(c, i);
+	c->nulls = c->own_nulls;
 	c->any_null = true;
 }
 
-static void
+static bool
 compute_columns(FastRows *rows)
 {
 	ListCell *lc;
@@ -194,34 +287,47 @@ compute_columns(FastRows *rows)
 		FastColumn *c = lfirst(lc);
 
 		if (c->attnum == 0 && !compute_at_once(rows, c))
+		{
+			if (c->state == NULL)
+				return false;
 			compute_by_row(rows, c);
+		}
 		else if (c->filter)
 			filter_column(rows, c);
 	}
+	return true;
 }
 
 /* ---------------------------------------------------------------- the next rows */
 
 bool
+braid_fast_batch_take(FastRows *rows)
+{
+	rows->nrows = rows->message->batch.nrows;
+	braid_fast_rows_make_room(rows, rows->nrows);
+	read_columns(rows);
+	if (rows->scan->plan.qual != NIL && !leave_out(rows))
+		return false;
+	return rows->nrows == 0 || compute_columns(rows);
+}
+
+bool
 braid_fast_batch_next(FastRows *rows)
 {
+	FastMessage *m = rows->message;
+
 	while (rows->nrows == 0)
 	{
-		MemoryContext old = MemoryContextSwitchTo(rows->context_of_batch);
-		BraidBatch batch;
+		MemoryContext old = MemoryContextSwitchTo(m->open_context);
 		bool found;
 
-		MemoryContextReset(rows->context_of_batch);
-		found = rows->next_message(rows, &batch);
+		MemoryContextReset(m->open_context);
+		found = rows->next_message(rows, &m->batch);
 		MemoryContextSwitchTo(old);
 		if (!found)
 			return false;
-		rows->nrows = batch.nrows;
-		braid_fast_rows_make_room(rows, batch.nrows);
-		read_columns(rows, &batch);
-		if (rows->qual)
-			meet_conditions(rows);
+		forget_columns(m);
+		(void) braid_fast_batch_take(rows);
 	}
-	compute_columns(rows);
 	return true;
 }

@@ -37,6 +37,8 @@ typedef struct FastGroups
 	uint32 *near;	   /* groups by place, see begin_near() */
 	bool is_scattered; /* keys are not near each other */
 	struct fast_hash *table;
+	struct FastGroups
+		*alike; /* others of the same rows by the same keys, which are found first; or NULL */
 } FastGroups;
 
 /* The keys have been set. */
@@ -113,7 +115,8 @@ typedef struct FastTask
 	int nhelpers; /* other processes that have had a part in it */
 } FastTask;
 
-/* Does it with all of them.  False: there are more groups than there is memory for. */
+/* Does it with the rows that are looked at, or with all of them.  False: there are more groups than there is memory for. */
+extern bool braid_fast_task_take(FastTask *task);
 extern bool braid_fast_task_run(FastTask *task);
 
 #endif /* BRAID_FAST_GROUP_H */

@@ -415,9 +415,27 @@ can_be_near(FastGroups *groups, int nrows)
 	return !groups->is_scattered;
 }
 
+/* The groups that others have found. */
+static bool
+find_alike(FastGroups *groups)
+{
+	FastGroups *alike = groups->alike;
+
+	groups->found = alike->found;
+	while (groups->n < alike->n)
+	{
+		if (!grow(groups))
+			return false;
+		add_group(groups, braid_fast_group(alike, groups->n));
+	}
+	return true;
+}
+
 bool
 braid_fast_groups_find(FastGroups *groups, FastRows *rows)
 {
+	if (groups->alike)
+		return find_alike(groups);
 	if (groups->nkeys == 0)
 		return find_only_group(groups, rows->nrows);
 	if (can_be_near(groups, rows->nrows))

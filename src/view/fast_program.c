@@ -85,7 +85,7 @@ write_scan(FastTask *task, List *program)
 		types = lappend_oid(types, TupleDescAttr(desc, i)->atttypid);
 		typmods = lappend_int(typmods, TupleDescAttr(desc, i)->atttypmod);
 		if (i > 0)
-			attnums = lappend_int(attnums, rows->source->attnums[i - 1]);
+			attnums = lappend_int(attnums, rows->message->source->attnums[i - 1]);
 	}
 	program = lappend(program, rows->scan);
 	program = lappend(program, list_make1_int(rows->estate->es_jit_flags));
@@ -141,18 +141,18 @@ read_scan(FastTask *task, List *program)
 	List *typmods = list_nth(program, PART_TYPMODS);
 	List *attnums = list_nth(program, PART_ATTNUMS);
 	TupleDesc desc = CreateTemplateTupleDesc(list_length(types));
+	BraidSource *source = palloc0(sizeof(BraidSource));
 
 	rows->scan = list_nth(program, PART_SCAN);
-	rows->batches = palloc0(sizeof(BraidDelta));
-	rows->source = palloc0(sizeof(BraidSource));
-	rows->source->desc = desc;
-	rows->source->attnums = palloc(sizeof(AttrNumber) * desc->natts);
+	source->desc = desc;
+	source->attnums = palloc(sizeof(AttrNumber) * desc->natts);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		TupleDescInitEntry(desc, i + 1, NULL, list_nth_oid(types, i), list_nth_int(typmods, i), 0);
 		if (i > 0)
-			rows->source->attnums[i - 1] = list_nth_int(attnums, i - 1);
+			source->attnums[i - 1] = list_nth_int(attnums, i - 1);
 	}
+	rows->message = braid_fast_message_make(palloc0(sizeof(BraidDelta)), source);
 	return desc;
 }
 

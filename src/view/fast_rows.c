@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 #include "view/fast_rows.h"
+#include "view/fast_vector.h"
 #include "view/run.h"
 
 /* ---------------------------------------------------------------- what is needed */
@@ -52,63 +53,93 @@ braid_fast_column(FastRows *rows, Expr *expr, FastColumn *filter)
 
 /* ---------------------------------------------------------------- begin and end */
 
-/* The columns that expressions refer to: the last of them, and of messages all. */
-static bool
-find_inputs(Node *node, FastRows *rows)
+/* The columns that an expression refers to: the last of them, and of messages all. */
+typedef struct Inputs
 {
+	FastRows *rows;
+	bool are_kept;
+} Inputs;
+
+static bool
+find_inputs(Node *node, Inputs *inputs)
+{
+	FastRows *rows = inputs->rows;
 	Var *var = (Var *) node;
 
 	if (node == NULL)
 		return false;
 	if (!IsA(node, Var))
-		return expression_tree_walker(node, find_inputs, rows);
+		return expression_tree_walker(node, find_inputs, inputs);
 	rows->last = Max(rows->last, var->varattno);
-	if (rows->batches)
+	if (rows->message)
 	{
 		FastColumn *input = braid_fast_column(rows, (Expr *) var, NULL);
 
 		input->is_null_only = false;
+		input->is_kept |= inputs->are_kept;
 		rows->inputs = list_append_unique_ptr(rows->inputs, input);
 	}
 	return false;
 }
 
-/* Of conditions, and of whatever is not a column by itself. */
+/* Of whatever is not a column by itself, and of conditions. */
 static void
 find_all_inputs(FastRows *rows)
 {
 	int n = list_length(rows->columns);
+	Inputs inputs = {rows, true};
 
-	(void) find_inputs((Node *) rows->scan->plan.qual, rows);
 	for (int i = 0; i < n; i++)
 	{
 		FastColumn *c = list_nth(rows->columns, i);
 
+		c->is_kept = true;
 		rows->last = Max(rows->last, c->attnum);
 		if (c->attnum == 0)
-			(void) find_inputs((Node *) c->expr, rows);
+			(void) find_inputs((Node *) c->expr, &inputs);
 	}
+	inputs.are_kept = false;
+	(void) find_inputs((Node *) rows->scan->plan.qual, &inputs);
+}
+
+void
+braid_fast_column_make_room(FastColumn *c, int nrows)
+{
+	if (nrows <= c->nroom)
+		return;
+	c->nroom = nrows;
+	c->own_values = palloc(sizeof(Datum) * nrows);
+	c->own_nulls = palloc(sizeof(bool) * nrows);
+	if (c->length > 0 && !c->by_value && !c->is_null_only)
+		c->own_room = palloc((Size) c->length * nrows);
 }
 
 void
 braid_fast_rows_make_room(FastRows *rows, int nrows)
 {
-	ListCell *lc;
-
 	if (nrows <= rows->nroom)
 		return;
+	rows->nroom = nrows;
+	rows->passed = palloc(sizeof(int) * nrows);
+	rows->meets = palloc(sizeof(bool) * nrows);
+	rows->no_nulls = palloc0(sizeof(bool) * nrows);
+}
+
+/* Room for rows that are put into columns one by one. */
+static void
+make_room(FastRows *rows, int nrows)
+{
+	ListCell *lc;
+
+	braid_fast_rows_make_room(rows, nrows);
 	foreach (lc, rows->columns)
 	{
 		FastColumn *c = lfirst(lc);
 
-		c->values = palloc(sizeof(Datum) * nrows);
-		c->nulls = palloc(sizeof(bool) * nrows);
-		if (c->length > 0 && !c->by_value && !c->is_null_only)
-			c->room = palloc((Size) c->length * nrows);
+		braid_fast_column_make_room(c, nrows);
+		c->values = c->own_values;
+		c->nulls = c->own_nulls;
 	}
-	rows->passed = palloc(sizeof(int) * nrows);
-	rows->meets = palloc(sizeof(bool) * nrows);
-	rows->nroom = nrows;
 }
 
 /*
@@ -143,7 +174,7 @@ make_expressions(FastRows *rows, int jit_flags)
 		if (c->attnum > 0)
 			continue;
 		c->state = ExecInitExpr(c->expr, parent);
-		if (rows->batches)
+		if (rows->message)
 			c->vector = braid_fast_vector(rows, c->expr);
 	}
 }
@@ -173,36 +204,56 @@ braid_fast_rows_prepare(FastRows *rows, int jit_flags, TupleDesc desc)
 	rows->estate = CreateExecutorState();
 	rows->context = GetPerTupleExprContext(rows->estate);
 	rows->slot =
-		MakeSingleTupleTableSlot(desc, rows->batches ? &TTSOpsVirtual : &TTSOpsMinimalTuple);
+		MakeSingleTupleTableSlot(desc, rows->message ? &TTSOpsVirtual : &TTSOpsMinimalTuple);
 	rows->context->ecxt_scantuple = rows->slot;
 	find_all_inputs(rows);
 	make_expressions(rows, jit_flags);
-	if (rows->batches)
+	if (rows->message)
 	{
 		make_conditions(rows);
-		braid_fast_batch_open(rows);
+		ExecStoreAllNullTuple(rows->slot);
 	}
 	else
-		braid_fast_rows_make_room(rows, FAST_FEW_ROWS);
+		make_room(rows, FAST_FEW_ROWS);
+}
+
+bool
+braid_fast_rows_are_simple(FastRows *rows)
+{
+	ListCell *lc;
+
+	find_all_inputs(rows);
+	make_conditions(rows);
+	foreach (lc, rows->columns)
+	{
+		FastColumn *c = lfirst(lc);
+
+		if (c->attnum == 0 && (c->vector = braid_fast_vector(rows, c->expr)) == NULL)
+			return false;
+	}
+	return list_length(rows->conditions) == list_length(rows->scan->plan.qual);
 }
 
 void
 braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt)
 {
 	char *name = ((NamedTuplestoreScan *) rows->scan)->enrname;
+	BraidSource *source;
+	BraidDelta *messages = braid_run_batches(name, &source);
 	TupleDesc desc;
 
 	rows->store = braid_run_rows(name, &desc);
-	rows->batches = braid_run_batches(name, &rows->source);
+	if (messages)
+		rows->message = braid_fast_message_make(messages, source);
 	braid_fast_rows_prepare(rows, stmt->jitFlags, desc);
-	if (rows->batches)
+	if (rows->message)
 	{
 		rows->next_message = braid_fast_batch_read;
-		braid_delta_rewind(rows->batches);
+		braid_delta_rewind(messages);
 		return;
 	}
 	if (tuplestore_tuple_count(rows->store) > FAST_FEW_ROWS)
-		braid_fast_rows_make_room(rows, FAST_ROWS);
+		make_room(rows, FAST_ROWS);
 	tuplestore_select_read_pointer(rows->store, 0);
 	tuplestore_rescan(rows->store);
 }
@@ -260,7 +311,7 @@ braid_fast_rows_next(FastRows *rows)
 	foreach (lc, rows->columns)
 		((FastColumn *) lfirst(lc))->any_null = false;
 	rows->nrows = 0;
-	if (rows->batches)
+	if (rows->message)
 		return braid_fast_batch_next(rows);
 	while (rows->nrows < rows->nroom &&
 		   tuplestore_gettupleslot(rows->store, true, false, rows->slot))

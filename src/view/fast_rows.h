@@ -30,13 +30,38 @@ typedef struct FastColumn
 	bool by_value;
 	bool is_null_only;	/* nobody asks for the values */
 	AttrNumber attnum;	/* of a plain column; else 0 */
+	bool is_kept;		/* needed once rows have met the conditions */
 	ExprState *state;	/* of any other, */
 	FastVector *vector; /* and if it is simple; or NULL */
-	Datum *values;		/* those by reference have room of their own */
+	Datum *values;		/* of the rows that are looked at */
 	bool *nulls;
 	bool any_null;
-	char *room;
+	int nroom; /* rows that there is room for in */
+	Datum *own_values;
+	bool *own_nulls;
+	char *own_room; /* of values by reference */
 } FastColumn;
+
+/* A column of a message, read when it is asked for. */
+typedef struct FastMessageColumn
+{
+	bool is_read;
+	bool any_null;
+	int nroom;
+	Datum *values;
+	bool *nulls;
+} FastMessageColumn;
+
+/* A message of a stream, for one who reads it or for several. */
+typedef struct FastMessage
+{
+	BraidDelta *delta;
+	BraidSource *source;
+	MemoryContext context;		/* of the columns, */
+	MemoryContext open_context; /* and of what opening a message takes */
+	BraidBatch batch;
+	FastMessageColumn *columns; /* by their number in the source */
+} FastMessage;
 
 struct FastRows;
 
@@ -56,14 +81,15 @@ typedef struct FastRows
 	TupleTableSlot *slot;
 	AttrNumber last;		/* column of the scanned rows that is needed */
 	Tuplestorestate *store; /* rows; or */
-	BraidDelta *batches;	/* messages of a stream, */
-	BraidSource *source;
+	FastMessage *message;	/* messages of a stream, */
 	FastNextMessage next_message;
-	void *feed;	  /* of next_message */
-	List *inputs; /* their columns that expressions refer to, */
-	MemoryContext context_of_batch;
-	bool *meets; /* whether a row meets the conditions */
-	int *passed; /* and which rows do */
+	void *feed;				/* of next_message */
+	List *inputs;			/* their columns that expressions refer to, */
+	bool *meets;			/* whether a row meets the conditions */
+	int *passed;			/* and which rows do */
+	bool *no_nulls;			/* of columns without any */
+	struct FastRows *alike; /* of the same message, with the same conditions; or NULL */
+	bool is_taken;			/* it has been looked at to the end */
 } FastRows;
 
 /* The column of an expression, and of one more condition; there is one for all that ask for the same. */
@@ -78,32 +104,33 @@ extern void braid_fast_rows_prepare(FastRows *rows, int jit_flags, TupleDesc des
 extern bool braid_fast_rows_next(FastRows *rows);
 extern void braid_fast_rows_close(FastRows *rows);
 
-/* Room for that many rows. */
+/* Room for that many rows, but for columns; and in one of these. */
 extern void braid_fast_rows_make_room(FastRows *rows, int nrows);
+extern void braid_fast_column_make_room(FastColumn *c, int nrows);
 
-/* fast_batch.c: the same for messages; inputs have been found.  They are read from the delta. */
-extern void braid_fast_batch_open(FastRows *rows);
+/*
+ * If conditions and expressions are simple, so that nothing else is needed for messages: as prepare,
+ * which is not called then.
+ */
+extern bool braid_fast_rows_are_simple(FastRows *rows);
+
+/*
+ * fast_batch.c: the same for messages; inputs have been found.  They are read from the delta of
+ * the message.
+ */
+extern FastMessage *braid_fast_message_make(BraidDelta *delta, BraidSource *source);
+extern bool braid_fast_message_next(FastMessage *message);
 extern bool braid_fast_batch_read(FastRows *rows, BraidBatch *batch);
 extern bool braid_fast_batch_next(FastRows *rows);
 
-/*
- * fast_vector.c: an expression over columns that can be computed for all rows at once;
- * NULL if it cannot.  Computing returns false if some row needs to be looked at by itself.
- */
-typedef struct FastVectorResult
-{
-	const Datum *values;
-	const bool *nulls; /* NULL: there are none */
-} FastVectorResult;
-
-extern FastVector *braid_fast_vector(FastRows *rows, Expr *expr);
-extern bool braid_fast_vector_compute(FastVector *v, int nrows, FastVectorResult *result);
+/* Looks at the rows of the message; false: some need to be looked at one by one. */
+extern bool braid_fast_batch_take(FastRows *rows);
 
 /* A value that does not stay where it is. */
 static inline Datum
 braid_fast_keep(FastColumn *c, int row, Datum value)
 {
-	char *to = c->room + (Size) c->length * row;
+	char *to = c->own_room + (Size) c->length * row;
 
 	memcpy(to, DatumGetPointer(value), c->length);
 	return PointerGetDatum(to);

@@ -23,6 +23,8 @@
 #define SEEN_CAME 1
 #define SEEN_WENT 2
 
+#define MOST_WORDS (sizeof(FastExact) / sizeof(uint64)) /* of a step */
+
 int
 braid_fast_step_words(FastStepKind kind)
 {
@@ -51,7 +53,7 @@ braid_fast_step_words(FastStepKind kind)
 /*
  * For each row i with a value, word is the first word of its group and w its
  * weight.  Columns without nulls, and deltas that retract nothing, are what is
- * common.
+ * common.  If there is but one group its words can be in registers.
  */
 #define FOR_EACH(body)                                                                             \
 	do                                                                                             \
@@ -64,7 +66,19 @@ braid_fast_step_words(FastStepKind kind)
 		const Datum *weights = weight ? weight->values : NULL;                                     \
                                                                                                    \
 		(void) values;                                                                             \
-		if (nulls == NULL && weights == NULL)                                                      \
+		if (nulls == NULL && weights == NULL && groups->nkeys == 0)                                \
+		{                                                                                          \
+			uint64 only[MOST_WORDS];                                                               \
+			uint64 *word = only;                                                                   \
+			const int64 w = 1;                                                                     \
+                                                                                                   \
+			(void) w;                                                                              \
+			memcpy(only, base, sizeof(uint64) * braid_fast_step_words(step->kind));                \
+			for (int i = 0; i < nrows; i++)                                                        \
+				body;                                                                              \
+			memcpy(base, only, sizeof(uint64) * braid_fast_step_words(step->kind));                \
+		}                                                                                          \
+		else if (nulls == NULL && weights == NULL)                                                 \
 			for (int i = 0; i < nrows; i++)                                                        \
 			{                                                                                      \
 				uint64 *word = base + (Size) found[i] * nwords;                                    \

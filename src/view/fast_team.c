@@ -103,11 +103,17 @@ is_unsafe(Node *node, void *context)
 }
 
 bool
+braid_fast_team_has_helpers(int64 nrows)
+{
+	return most_helpers > 0 && nrows >= TEAM_ROWS;
+}
+
+bool
 braid_fast_team_is_wanted(FastTask *task, int64 nrows)
 {
 	ListCell *lc;
 
-	if (most_helpers == 0 || nrows < TEAM_ROWS || task->rows.batches == NULL ||
+	if (!braid_fast_team_has_helpers(nrows) || task->rows.message == NULL ||
 		is_unsafe((Node *) task->rows.scan->plan.qual, NULL))
 		return false;
 	foreach (lc, task->rows.columns)
@@ -225,7 +231,7 @@ deal(Team *team, BraidBatch *batch)
 		team->turn = (team->turn + 1) % team->nhelpers;
 		if (helper->is_gone || (helper->is_sending && !send_chunk(helper, false)))
 			continue;
-		put_message(helper, team->task->rows.batches, batch);
+		put_message(helper, team->task->rows.message->delta, batch);
 		(void) send_chunk(helper, false);
 		return true;
 	}
@@ -236,7 +242,7 @@ deal(Team *team, BraidBatch *batch)
 static bool
 next_not_dealt(FastRows *rows, BraidBatch *batch)
 {
-	while (braid_delta_next(rows->batches, batch))
+	while (braid_delta_next(rows->message->delta, batch))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!deal(rows->feed, batch))
@@ -332,7 +338,7 @@ next_of_queue(FastRows *rows, BraidBatch *batch)
 	if (shm_mq_receive(rows->feed, &size, &data, false) != SHM_MQ_SUCCESS)
 		return false;
 	header = data;
-	braid_delta_take(rows->batches, batch, header->lsn, header->stream,
+	braid_delta_take(rows->message->delta, batch, header->lsn, header->stream,
 					 (char *) data + CHUNK_HEADER, size - CHUNK_HEADER);
 	return true;
 }

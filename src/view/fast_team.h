@@ -7,6 +7,9 @@
 
 #include "view/fast_group.h"
 
+/* Whether there are others who could help with so many rows. */
+extern bool braid_fast_team_has_helpers(int64 nrows);
+
 /* Whether others are to help with about so many rows, and can do what is asked of them. */
 extern bool braid_fast_team_is_wanted(FastTask *task, int64 nrows);
 

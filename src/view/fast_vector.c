@@ -3,23 +3,27 @@
  *	  Simple expressions over integers, a column at a time.
  *
  * NOTES
- *	  Arithmetic and comparisons of integers and of what is stored as one, AND, OR,
- *	  NOT and IS NULL.  All of it is computed in 64 bits for all rows, as a Datum has
+ *	  Arithmetic and comparisons of integers and of what is stored as one, windows of a
+ *	  fixed length, AND, OR, NOT and IS NULL.  All of it is computed in 64 bits for all rows, as a Datum has
  *	  them.  What would be an error, or may not be computed for a row at all, makes
  *	  the whole column fail: the caller then evaluates the expression row by row, as
  *	  PostgreSQL does, and gets the error or finds that there is none.
  *
  *	  A quotient of doubles, truncated, is that of integers below 2^51: it is off by
  *	  less than 2^-53 of itself, and if it is not an integer its distance from the next
- *	  one is more than that.
+ *	  one is more than that.  Below 2^31 it is enough to multiply by the reciprocal, made
+ *	  larger by 2^-48 of itself: that is more than what is lost by rounding, so integers are
+ *	  reached, and nothing else gets that far, since the next one is 2^-31 of the quotient away at least.
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "datatype/timestamp.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "view/fast_rows.h"
+#include "view/fast_vector.h"
 
 #define QUOTIENT_LIMIT (INT64CONST(1) << 51)
 
@@ -32,6 +36,7 @@ typedef enum VectorKind
 	VECTOR_MULTIPLY,
 	VECTOR_DIVIDE,
 	VECTOR_MODULO,
+	VECTOR_WINDOW, /* the begin of x's window; right is how far x is from some begin, modulo the length */
 	VECTOR_EQUAL,
 	VECTOR_NOT_EQUAL,
 	VECTOR_LESS,
@@ -52,7 +57,8 @@ struct FastVector
 	FastVector *left;
 	FastVector *right; /* a divisor is a constant */
 	FastColumn *column;
-	int64 constant;
+	int64 constant; /* of WINDOW: its length */
+	int64 limit;	/* of WINDOW: of what can be computed here */
 	int nroom;
 	int64 *values;
 	bool *nulls;
@@ -195,6 +201,123 @@ make_call(FastRows *rows, Oid function, List *args)
 	return NULL;
 }
 
+/* ---------------------------------------------------------------- windows */
+
+static FastVector *
+number(int64 value)
+{
+	FastVector *v = new_vector(VECTOR_CONSTANT, NULL, NULL);
+
+	v->constant = value;
+	return v;
+}
+
+static FastVector *
+wide_call(VectorKind kind, FastVector *left, int64 right)
+{
+	FastVector *v = new_vector(kind, left, number(right));
+
+	v->length = 8;
+	return v;
+}
+
+/*
+ * Below that no time is infinite, and no window of a length below it begins where
+ * there are no times.
+ */
+static int64
+limit_of_times(Oid type)
+{
+	switch (type)
+	{
+		case INT4OID:
+			return INT64CONST(1) << 32; /* see fit() */
+		case INT8OID:
+			return INT64CONST(1) << 61;
+		case DATEOID:
+			return INT64CONST(1) << 20;
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return INT64CONST(1) << 56;
+		default:
+			return 0;
+	}
+}
+
+/* The size of windows over times of the type, in its unit; 0 if it is no fixed one. */
+static int64
+window_length(Oid type, const Const *size)
+{
+	Interval *interval;
+	int64 unit = type == DATEOID ? USECS_PER_DAY : 1;
+	int64 length;
+
+	if (!IsA(size, Const) || size->constisnull)
+		return 0;
+	if (size->consttype != INTERVALOID)
+		return size->consttype == type ? (int64) size->constvalue : 0;
+	interval = DatumGetIntervalP(size->constvalue);
+	if (interval->month != 0 || abs(interval->day) > QUOTIENT_LIMIT / USECS_PER_DAY ||
+		interval->time < -QUOTIENT_LIMIT || interval->time > QUOTIENT_LIMIT)
+		return 0;
+	length = interval->day * USECS_PER_DAY + interval->time;
+	return length % unit == 0 ? length / unit : 0;
+}
+
+/* Where windows begin: the begin of one of them, of zero. */
+static int64
+some_begin(FuncExpr *call)
+{
+	Const *origin = list_length(call->args) > 2 ? lthird(call->args) : NULL;
+	Datum size = ((Const *) lsecond(call->args))->constvalue;
+
+	return (int64) (origin ? OidFunctionCall3(call->funcid, (Datum) 0, size, origin->constvalue)
+						   : OidFunctionCall2(call->funcid, (Datum) 0, size));
+}
+
+/* braid.tumble(time, size [, origin]), without a time zone; an origin is not infinite. */
+static bool
+is_tumble(FuncExpr *call, int64 limit)
+{
+	Const *origin = list_length(call->args) == 3 ? lthird(call->args) : NULL;
+	int64 at;
+
+	if (call->funcresulttype != exprType(linitial(call->args)) || list_length(call->args) > 3 ||
+		get_func_namespace(call->funcid) != get_namespace_oid("braid", true) ||
+		strcmp(get_func_name(call->funcid), "tumble") != 0)
+		return false;
+	if (origin == NULL)
+		return true;
+	if (!IsA(origin, Const) || origin->constisnull || origin->consttype != call->funcresulttype)
+		return false;
+	at = (int64) origin->constvalue;
+	return at > -limit && at < limit;
+}
+
+/* NULL: it is no such call, or one that is not simple. */
+static FastVector *
+make_window(FastRows *rows, FuncExpr *call)
+{
+	int64 limit = limit_of_times(call->funcresulttype);
+	FastVector *time;
+	FastVector *v;
+	int64 length;
+
+	if (limit == 0 || list_length(call->args) < 2 || !is_tumble(call, limit))
+		return NULL;
+	length = window_length(call->funcresulttype, lsecond(call->args));
+	time = braid_fast_vector(rows, linitial(call->args));
+	if (length <= 1 || length >= Min(limit, QUOTIENT_LIMIT) || time == NULL ||
+		time->kind == VECTOR_CONSTANT)
+		return NULL;
+	v = wide_call(VECTOR_SUBTRACT, time, some_begin(call));
+	v = new_vector(VECTOR_WINDOW, time, wide_call(VECTOR_MODULO, v, length));
+	v->length = call->funcresulttype == INT4OID ? 4 : 8;
+	v->constant = length;
+	v->limit = limit;
+	return v;
+}
+
 /* AND and OR of any number; NOT. */
 static FastVector *
 make_boolean(FastRows *rows, BoolExpr *b)
@@ -225,6 +348,14 @@ make_null_test(FastRows *rows, NullTest *test)
 	return new_vector(test->nulltesttype == IS_NULL ? VECTOR_IS_NULL : VECTOR_IS_NOT_NULL, v, NULL);
 }
 
+static FastVector *
+make_function(FastRows *rows, FuncExpr *call)
+{
+	FastVector *v = call->args ? make_call(rows, call->funcid, call->args) : NULL;
+
+	return v ? v : make_window(rows, call);
+}
+
 FastVector *
 braid_fast_vector(FastRows *rows, Expr *expr)
 {
@@ -237,9 +368,7 @@ braid_fast_vector(FastRows *rows, Expr *expr)
 		case T_OpExpr:
 			return make_call(rows, ((OpExpr *) expr)->opfuncid, ((OpExpr *) expr)->args);
 		case T_FuncExpr:
-			return ((FuncExpr *) expr)->args
-					   ? make_call(rows, ((FuncExpr *) expr)->funcid, ((FuncExpr *) expr)->args)
-					   : NULL;
+			return make_function(rows, (FuncExpr *) expr);
 		case T_BoolExpr:
 			return make_boolean(rows, (BoolExpr *) expr);
 		case T_NullTest:
@@ -351,10 +480,11 @@ divide(FastVector *v, int n)
 	int64 *pg_restrict r = v->values;
 	int64 y = v->right->constant;
 	double divisor = (double) y;
+	double reciprocal = (1.0 + 1.0 / (INT64CONST(1) << 48)) / divisor;
 
 	if (are_below(UINT64CONST(1) << 31, x, n) && y == (int32) y)
 		for (int i = 0; i < n; i++)
-			r[i] = (int32) ((double) (int32) x[i] / divisor); /* there are vector instructions */
+			r[i] = (int32) ((double) (int32) x[i] * reciprocal); /* there are vector instructions */
 	else if (!are_below(QUOTIENT_LIMIT, x, n) || y <= -QUOTIENT_LIMIT || y >= QUOTIENT_LIMIT)
 		for (int i = 0; i < n; i++)
 			r[i] = x[i] / y;
@@ -365,6 +495,18 @@ divide(FastVector *v, int n)
 		for (int i = 0; i < n; i++)
 			r[i] = x[i] - r[i] * y;
 	return true;
+}
+
+/* Remainders have the sign of what was divided. */
+static bool
+begin_windows(FastVector *v, int n)
+{
+	int64 length = v->constant;
+
+	if (!are_below(v->limit, v->left->values, n))
+		return false;
+	LOOP(r[i] = x[i] - (y + (y >> 63 & length)));
+	return v->length == 8 || fit(v, n);
 }
 
 static void
@@ -480,6 +622,9 @@ compute(FastVector *v, int n)
 		case VECTOR_MODULO:
 			join_nulls(v, n);
 			return divide(v, n);
+		case VECTOR_WINDOW:
+			join_nulls(v, n);
+			return begin_windows(v, n);
 		case VECTOR_AND:
 		case VECTOR_OR:
 			combine_booleans(v, n);
