@@ -173,7 +173,7 @@ RETURNS record AS 'MODULE_PATHNAME', 'braid_sql_relay_open' LANGUAGE C VOLATILE;
 REVOKE ALL ON FUNCTION braid_internal.relay_open(text, text, text, bigint, smallint[], text[], bigint, bigint, oid, int, int, pg_lsn) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION braid_internal.relay_open(text, text, text, bigint, smallint[], text[], bigint, bigint, oid, int, int, pg_lsn) TO PUBLIC;
 COMMENT ON FUNCTION braid_internal.relay_open(text, text, text, bigint, smallint[], text[], bigint, bigint, oid, int, int, pg_lsn) IS
-'Sources: a relay opens a session, at the positions that it has stored or, with start, anew. Answers ok, or why it must not go on from there: see relay_open.c. Needs SELECT on the topic.';
+'Sources: a relay opens a session, at the positions that it has stored or, with start, anew. Answers ok, or why it must not go on from there: see relay_open.c. Needs SELECT on the topic; where the group of the relay, which holds messages, is made, the topic is to be owned.';
 
 CREATE PROCEDURE braid_internal.relay_fetch(acknowledged bigint, max_rows int, max_bytes int, wait_ms int, INOUT batch bytea)
 AS 'MODULE_PATHNAME', 'braid_sql_relay_fetch' LANGUAGE C;

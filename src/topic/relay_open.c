@@ -193,6 +193,8 @@ create_group(Opening *o)
 		"(pg_catalog.nextval('braid_internal.group_ids'), %d, %s, %u, false, true)",
 		o->topic->id, quote_literal_cstr(o->group_name), GetUserId());
 
+	/* As for every group that holds messages. */
+	braid_topic_require_owner(o->topic);
 	(void) ask(sql, SPI_OK_INSERT, &isnull);
 	CommandCounterIncrement();
 	braid_group_get(o->topic, o->group_name, &o->group);
