@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use Braid::Client;
 use Braid::Cluster;
-use Braid::Messages;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -197,5 +197,20 @@ sql("SELECT braid.send('m', '6')") for 1 .. 38;
 my %got;
 $got{ $_->wait(60)->{rows}[0][0] // 'none' }++ for @waiters;
 is(join(',', sort { $a <=> $b } keys %got), join(',', 29 .. 66), 'each gets one message');
+
+# A dump has positions, and a group goes on from there, in the middle of a transaction's messages.
+$two->run("SELECT id FROM braid.receive('m', 'g')") for 1 .. 4;
+sql("SELECT braid.send_batch('m', (SELECT array_agg(i::text) FROM generate_series(1, 2000) i))");
+my @before = map { $two->value("SELECT count(*) FROM braid.receive('m', 'g', max_rows => 300)") } 1 .. 3;
+my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
+$node->command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'a dump is made');
+sql('CREATE DATABASE restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'and restored');
+$node->safe_psql('restored', "SELECT braid.send_batch('m', (SELECT array_agg(i::text) FROM generate_series(1, 10) i))");
+my @after = split /\n/, $node->safe_psql('restored', "SELECT id FROM braid.receive('m', 'g', max_rows => 10000); SELECT id FROM braid.receive('m', 'g', max_rows => 10000);");
+my %ids = map { $_ => 1 } @after;
+is(join(',', @before), '300,300,300', 'of what was received before');
+is(scalar @after, 1110, 'nothing comes again, and all the rest');
+is(scalar keys %ids, 1110, 'once');
 
 done_testing();
