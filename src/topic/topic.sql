@@ -13,7 +13,7 @@ SELECT pg_catalog.pg_extension_config_dump('braid_internal.topic_ids', '');
 CREATE TABLE braid_internal.topics (
 	id int PRIMARY KEY,
 	view regclass NOT NULL,
-	payload regtype NOT NULL CHECK (payload IN ('jsonb'::regtype, 'text'::regtype, 'bytea'::regtype)),
+	payload regtype NOT NULL CHECK (payload::oid IN ('jsonb'::regtype::oid, 'text'::regtype::oid, 'bytea'::regtype::oid)),
 	partitions smallint NOT NULL CHECK (partitions BETWEEN 1 AND 1024),
 	segments smallint NOT NULL CHECK (segments BETWEEN 2 AND 32),
 	retain interval CHECK (retain >= '0'),
