@@ -46,6 +46,9 @@ COMMENT ON TABLE braid_internal.positions IS
 CREATE TABLE braid_internal.positions_0 PARTITION OF braid_internal.positions FOR VALUES IN (0);
 CREATE TABLE braid_internal.positions_1 PARTITION OF braid_internal.positions FOR VALUES IN (1);
 CREATE TABLE braid_internal.positions_2 PARTITION OF braid_internal.positions FOR VALUES IN (2);
+COMMENT ON TABLE braid_internal.positions_0 IS 'A segment of braid_internal.positions, which is filled and truncated in turn.';
+COMMENT ON TABLE braid_internal.positions_1 IS 'A segment of braid_internal.positions, which is filled and truncated in turn.';
+COMMENT ON TABLE braid_internal.positions_2 IS 'A segment of braid_internal.positions, which is filled and truncated in turn.';
 CREATE INDEX positions_0_order ON braid_internal.positions_0 (group_id, part, number);
 CREATE INDEX positions_1_order ON braid_internal.positions_1 (group_id, part, number);
 CREATE INDEX positions_2_order ON braid_internal.positions_2 (group_id, part, number);
