@@ -236,7 +236,8 @@ take_over(Applying *a)
 	l->confirmed = Max(l->confirmed, a->batch.confirmed);
 	if (a->nparts > l->nparts)
 	{
-		pfree(l->counts);
+		if (l->counts)
+			pfree(l->counts);
 		l->counts = MemoryContextAlloc(l->context, a->nparts * sizeof(RelayCount));
 		l->nparts = a->nparts;
 	}

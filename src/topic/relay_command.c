@@ -19,6 +19,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "topic/relay.h"
 #include "topic/relay_server.h"
@@ -183,7 +184,10 @@ lock_by_name(const char *name, BraidTopic **topic)
 static char *
 default_name(BraidTopic *target, const char *server)
 {
-	return psprintf("%.31s_%.31s", get_rel_name(target->view), server);
+	const char *name = get_rel_name(target->view);
+
+	return psprintf("%.*s_%.*s", pg_mbcliplen(name, strlen(name), 31), name,
+					pg_mbcliplen(server, strlen(server), 31), server);
 }
 
 static void

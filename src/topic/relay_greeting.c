@@ -92,7 +92,9 @@ static char *
 group_name(const RelayLink *l)
 {
 	/* The number is that of this side: another relay of that name is another one. */
-	return psprintf("relay %.38s %016llx", NameStr(l->relay.name),
+	const char *name = NameStr(l->relay.name);
+
+	return psprintf("relay %.*s %016llx", pg_mbcliplen(name, strlen(name), 38), name,
 					(unsigned long long) braid_relay_identity(-l->relay.id));
 }
 

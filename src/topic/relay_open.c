@@ -137,7 +137,10 @@ ask(const char *sql, int expected, bool *isnull)
 
 /* ---------------------------------------------------------------- the group */
 
-/* Only one session at a time in the name of a relay: a copy of its server has the same. */
+/*
+ * Only one session at a time in the name of a relay: a copy of its server has the same.
+ * For who may have the group moved, and nobody else.
+ */
 static void
 claim(Opening *o)
 {
@@ -494,13 +497,14 @@ braid_sql_relay_open(PG_FUNCTION_ARGS)
 	watch_client();
 	find_topic(&o);
 	o.group_name = text_to_cstring(PG_GETARG_TEXT_PP(ARG_GROUP));
-	claim(&o);
 	find_group(&o);
+	if (begins && !o.has_group)
+		create_group(&o);
+	if (o.has_group)
+		claim(&o);
 	read_positions(&o);
 	if (begins)
 	{
-		if (!o.has_group)
-			create_group(&o);
 		begin_at(&o, text_to_cstring(PG_GETARG_TEXT_PP(ARG_START)));
 		set_group(&o);
 	}

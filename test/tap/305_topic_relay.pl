@@ -26,8 +26,9 @@ $cluster->sql($_, 'SELECT pg_reload_conf()') for 'a', 'b', 'c';
 
 sub wait_streaming
 {
-	my ($name, $relay) = @_;
-	$cluster->wait_for($name, "SELECT state = 'streaming' AND lag_messages = 0 FROM braid.relays WHERE relay = '$relay'") or die "relay $relay on $name does not get ready";
+	my ($name, $relay, $may_lag) = @_;
+	my $lag = $may_lag ? '' : 'AND lag_messages = 0';
+	$cluster->wait_for($name, "SELECT state = 'streaming' $lag FROM braid.relays WHERE relay = '$relay'") or die "relay $relay on $name does not get ready";
 	return;
 }
 
@@ -75,8 +76,9 @@ for my $round (1 .. 2)
 	kill 'TERM', $pid if $pid;
 	sleep 0.3;
 	$cluster->kill_node($_), $cluster->start_again($_) for $round == 1 ? 'b' : ('a', 'c');
-	$pid = relay_pid('c') || relay_pid('b');
-	$cluster->kill_process(relay_pid('c') ? 'c' : 'b', $pid) if $pid;
+	my $crashing = $round == 1 ? 'c' : 'b';
+	wait_streaming($crashing, $crashing eq 'c' ? 'orders_to_b' : 'orders_to_a', 1);
+	$cluster->kill_process($crashing, relay_pid($crashing));
 	$cluster->wait_alive($_) for 'a', 'b', 'c';
 	sleep 0.5;
 }
