@@ -67,6 +67,9 @@ SELECT pg_catalog.pg_extension_config_dump('braid_internal.work_carried_1', '');
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.dead_letters', '');
 REVOKE ALL ON braid_internal.work_done_0, braid_internal.work_done_1, braid_internal.work_carried_0, braid_internal.work_carried_1,
 	braid_internal.dead_letters FROM PUBLIC;
+-- They have messages, which are not for everybody; but whoever owns the database can dump it.
+GRANT SELECT ON braid_internal.work_done_0, braid_internal.work_done_1, braid_internal.work_carried_0, braid_internal.work_carried_1,
+	braid_internal.dead_letters TO pg_database_owner;
 
 -- ---- taking
 

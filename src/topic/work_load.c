@@ -33,7 +33,6 @@
 #include "common/wait.h"
 #include "common/xact.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "topic/reader.h"
 #include "topic/rotate.h"
 #include "topic/waiters.h"
@@ -183,12 +182,8 @@ build(Load *l)
 	dsa_pointer shared;
 	WorkWindow *w;
 
-	/* Neither moved nor emptied while they are looked at together. */
-	for (int i = 0; i < WORK_SEGMENTS; i++)
-	{
-		LockRelationOid(braid_work_done_table(i), AccessShareLock);
-		LockRelationOid(braid_work_carried_table(i), AccessShareLock);
-	}
+	/* Positions and tables move together. */
+	braid_work_lock_tables();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (int part = 0; part < n; part++)
 	{
@@ -207,11 +202,7 @@ build(Load *l)
 	w->is_catching_up = true;
 	w->built_at = GetCurrentTimestamp();
 	braid_work_window_unlock(w);
-	for (int i = 0; i < WORK_SEGMENTS; i++)
-	{
-		UnlockRelationOid(braid_work_done_table(i), AccessShareLock);
-		UnlockRelationOid(braid_work_carried_table(i), AccessShareLock);
-	}
+	braid_work_unlock_tables();
 }
 
 static const WorkDone *

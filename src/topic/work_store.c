@@ -25,6 +25,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "topic/catalog.h"
 #include "topic/work.h"
 #include "topic/work_store.h"
@@ -73,6 +74,26 @@ Oid
 braid_work_carried_table(int segment)
 {
 	return relation("work_carried_%d", segment);
+}
+
+void
+braid_work_lock_tables(void)
+{
+	for (int i = 0; i < WORK_SEGMENTS; i++)
+	{
+		LockRelationOid(braid_work_done_table(i), AccessShareLock);
+		LockRelationOid(braid_work_carried_table(i), AccessShareLock);
+	}
+}
+
+void
+braid_work_unlock_tables(void)
+{
+	for (int i = 0; i < WORK_SEGMENTS; i++)
+	{
+		UnlockRelationOid(braid_work_done_table(i), AccessShareLock);
+		UnlockRelationOid(braid_work_carried_table(i), AccessShareLock);
+	}
 }
 
 /* ---------------------------------------------------------------- writing */
@@ -245,10 +266,12 @@ braid_work_fetch(BraidTopic *topic, int group, const WorkEntry *e, WorkMessage *
 
 	if (e->segment != WORK_CARRIED && fetch_from_topic(topic, e, m))
 		return true;
+	braid_work_lock_tables();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < WORK_SEGMENTS && !found; i++)
 		found = fetch_carried(i, group, e->number, snapshot, m);
 	UnregisterSnapshot(snapshot);
+	braid_work_unlock_tables();
 	return found;
 }
 
@@ -328,9 +351,11 @@ braid_work_read_done(int group, int segment)
 {
 	HTAB *done = make_done();
 
+	braid_work_lock_tables();
 	for (int i = 0; i < WORK_SEGMENTS; i++)
 		if (segment < 0 || i == segment)
 			read_done_segment(done, group, i);
+	braid_work_unlock_tables();
 	return done;
 }
 
@@ -429,12 +454,15 @@ compare_carried(const ListCell *x, const ListCell *y)
 List *
 braid_work_read_carried(int group, WorkTime after, WorkTime to, int max)
 {
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot snapshot;
 	List *list = NIL;
 
+	braid_work_lock_tables();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < WORK_SEGMENTS; i++)
 		list = read_carried_segment(list, i, group, after, to, max, snapshot);
 	UnregisterSnapshot(snapshot);
+	braid_work_unlock_tables();
 	list_sort(list, compare_carried);
 	return list_truncate(list, max);
 }

@@ -75,6 +75,13 @@ extern void braid_work_write_carried(int segment, int group, int64 number, Times
 extern void braid_work_write_dead(int group, int64 number, int attempts, const char *error,
 								  const WorkMessage *m);
 
+/*
+ * Keeps what is in the tables from being moved from one to the other, so that it is found
+ * once with a snapshot that is taken since.
+ */
+extern void braid_work_lock_tables(void);
+extern void braid_work_unlock_tables(void);
+
 /* Segments: the tables and the indexes of work_carried. */
 extern Oid braid_work_done_table(int segment);
 extern Oid braid_work_carried_table(int segment);

@@ -208,6 +208,8 @@ take_from_window(Request *q, bool *has_loaded, TimestampTz *next)
 
 	w->one_per_key = q->options.one_per_key;
 	braid_work_window_expire(w, &a, now);
+	if (w->nprepared > 0)
+		(void) braid_work_window_end_prepared(w, &a);
 	if (!*has_loaded && has_to_load(w, now))
 	{
 		braid_work_window_unlock(w);

@@ -303,14 +303,21 @@ lock_segment(int segment)
 		   ConditionalLockRelationOid(braid_work_carried_table(segment), AccessExclusiveLock);
 }
 
-/* Groups without a window get one, as long as there is room. */
+/*
+ * Groups without a window get one, as long as there is room.  Not with the lock on a segment:
+ * somebody else may be loading, and be waiting for it.
+ */
 static void
 load_windows(int segment)
 {
 	List *groups = braid_group_list(0);
 	int nwindows;
 	int n;
-	int *ids = groups_in(segment, &n);
+	int *ids;
+
+	if (blocks_of_segment(segment) == 0)
+		return;
+	ids = groups_in(segment, &n);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -334,7 +341,6 @@ empty_segment(int segment)
 
 	if (blocks_of_segment(segment) == 0)
 		return true;
-	load_windows(segment);
 	if (!lock_segment(segment))
 		return false;
 	groups = braid_group_list(0);
@@ -397,7 +403,12 @@ tidy(void)
 {
 	int current = braid_work_window_segment();
 
-	if (!empty_segment(1 - current) || !is_worth_it(current))
+	bool is_turn = is_worth_it(current);
+
+	for (int i = 0; i < WORK_SEGMENTS; i++)
+		if (i != current || is_turn)
+			load_windows(i);
+	if (!empty_segment(1 - current) || !is_turn)
 		return;
 	last_turn = GetCurrentTimestamp();
 	braid_work_window_set_segment(1 - current);
@@ -416,6 +427,8 @@ braid_sql_work_tidy(PG_FUNCTION_ARGS)
 						errmsg("work cannot be tidied in this transaction"),
 						errdetail("It has to see what is committed meanwhile.")));
 	SPI_connect();
+	for (int i = 0; i < WORK_SEGMENTS; i++)
+		load_windows(i);
 	done = empty_segment(1 - current);
 	if (done)
 	{
