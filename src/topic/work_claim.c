@@ -149,10 +149,13 @@ finish_moved(const Claim *c)
 {
 	WorkArrays a;
 	WorkWindow *w = braid_work_window_lock_existing(c->group, &a);
+	int topic;
+	bool has_left = false;
 	WorkEntry *e;
 
 	if (w == NULL)
 		return;
+	topic = w->topic;
 	e = braid_work_window_find(w, &a, c->id);
 	if (e && e->number == c->number && e->state != WORK_DONE)
 	{
@@ -162,9 +165,12 @@ finish_moved(const Claim *c)
 			w->next_due = Min(w->next_due, c->due);
 			braid_work_window_claim(w, &a, e);
 			braid_work_window_put(w, &a, e, WORK_DONE);
+			has_left = true;
 		}
 	}
 	braid_work_window_unlock(w);
+	if (has_left)
+		braid_waiters_wake(topic, c->group, BRAID_ALL_PARTS, 1); /* there is room */
 }
 
 static void

@@ -363,25 +363,42 @@ empty_segment(int segment)
 
 /* ---------------------------------------------------------------- when */
 
-/* Whether a window is full of messages that are to wait for their time. */
+/* Whether the group's window is full of messages that are to wait for their time. */
 static bool
-any_is_crowded(void)
+is_crowded(int group)
 {
-	int n;
-	int *groups = braid_work_window_groups(&n);
+	WorkArrays a;
+	WorkWindow *w = braid_work_window_lock_existing(group, &a);
+	bool result = w && braid_work_window_is_crowded(w);
 
-	for (int i = 0; i < n; i++)
+	if (w)
+		braid_work_window_unlock(w);
+	return result;
+}
+
+/* Makes room in such windows.  Nothing is emptied, so nothing needs to be final. */
+static bool
+relieve_windows(int segment)
+{
+	bool found = false;
+	ListCell *lc;
+
+	foreach (lc, braid_group_list(0))
 	{
-		WorkArrays a;
-		WorkWindow *w = braid_work_window_lock_existing(groups[i], &a);
-		bool is_crowded = w && braid_work_window_is_crowded(w);
+		const BraidGroup *group = lfirst(lc);
+		BraidTopic *topic = NULL;
+		HTAB *done;
 
-		if (w)
-			braid_work_window_unlock(w);
-		if (is_crowded)
-			return true;
+		if (group->is_work && is_crowded(group->id))
+			topic = braid_topic_by_id(group->topic);
+		if (topic == NULL)
+			continue;
+		done = braid_work_read_done(group->id, -1);
+		found = carry_window(topic, group->id, segment, done, done) || found;
+		hash_destroy(done);
+		CHECK_FOR_INTERRUPTS();
 	}
-	return false;
+	return found;
 }
 
 /* Whether what is done is worth to copy what is pending, or there is little of either. */
@@ -392,8 +409,6 @@ is_worth_it(int segment)
 	BlockNumber carried = blocks_of(braid_work_carried_table(segment));
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (any_is_crowded())
-		return true;
 	return done >= WORTH_BLOCKS + carried / 2 ||
 		   (done > 0 && carried < WORTH_BLOCKS && now - last_turn >= IDLE_US);
 }
@@ -405,6 +420,8 @@ tidy(void)
 
 	bool is_turn = is_worth_it(current);
 
+	if (relieve_windows(current))
+		return;
 	for (int i = 0; i < WORK_SEGMENTS; i++)
 		if (i != current || is_turn)
 			load_windows(i);
