@@ -29,6 +29,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "common/query.h"
 #include "common/superuser.h"
@@ -113,12 +114,13 @@ move_positions(BraidTopic *topic, int group, const uint64 *packed)
 	UnregisterSnapshot(snapshot);
 }
 
+/* For good: a transaction that is in progress may be rolled back. */
 static bool
 is_done(HTAB *done, int64 number)
 {
 	WorkDone *d = hash_search(done, &number, HASH_FIND, NULL);
 
-	return d && d->is_done;
+	return d && d->is_done && !TransactionIdIsValid(d->xid);
 }
 
 /* How often the entry was taken, without what is written down in the segment that it goes to. */
