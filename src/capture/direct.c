@@ -57,9 +57,6 @@
 /* A transaction with fewer rows is decoded: to keep rows takes memory, and time, of its own. */
 #define FEW 32
 
-/* Files that are known, before those are forgotten that are gone. */
-#define MANY_FILES 10000
-
 typedef struct KnownFile
 {
 	BraidFile file; /* key */
@@ -67,6 +64,7 @@ typedef struct KnownFile
 	XLogRecPtr from; /* what is inserted into the file from here on are rows of relid */
 	TupleDesc desc;
 	TupleTableSlot *slot; /* of desc */
+	bool is_current;	  /* found since old files were last forgotten */
 } KnownFile;
 
 static HTAB *files = NULL;
@@ -96,9 +94,12 @@ free_description(KnownFile *f)
 	f->desc = NULL;
 }
 
-/* What is needed is learned again, from a later position on. */
+/*
+ * Files that no table has any more: their names may come again, as those of others.  What they
+ * have in the log that was not read yet is decoded.
+ */
 static void
-forget_files(void)
+forget_old_files(void)
 {
 	HASH_SEQ_STATUS status;
 	KnownFile *f;
@@ -106,6 +107,11 @@ forget_files(void)
 	hash_seq_init(&status, files);
 	while ((f = hash_seq_search(&status)) != NULL)
 	{
+		if (f->is_current)
+		{
+			f->is_current = false; /* until it is found again */
+			continue;
+		}
 		free_description(f);
 		(void) hash_search(files, &f->file, HASH_REMOVE, NULL);
 	}
@@ -142,6 +148,7 @@ learn(Oid relid, XLogRecPtr from)
 			f->desc = NULL;
 			f->slot = NULL;
 		}
+		f->is_current = true;
 		if (f->relid != relid)
 		{
 			f->relid = relid;
@@ -161,8 +168,6 @@ braid_direct_learn(XLogRecPtr from)
 
 	if (!is_stale)
 		return;
-	if (hash_get_num_entries(files) > MANY_FILES)
-		forget_files();
 	foreach (lc, braid_source_list())
 	{
 		BraidSource *source = lfirst(lc);
@@ -174,6 +179,8 @@ braid_direct_learn(XLogRecPtr from)
 			foreach (lc2, source->members)
 				learn(lfirst_oid(lc2), from);
 	}
+	if (all)
+		forget_old_files();
 	is_stale = !all;
 }
 
