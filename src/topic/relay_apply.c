@@ -24,6 +24,7 @@
 #include "topic/relay_batch.h"
 #include "topic/relay_link.h"
 #include "utils/builtins.h"
+#include "utils/expandeddatum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"

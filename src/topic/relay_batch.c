@@ -9,6 +9,7 @@
 
 #include "libpq/pqformat.h"
 #include "topic/relay_batch.h"
+#include "utils/expandeddatum.h"
 
 #define BATCH_VERSION 1
 #define HEADER_SIZE (1 + 8 + 1 + 4 + 8 + 8 + 8 + 8 + 4 + 4)

@@ -28,6 +28,7 @@
 #include "access/xlog_internal.h"
 #include "catalog/pg_authid.h"
 #include "common/hashfn.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "replication/syncrep.h"
 #include "topic/relay.h"
