@@ -11,6 +11,7 @@
 
 #include "access/transam.h"
 #include "common/frontier.h"
+#include "lib/qunique.h"
 #include "lib/stringinfo.h"
 
 /* Of a transaction that has begun, and not more than 2^31 ago. */
@@ -42,6 +43,9 @@ braid_frontier_from_snapshot(BraidFrontier *f, Snapshot snapshot)
 	for (int i = 0; i < f->nxip; i++)
 		f->xip[i] = widen(snapshot->xip[i]);
 	qsort(f->xip, f->nxip, sizeof(uint64), compare_xids);
+
+	/* Twice: a transaction that is just being prepared, which its backend has as well. */
+	f->nxip = qunique(f->xip, f->nxip, sizeof(uint64), compare_xids);
 }
 
 void

@@ -136,6 +136,12 @@ sub passing_differences
 # The same number comes with more zeros from the one or the other.
 sub without_zeros { my ($text) = @_; $text =~ s/(\.\d*?)0+(?=[,)|\n]|$)/$1/g; $text =~ s/\.(?=[,)|\n]|$)//g; return $text; }
 
+# They have begun to follow.
+for my $database (@databases)
+{
+	in_db($database, "SELECT braid.wait(v, '30 s') FROM unnest('{@{[ join ',', map { ($_ . '_of_s', $_ . '_of_same') } sort keys %passing ]}}'::regclass[]) v");
+}
+
 my $last = 0;
 for my $step (1 .. $steps)
 {

@@ -84,15 +84,8 @@ for my $round (1 .. 2)
 }
 
 # Between the commit of a batch and everything that follows, and before it.
-for my $point ('relay-stored', 'relay-committed')
-{
-	$cluster->failpoint('b', $point, 'crash');
-	sleep 1;
-	$cluster->wait_alive('b');
-}
-$cluster->failpoint('a', 'relay-source-collected', 'crash');
-sleep 1;
-$cluster->wait_alive('a');
+$cluster->crash_at('b', $_) for 'relay-stored', 'relay-committed';
+$cluster->crash_at('a', 'relay-source-collected');
 $messages->stop(@producers);
 $messages->end_prepared('a');
 

@@ -83,11 +83,12 @@ sub start
 	my ($self, $name, $work) = @_;
 	my $file = "$self->{stop}/stop_" . ++$self->{n};
 	my $node = $self->{cluster}->node($name);
+	my $parent = $$;
 	my $pid = fork // die "fork: $!";
 	return { pid => $pid, file => $file, node => $name } if $pid;
 	srand($$ ^ time);
 	my ($client, %seen);
-	until (-e $file)
+	until (-e $file || getppid() != $parent)
 	{
 		$client = eval { Braid::Client->new($node, { name => 'messages' }) } if !$client || !$client->is_open;
 		sleep(0.1), next if !$client;
