@@ -565,6 +565,22 @@ register_worker(int index, Oid dbid, int kind, BackgroundWorkerHandle **handle)
 	return RegisterDynamicBackgroundWorker(&w, handle);
 }
 
+/* The server gives no process; logged when it begins. */
+static void
+tell_no_process(WorkerSlot *s)
+{
+	const char *problem = _("no background worker slot is free, see \"max_worker_processes\"");
+
+	if (strcmp(s->problem, problem) != 0)
+		ereport(
+			LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("could not start %s for database %u: no background worker slot is free",
+					kinds[s->kind]->type, s->dbid),
+			 errhint("Raise \"max_worker_processes\" in postgresql.conf and restart the server.")));
+	note_problem(s, problem);
+}
+
 /*
  * Starts the worker of one slot if it is due.  Returns the milliseconds until
  * it should be looked at again, -1 for no need.
@@ -606,14 +622,11 @@ tend_slot(int index, BackgroundWorkerHandle **handle)
 	*handle = NULL;
 	if (register_worker(index, dbid, kind, handle))
 		return -1;
-	ereport(LOG,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("could not start %s for database %u: no background worker slot is free",
-					kinds[kind]->type, dbid),
-			 errhint("Raise \"max_worker_processes\" in postgresql.conf and restart the server.")));
-	note_problem(s, _("no background worker slot is free, see \"max_worker_processes\""));
+	tell_no_process(s);
+
+	/* Nothing has died: it is tried again when another one has ended, or soon. */
 	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
-	mark_died(s);
+	s->state = SLOT_WANTED;
 	LWLockRelease(&workers->lock);
 	return MIN_RESTART_MS;
 }

@@ -144,7 +144,7 @@ server('DROP DATABASE four');
 is_right('five', 'when a worker has become free');
 
 # None that the server gives.
-$node->append_conf('postgresql.conf', "braid.max_workers = 8\nmax_worker_processes = 3");
+$node->append_conf('postgresql.conf', "braid.max_workers = 64\nmax_worker_processes = 3");
 $node->restart;
 is(server('SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ \'^(braid|logical replication) launcher\''), 2, 'two processes are launchers');
 my @waiting;
