@@ -192,6 +192,11 @@ sql("SELECT count(*) FROM braid.send_batch('l', array_fill('$payload'::text, ARR
 sql($drain_left);
 my $size = q{SELECT bytes FROM braid.topics WHERE topic = 'l'::regclass};
 my $before = sql($size);
-$node->poll_query_until('postgres', "SELECT braid.rotate_topic('l'); SELECT ($size) < 1048576");
+for (1 .. 50)
+{
+	sql(q{SELECT braid.rotate_topic('l')});
+	last if sql($size) < 1048576;
+	sleep 0.2;
+}
 report('topic, MB left', sql($size) / 1048576, '< 1', sprintf('%.0f MB before rotation', $before / 1048576));
 done_testing();
