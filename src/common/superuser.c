@@ -13,15 +13,23 @@
 void
 braid_superuser_execute(const char *sql)
 {
+	braid_superuser_execute_with_args(sql, 0, NULL, NULL, NULL);
+}
+
+void
+braid_superuser_execute_with_args(const char *sql, int nargs, Oid *types, Datum *values,
+								  const char *nulls)
+{
 	Oid userid;
 	int sec_context;
 	int rc;
 
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	rc = SPI_execute(sql, false, 0);
+	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
 	if (rc < 0)
-		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
+		elog(ERROR, "SPI_execute_with_args returned %s for \"%s\"", SPI_result_code_string(rc),
+			 sql);
 	SetUserIdAndSecContext(userid, sec_context);
 }
 

@@ -11,6 +11,10 @@
  */
 extern void braid_superuser_execute(const char *sql);
 
+/* The same with arguments, as SPI_execute_with_args() has them. */
+extern void braid_superuser_execute_with_args(const char *sql, int nargs, Oid *types, Datum *values,
+											  const char *nulls);
+
 /*
  * Has SQL of ours find operators and functions in pg_catalog, and none of its caller's, until
  * AtEOXact_GUC(false, the result), or an error.

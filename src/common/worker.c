@@ -206,12 +206,17 @@ mark_died(WorkerSlot *s)
 	s->latch = NULL;
 }
 
-static void
+/* Whether it is another one than before. */
+static bool
 note_problem(WorkerSlot *s, const char *problem)
 {
+	bool is_new;
+
 	LWLockAcquire(&workers->lock, LW_EXCLUSIVE);
+	is_new = strcmp(s->problem, problem) != 0;
 	strlcpy(s->problem, problem, sizeof(s->problem));
 	LWLockRelease(&workers->lock);
+	return is_new;
 }
 
 char *
@@ -400,6 +405,18 @@ braid_worker_extension_dropped(void)
 	return !extension_installed();
 }
 
+bool
+braid_worker_begin_turn(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	return !braid_worker_extension_dropped();
+}
+
 static void
 leave_slot(int code, Datum arg)
 {
@@ -472,7 +489,7 @@ run_main(int kind)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		note_problem(my_slot, error->message);
+		(void) note_problem(my_slot, error->message);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -569,16 +586,13 @@ register_worker(int index, Oid dbid, int kind, BackgroundWorkerHandle **handle)
 static void
 tell_no_process(WorkerSlot *s)
 {
-	const char *problem = _("no background worker slot is free, see \"max_worker_processes\"");
-
-	if (strcmp(s->problem, problem) != 0)
+	if (note_problem(s, _("no background worker slot is free, see \"max_worker_processes\"")))
 		ereport(
 			LOG,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("could not start %s for database %u: no background worker slot is free",
 					kinds[s->kind]->type, s->dbid),
 			 errhint("Raise \"max_worker_processes\" in postgresql.conf and restart the server.")));
-	note_problem(s, problem);
 }
 
 /*

@@ -74,6 +74,12 @@ extern void braid_worker_let_back(Oid dbid);
  */
 extern bool braid_worker_extension_dropped(void);
 
+/*
+ * The same, at the beginning of each turn of a loop: interrupts, settings that were reloaded,
+ * invalidations.  False if the worker is to return, as the extension has gone.
+ */
+extern bool braid_worker_begin_turn(void);
+
 extern void braid_worker_init(void);
 
 extern PGDLLEXPORT void braid_launcher_main(Datum arg);

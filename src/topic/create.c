@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/name.h"
@@ -28,23 +27,6 @@
 #include "utils/varlena.h"
 
 #define MIN_SEGMENTS 2
-
-/* Runs a command with arguments as the superuser who owns the catalogs. */
-static void
-execute_with_args(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls)
-{
-	Oid user;
-	int security;
-	int rc;
-
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
-	rc = SPI_execute_with_args(sql, nargs, types, args, nulls, false, 0);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_with_args returned %s for \"%s\"", SPI_result_code_string(rc),
-			 sql);
-	SetUserIdAndSecContext(user, security);
-}
 
 /* ---------------------------------------------------------------- relations */
 
@@ -303,10 +285,11 @@ braid_sql_create_topic(PG_FUNCTION_ARGS)
 	args[3] = Int32GetDatum(topic.npartitions);
 	args[4] = Int32GetDatum(topic.nsegments);
 	/* Generation -1: the row is no restored one; see restore.c. */
-	execute_with_args("INSERT INTO " BRAID_TOPIC_SCHEMA ".topics (id, view, payload, partitions, "
-					  "segments, retain, retain_size, dedup_window, notify, generation) "
-					  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, -1)",
-					  lengthof(types), types, args, nulls);
+	braid_superuser_execute_with_args(
+		"INSERT INTO " BRAID_TOPIC_SCHEMA ".topics (id, view, payload, partitions, "
+		"segments, retain, retain_size, dedup_window, notify, generation) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, -1)",
+		lengthof(types), types, args, nulls);
 	SPI_finish();
 	AtEOXact_GUC(false, level);
 	braid_topic_invalidate(topic.view);
@@ -336,7 +319,7 @@ set_options(int id, Jsonb *options, Datum *args, bool *nulls)
 	args[0] = Int32GetDatum(id);
 	args[1] = JsonbPGetDatum(options);
 	types[1] = JSONBOID;
-	execute_with_args(NEW_OPTIONS, 2, types, args, NULL);
+	braid_superuser_execute_with_args(NEW_OPTIONS, 2, types, args, NULL);
 	types[1] = INTERVALOID;
 	if (SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the topic was dropped")));
@@ -347,7 +330,7 @@ set_options(int id, Jsonb *options, Datum *args, bool *nulls)
 		flags[1 + i] = nulls[i] ? 'n' : ' ';
 	}
 	check_options(args + 1, nulls);
-	execute_with_args(SET_OPTIONS, NOPTIONS + 1, types, args, flags);
+	braid_superuser_execute_with_args(SET_OPTIONS, NOPTIONS + 1, types, args, flags);
 }
 
 PG_FUNCTION_INFO_V1(braid_sql_alter_topic);

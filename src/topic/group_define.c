@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "topic/arguments.h"
 #include "topic/follow.h"
 #include "topic/catalog.h"
 #include "topic/group.h"
@@ -30,14 +31,6 @@
 PG_FUNCTION_INFO_V1(braid_sql_group_create);
 PG_FUNCTION_INFO_V1(braid_sql_group_drop);
 PG_FUNCTION_INFO_V1(braid_sql_group_alter);
-
-static void
-refuse_null(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
-}
 
 /* ---------------------------------------------------------------- create */
 
@@ -120,8 +113,7 @@ braid_sql_group_create(PG_FUNCTION_ARGS)
 	char *name;
 	bool is_work;
 
-	for (int i = 0; i < lengthof(names); i++)
-		refuse_null(fcinfo, i, names[i]);
+	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	LockRelationOid(PG_GETARG_OID(0), AccessShareLock);
 	topic = braid_topic_get(PG_GETARG_OID(0));
 	require_for_create(topic, PG_GETARG_BOOL(4));
@@ -162,10 +154,10 @@ find_row(Relation rel, const BraidGroup *group)
 static BraidTopic *
 get_owned(FunctionCallInfo fcinfo, BraidGroup *group)
 {
+	static const char *const names[] = {"topic", "group_name"};
 	BraidTopic *topic;
 
-	refuse_null(fcinfo, 0, "topic");
-	refuse_null(fcinfo, 1, "group_name");
+	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	topic = braid_topic_get(PG_GETARG_OID(0));
 	braid_group_get(topic, text_to_cstring(PG_GETARG_TEXT_PP(1)), group);
 	braid_group_require_owner(topic, group);

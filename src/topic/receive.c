@@ -19,6 +19,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "topic/arguments.h"
 #include "topic/follow.h"
 #include "topic/fence.h"
 #include "topic/group.h"
@@ -397,11 +398,7 @@ read_limits(Request *q, FunctionCallInfo fcinfo)
 	if (q->max_rows < 1 || q->max_bytes < 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("max_rows and max_bytes must be greater than zero")));
-	q->until = DatumGetTimestampTz(
-		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(4)));
-	if (q->until < now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("wait must not be negative")));
+	q->until = braid_end_of_wait(now, PG_GETARG_DATUM(4));
 
 	/* Nothing comes into the snapshot of a transaction. */
 	q->waits = q->until > now && !IsolationUsesXactSnapshot();
@@ -449,42 +446,14 @@ read_group(Request *q, FunctionCallInfo fcinfo)
 						errhint("Use braid.take().")));
 }
 
-/* There is a function for each type, which differ in their result alone. */
-static void
-check_payload(Request *q)
-{
-	Oid type = TupleDescAttr(q->result->setDesc, RECEIVED_PAYLOAD)->atttypid;
-	Oid payload = q->topic->payload;
-
-	if (type == payload)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("payloads of topic \"%s\" are of type %s, and not %s",
-					braid_topic_name(q->topic), format_type_be(payload), format_type_be(type)),
-			 errhint("Use braid.receive%s().", payload == TEXTOID	 ? "_text"
-											   : payload == BYTEAOID ? "_bytea"
-																	 : "")));
-}
-
-static void
-refuse_nulls(FunctionCallInfo fcinfo)
-{
-	static const char *const names[] = {"topic", "group_name", "max_rows", "max_bytes", "wait"};
-
-	for (int i = 0; i < lengthof(names); i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("%s must not be null", names[i])));
-}
-
 /* braid.receive(topic, group_name, max_rows, max_bytes, wait, from_partition, member) */
 Datum
 braid_sql_receive(PG_FUNCTION_ARGS)
 {
+	static const char *const names[] = {"topic", "group_name", "max_rows", "max_bytes", "wait"};
 	Request q = {0};
 
-	refuse_nulls(fcinfo);
+	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	PreventCommandDuringRecovery("braid.receive()");
 	PreventCommandIfReadOnly("braid.receive()");
 	read_group(&q, fcinfo);
@@ -494,7 +463,8 @@ braid_sql_receive(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	q.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	check_payload(&q);
+	braid_topic_require_payload(
+		q.topic, TupleDescAttr(q.result->setDesc, RECEIVED_PAYLOAD)->atttypid, "receive");
 	q.context =
 		AllocSetContextCreate(CurrentMemoryContext, "braid message", ALLOCSET_DEFAULT_SIZES);
 	look(&q);

@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/compat.h"
 #include "common/name.h"
@@ -47,18 +46,9 @@ PG_FUNCTION_INFO_V1(braid_sql_drop_relay);
 static uint64
 execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	Oid userid;
-	int sec_context;
 	int level = braid_superuser_fix_search_path();
-	int rc;
 
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_with_args returned %s for \"%s\"", SPI_result_code_string(rc),
-			 sql);
-	SetUserIdAndSecContext(userid, sec_context);
+	braid_superuser_execute_with_args(sql, nargs, types, values, nulls);
 	AtEOXact_GUC(false, level);
 	return SPI_processed;
 }

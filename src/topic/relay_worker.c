@@ -17,7 +17,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "topic/relay_link.h"
@@ -216,15 +215,8 @@ braid_relay_worker_main(void)
 		long nap = MAX_NAP_MS;
 		ListCell *lc;
 
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-		if (braid_worker_extension_dropped())
+		if (!braid_worker_begin_turn())
 			return;
-		AcceptInvalidationMessages();
 		MemoryContextReset(turn);
 		MemoryContextSwitchTo(turn);
 		if (braid_relay_has_changed())

@@ -28,7 +28,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/interrupt.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -212,13 +211,7 @@ rotate_main(void)
 		int *ids = NULL;
 		int n;
 
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-		if (braid_worker_extension_dropped())
+		if (!braid_worker_begin_turn())
 			return;
 		n = find_topics(&ids);
 		if (n < 0)

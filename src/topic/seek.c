@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "topic/arguments.h"
 #include "topic/follow.h"
 #include "topic/position.h"
 #include "topic/reader.h"
@@ -163,10 +164,7 @@ seek_as_called(FunctionCallInfo fcinfo, const Target *target)
 	BraidTopic *topic;
 	BraidGroup group;
 
-	for (int i = 0; i < lengthof(names); i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("%s must not be null", names[i])));
+	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	topic = braid_topic_get(PG_GETARG_OID(0));
 	braid_group_get(topic, text_to_cstring(PG_GETARG_TEXT_PP(1)), &group);
 	braid_group_require_owner(topic, &group);

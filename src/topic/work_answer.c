@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "topic/arguments.h"
 #include "topic/group.h"
 #include "topic/waiters.h"
 #include "topic/work_claim.h"
@@ -100,10 +101,7 @@ read_answer(Answer *r, FunctionCallInfo fcinfo, int attempts_arg, const char *co
 	Datum *elements;
 	int nattempts;
 
-	for (int i = 0; i < lengthof(names); i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("%s must not be null", names[i])));
+	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	PreventCommandDuringRecovery(command);
 	PreventCommandIfReadOnly(command);
 	r->topic = braid_work_get_group(PG_GETARG_OID(0), PG_GETARG_TEXT_PP(1), &r->group);

@@ -18,6 +18,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "topic/arguments.h"
 #include "topic/follow.h"
 #include "topic/group.h"
 #include "topic/waiters.h"
@@ -268,17 +269,6 @@ wait_and_look(Request *q)
 /* ---------------------------------------------------------------- arguments */
 
 static void
-refuse_nulls(FunctionCallInfo fcinfo)
-{
-	static const char *const names[] = {"topic", "group_name", "max_rows", "wait"};
-
-	for (int i = 0; i < lengthof(names); i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("%s must not be null", names[i])));
-}
-
-static void
 read_limits(Request *q, FunctionCallInfo fcinfo)
 {
 	TimestampTz now = GetCurrentTimestamp();
@@ -288,42 +278,22 @@ read_limits(Request *q, FunctionCallInfo fcinfo)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("max_rows must be between 1 and %d", MAX_ROWS)));
 	q->max_rows = Min(q->max_rows, braid_work_window_capacity());
-	q->until = DatumGetTimestampTz(
-		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(3)));
-	if (q->until < now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("wait must not be negative")));
+	q->until = braid_end_of_wait(now, PG_GETARG_DATUM(3));
 	q->waits = q->until > now;
 	q->visible_us = 0;
 	if (!PG_ARGISNULL(4))
 		q->visible_us = braid_work_visible_us(PG_GETARG_INTERVAL_P(4));
 }
 
-static void
-check_payload(Request *q)
-{
-	Oid type = TupleDescAttr(q->result->setDesc, TAKEN_PAYLOAD)->atttypid;
-	Oid payload = q->topic->payload;
-
-	if (type == payload)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("payloads of topic \"%s\" are of type %s, and not %s",
-					braid_topic_name(q->topic), format_type_be(payload), format_type_be(type)),
-			 errhint("Use braid.take%s().", payload == TEXTOID	  ? "_text"
-											: payload == BYTEAOID ? "_bytea"
-																  : "")));
-}
-
 /* braid.take(topic, group_name, max_rows, wait, visible_for) */
 Datum
 braid_sql_take(PG_FUNCTION_ARGS)
 {
+	static const char *const names[] = {"topic", "group_name", "max_rows", "wait"};
 	Request q = {0};
 	TimestampTz next;
 
-	refuse_nulls(fcinfo);
+	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	PreventCommandDuringRecovery("braid.take()");
 	PreventCommandIfReadOnly("braid.take()");
 	q.topic = braid_work_get_group(PG_GETARG_OID(0), PG_GETARG_TEXT_PP(1), &q.group);
@@ -331,7 +301,8 @@ braid_sql_take(PG_FUNCTION_ARGS)
 	braid_work_options_read(q.group.id, &q.options);
 	InitMaterializedSRF(fcinfo, 0);
 	q.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	check_payload(&q);
+	braid_topic_require_payload(q.topic, TupleDescAttr(q.result->setDesc, TAKEN_PAYLOAD)->atttypid,
+								"take");
 	q.taken = palloc(q.max_rows * sizeof(WorkEntry));
 	q.done = palloc(q.max_rows * sizeof(int64));
 	q.held = palloc(q.max_rows * sizeof(int64));

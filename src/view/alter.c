@@ -570,7 +570,7 @@ own_query(const ViewDefinition *def)
 static bool
 run(const ViewDefinition *def, Change *change)
 {
-	int level = braid_definition_fix_search_path();
+	int level = braid_superuser_fix_search_path();
 	Oid user;
 	int security;
 	bool done;

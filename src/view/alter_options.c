@@ -79,7 +79,7 @@ expression(const ViewDefinition *def, DefElem *option, bool reset)
 static void
 store(const ViewDefinition *def, const char *options)
 {
-	int level = braid_definition_fix_search_path();
+	int level = braid_superuser_fix_search_path();
 
 	SPI_connect();
 	braid_superuser_execute(

@@ -223,7 +223,7 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 	braid_capture_require_wal();
 	require_extension();
 	sources = braid_event_time_analyze(options, query);
-	level = braid_definition_fix_search_path();
+	level = braid_superuser_fix_search_path();
 	name_columns(query, column_names);
 	refuse_duplicate_names(query, pstate);
 	query_text = braid_deparse_query(query);
@@ -307,7 +307,7 @@ braid_create_again(Oid view)
 						errmsg("continuous view \"%s\" is paused", get_rel_name(view)),
 						errhint("braid.resume() rebuilds it.")));
 	braid_capture_require_wal();
-	level = braid_definition_fix_search_path();
+	level = braid_superuser_fix_search_path();
 	braid_definition_inputs(&def, &inputs);
 	braid_create_claim_tables(inputs.tables);
 	SPI_connect();
@@ -344,7 +344,7 @@ braid_create_follow_owner(Oid view)
 	if (!braid_definition_find(view, &def))
 		return;
 	owner = pstrdup(quote_identifier(GetUserNameFromId(braid_definition_owner(view), false)));
-	level = braid_definition_fix_search_path();
+	level = braid_superuser_fix_search_path();
 	SPI_connect();
 	give_parts(&def, owner);
 	if (braid_definition_find_replacement(def.id, &replacement))
@@ -378,7 +378,7 @@ braid_create_follow_column(Oid view, const char *name)
 	int level;
 
 	braid_definition_get(view, &def);
-	level = braid_definition_fix_search_path();
+	level = braid_superuser_fix_search_path();
 	SPI_connect();
 	rename_column(def.query, attnum, name);
 	if (braid_definition_find_replacement(def.id, &replacement))

@@ -529,13 +529,3 @@ braid_definition_unbind(const ViewDefinition *def)
 		braid_definition_unbind_part(lfirst_oid(lc), def->view);
 	CommandCounterIncrement();
 }
-
-int
-braid_definition_fix_search_path(void)
-{
-	int level = NewGUCNestLevel();
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}

@@ -101,7 +101,4 @@ extern void braid_definition_unbind_part(Oid part, Oid view);
 /* Oid of braid_internal.views; InvalidOid if the extension is not installed. */
 extern Oid braid_definition_catalog(void);
 
-/* search_path = pg_catalog, pg_temp until the returned level is ended by AtEOXact_GUC. */
-extern int braid_definition_fix_search_path(void);
-
 #endif /* BRAID_DEFINITION_H */

@@ -98,7 +98,7 @@ Datum
 braid_sql_diverted(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	int level = braid_definition_fix_search_path();
+	int level = braid_superuser_fix_search_path();
 	ViewDefinition def;
 	List *nodes;
 
@@ -127,7 +127,7 @@ PG_FUNCTION_INFO_V1(braid_sql_merge_diverted);
 Datum
 braid_sql_merge_diverted(PG_FUNCTION_ARGS)
 {
-	int level = braid_definition_fix_search_path();
+	int level = braid_superuser_fix_search_path();
 	ViewDefinition def;
 	int64 nrows = 0;
 	List *nodes = diverting_nodes(PG_GETARG_OID(0), &def);

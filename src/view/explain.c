@@ -12,6 +12,7 @@
 #include "capture/capture.h"
 #include "common/name.h"
 #include "common/shmem.h"
+#include "common/superuser.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -267,7 +268,7 @@ braid_sql_explain(PG_FUNCTION_ARGS)
 	braid_definition_get(view, &def);
 	if (pg_class_aclcheck(view, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, get_rel_name(view));
-	level = braid_definition_fix_search_path();
+	level = braid_superuser_fix_search_path();
 	plan = braid_event_time_plan(&def, braid_definition_query(def.query), def.id, NULL);
 	AtEOXact_GUC(false, level);
 	put_graph((ReturnSetInfo *) fcinfo->resultinfo, def.id, plan->top, 0, &seen);

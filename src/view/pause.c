@@ -34,7 +34,7 @@ set_paused(const ViewDefinition *def, bool paused)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_VIEW, get_rel_name(def->view));
 	if (def->paused == paused)
 		return;
-	level = braid_definition_fix_search_path();
+	level = braid_superuser_fix_search_path();
 	SPI_connect();
 	braid_superuser_execute(psprintf("UPDATE braid_internal.views SET paused = %s WHERE id = %d",
 									 paused ? "true" : "false", def->id));

@@ -277,7 +277,7 @@ braid_restore_is_placeholder(const ViewStmt *stmt)
 void
 braid_restore_take_apart(const ViewDefinition *def)
 {
-	int level = braid_definition_fix_search_path();
+	int level = braid_superuser_fix_search_path();
 
 	SPI_connect();
 	braid_definition_unbind(def);

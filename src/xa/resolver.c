@@ -23,7 +23,6 @@
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -447,15 +446,8 @@ braid_xa_resolver_main(void)
 		long nap = MAX_NAP_MS;
 		ListCell *lc;
 
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-		if (braid_worker_extension_dropped())
+		if (!braid_worker_begin_turn())
 			return;
-		AcceptInvalidationMessages();
 		if (servers_changed)
 			follow_servers();
 		MemoryContextReset(turn);
