@@ -26,17 +26,13 @@
 #include "postgres.h"
 
 #include "common/failpoint.h"
+#include "common/lock.h"
 #include "common/xact.h"
-#include "miscadmin.h"
-#include "storage/lock.h"
 #include "topic/fence.h"
 #include "topic/position.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-
-/* Of the locks, as in position.c. */
-#define WORKING_LOCK_CLASS 18
 
 typedef struct Moved
 {
@@ -49,21 +45,10 @@ typedef struct Moved
 
 static Moved *moved = NULL; /* in TopTransactionContext */
 
-static LOCKTAG
-lock_tag(int group, int part)
-{
-	LOCKTAG tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) group, (uint32) part, WORKING_LOCK_CLASS);
-	return tag;
-}
-
 bool
 braid_fence_enter(int group, int part, const BraidMembership *membership, bool *is_held)
 {
-	LOCKTAG tag = lock_tag(group, part);
-
-	*is_held = LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	*is_held = braid_fence_is_free(group, part);
 	return *is_held || TimestampDifferenceExceeds(membership->since, GetCurrentTimestamp(),
 												  membership->timeout_ms);
 }
@@ -71,17 +56,13 @@ braid_fence_enter(int group, int part, const BraidMembership *membership, bool *
 bool
 braid_fence_is_free(int group, int part)
 {
-	LOCKTAG tag = lock_tag(group, part);
-
-	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	return braid_lock_acquire(BRAID_LOCK_WORKING, group, part, ExclusiveLock, false);
 }
 
 void
 braid_fence_leave(int group, int part)
 {
-	LOCKTAG tag = lock_tag(group, part);
-
-	(void) LockRelease(&tag, ExclusiveLock, false);
+	braid_lock_release(BRAID_LOCK_WORKING, group, part, ExclusiveLock);
 }
 
 /*

@@ -22,10 +22,9 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "common/lock.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "storage/lock.h"
 #include "topic/catalog.h"
 #include "topic/position.h"
 #include "topic/position_segment.h"
@@ -34,9 +33,6 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
-
-/* Of the locks; users' advisory locks have 1 or 2 here. */
-#define POSITION_LOCK_CLASS 17
 
 /* Columns of braid_internal.positions. */
 enum
@@ -199,29 +195,16 @@ braid_position_from_datum(BraidPosition *p, Datum datum)
 
 /* ---------------------------------------------------------------- the lock */
 
-static LOCKTAG
-lock_tag(int group, int part)
-{
-	LOCKTAG tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) group, (uint32) part, POSITION_LOCK_CLASS);
-	return tag;
-}
-
 bool
 braid_position_lock(int group, int part, bool wait)
 {
-	LOCKTAG tag = lock_tag(group, part);
-
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	return braid_lock_acquire(BRAID_LOCK_POSITION, group, part, ExclusiveLock, wait);
 }
 
 void
 braid_position_unlock(int group, int part)
 {
-	LOCKTAG tag = lock_tag(group, part);
-
-	(void) LockRelease(&tag, ExclusiveLock, false);
+	braid_lock_release(BRAID_LOCK_POSITION, group, part, ExclusiveLock);
 }
 
 /* ---------------------------------------------------------------- reading */

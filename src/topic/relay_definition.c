@@ -15,10 +15,10 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/lock.h"
 #include "common/query.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
-#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "topic/catalog.h"
 #include "topic/relay.h"
@@ -168,21 +168,10 @@ braid_relay_read_positions(int relay)
 
 /* ---------------------------------------------------------------- the lock */
 
-static LOCKTAG
-lock_tag(int relay)
-{
-	LOCKTAG tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, braid_topic_relation("relays"), relay, 0);
-	return tag;
-}
-
 bool
 braid_relay_try_lock(int relay)
 {
-	LOCKTAG tag = lock_tag(relay);
-
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+	if (!braid_lock_acquire_object(braid_topic_relation("relays"), relay, false))
 		return false;
 
 	/* What its last holder has told comes with the lock. */
@@ -193,9 +182,7 @@ braid_relay_try_lock(int relay)
 void
 braid_relay_lock(int relay)
 {
-	LOCKTAG tag = lock_tag(relay);
-
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) braid_lock_acquire_object(braid_topic_relation("relays"), relay, true);
 	AcceptInvalidationMessages();
 }
 

@@ -30,6 +30,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "common/lock.h"
 #include "common/superuser.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -37,7 +38,6 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "topic/relay.h"
 #include "topic/relay_session.h"
 #include "utils/array.h"
@@ -50,9 +50,6 @@
 
 PG_FUNCTION_INFO_V1(braid_sql_relay_open);
 PG_FUNCTION_INFO_V1(braid_sql_relay_close);
-
-/* Of the locks of sessions; users' advisory locks have 1 or 2 here. */
-#define SESSION_LOCK_CLASS 19
 
 /* Arguments. */
 enum
@@ -144,12 +141,11 @@ ask(const char *sql, int expected, bool *isnull)
 static void
 claim(Opening *o)
 {
-	LOCKTAG tag;
 	uint64 key =
 		hash_bytes_extended((unsigned char *) o->group_name, strlen(o->group_name), o->topic->id);
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, SESSION_LOCK_CLASS);
-	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+	if (!braid_lock_acquire_for_session(BRAID_LOCK_RELAY_SESSION, (uint32) (key >> 32),
+										(uint32) key, ExclusiveLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("another session reads in the name of this relay"),

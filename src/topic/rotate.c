@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "common/lock.h"
 #include "common/query.h"
 #include "common/superuser.h"
 #include "common/wait.h"
@@ -30,7 +31,6 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "topic/catalog.h"
 #include "topic/follow.h"
 #include "topic/rotate.h"
@@ -76,10 +76,7 @@ braid_sql_try_lock(PG_FUNCTION_ARGS)
 bool
 braid_rotate_lock(int topic, bool wait)
 {
-	LOCKTAG tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, braid_topic_relation("topics"), topic, 0);
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	return braid_lock_acquire_object(braid_topic_relation("topics"), topic, wait);
 }
 
 PG_FUNCTION_INFO_V1(braid_sql_lock_topic);
