@@ -2,13 +2,15 @@
  * connection.c
  *	  An asynchronous connection of a worker to another server.
  *
- * Nothing here waits, but for the name service.  Errors are returned, never
+ * Nothing here waits but braid_connection_wait(), and libpq for the name service.  Errors are returned, never
  * thrown: one bad connection must not disturb the others.
  */
 #include "postgres.h"
 
 #include "commands/defrem.h"
+#include "common/compat.h"
 #include "common/connection.h"
+#include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
 #include "utils/timestamp.h"
@@ -218,6 +220,73 @@ braid_connection_take_result(BraidConnection *c)
 	c->state = BRAID_CONNECTION_IDLE;
 	return r;
 }
+
+/* ---------------------------------------------------------------- waiting */
+
+/* Of what is waited for: changes whenever that does, as libpq may change a socket. */
+static uint64
+fingerprint(List *connections)
+{
+	uint64 sum = 17;
+	ListCell *lc;
+
+	foreach (lc, connections)
+	{
+		BraidConnection *c = lfirst(lc);
+
+		if (c->state != BRAID_CONNECTION_CLOSED)
+			sum = ((sum * 31 + c->serial) * 31 + PQsocket(c->pg)) * 31 + c->wanted;
+	}
+	return sum;
+}
+
+static WaitEventSet *
+make_wait_set(List *connections)
+{
+	WaitEventSet *set = braid_compat_create_wait_event_set(2 + list_length(connections));
+	ListCell *lc;
+
+	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	foreach (lc, connections)
+	{
+		BraidConnection *c = lfirst(lc);
+
+		if (c->state != BRAID_CONNECTION_CLOSED)
+			AddWaitEventToSet(set, c->wanted, PQsocket(c->pg), NULL, c);
+	}
+	return set;
+}
+
+void
+braid_connection_wait(List *connections, long nap, BraidWait wait,
+					  void (*advance)(BraidConnection *c))
+{
+	static WaitEventSet *set = NULL;
+	static uint64 made_for = 0;
+	WaitEvent events[64];
+	uint64 now = fingerprint(connections);
+	int n;
+
+	if (set == NULL || now != made_for)
+	{
+		if (set)
+			FreeWaitEventSet(set);
+		set = make_wait_set(connections);
+		made_for = now;
+	}
+	n = WaitEventSetWait(set, nap, events, lengthof(events), braid_wait_begin(wait));
+	braid_wait_end();
+	for (int i = 0; i < n; i++)
+	{
+		if (events[i].events & WL_LATCH_SET)
+			ResetLatch(MyLatch);
+		else if (events[i].user_data)
+			advance(events[i].user_data);
+	}
+}
+
+/* ---------------------------------------------------------------- messages */
 
 char *
 braid_connection_line(const char *message)

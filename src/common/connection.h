@@ -5,6 +5,7 @@
 #ifndef BRAID_CONNECTION_H
 #define BRAID_CONNECTION_H
 
+#include "common/wait.h"
 #include "datatype/timestamp.h"
 #include "libpq-fe.h"
 #include "nodes/pg_list.h"
@@ -74,6 +75,14 @@ extern BraidConnectionOutcome braid_connection_advance(BraidConnection *c);
 
 /* Makes the connection idle and returns the result; the caller clears it. */
 extern PGresult *braid_connection_take_result(BraidConnection *c);
+
+/*
+ * Waits for the sockets of those connections that are open, for the latch, which is reset, and no longer
+ * than nap milliseconds.  `advance` is called for each connection that has something; it may close any, and
+ * free none.  For the main loop of a worker: a process has one set of what it waits for.
+ */
+extern void braid_connection_wait(List *connections, long nap, BraidWait wait,
+								  void (*advance)(BraidConnection *c));
 
 /* libpq's message as one line, in the current memory context. */
 extern char *braid_connection_line(const char *message);

@@ -11,8 +11,6 @@
 #include <limits.h>
 
 #include "access/xact.h"
-#include "common/compat.h"
-#include "common/wait.h"
 #include "common/worker.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -34,7 +32,6 @@ PG_FUNCTION_INFO_V1(braid_sql_relay_problem);
 int braid_relay_worker_kind = -1;
 
 static List *links = NIL; /* RelayLink */
-static WaitEventSet *wait_set = NULL;
 
 /* ---------------------------------------------------------------- definitions */
 
@@ -113,66 +110,25 @@ follow_relays(void)
 
 /* ---------------------------------------------------------------- waiting */
 
-/* Changes whenever what is waited for does. */
-static uint64
-fingerprint(void)
-{
-	uint64 sum = 17;
-	ListCell *lc;
-
-	foreach (lc, links)
-	{
-		BraidConnection *c = &((RelayLink *) lfirst(lc))->connection;
-
-		if (c->state != BRAID_CONNECTION_CLOSED)
-			sum = ((sum * 31 + c->serial) * 31 + PQsocket(c->pg)) * 31 + c->wanted;
-	}
-	return sum;
-}
-
 static void
-rebuild_wait_set(void)
+advance(BraidConnection *c)
 {
 	ListCell *lc;
 
-	if (wait_set)
-		FreeWaitEventSet(wait_set);
-	wait_set = braid_compat_create_wait_event_set(2 + list_length(links));
-	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	foreach (lc, links)
-	{
-		RelayLink *l = lfirst(lc);
-		BraidConnection *c = &l->connection;
-
-		if (c->state != BRAID_CONNECTION_CLOSED)
-			AddWaitEventToSet(wait_set, c->wanted, PQsocket(c->pg), NULL, l);
-	}
+		if (&((RelayLink *) lfirst(lc))->connection == c)
+			braid_relay_link_advance(lfirst(lc));
 }
 
 static void
 wait_for_events(long nap)
 {
-	static uint64 last = 0;
-	WaitEvent events[64];
-	uint64 now = fingerprint();
-	int n;
+	List *connections = NIL;
+	ListCell *lc;
 
-	if (!wait_set || now != last)
-	{
-		rebuild_wait_set();
-		last = now;
-	}
-	n = WaitEventSetWait(wait_set, nap, events, lengthof(events),
-						 braid_wait_begin(BRAID_WAIT_RELAY_MAIN));
-	braid_wait_end();
-	for (int i = 0; i < n; i++)
-	{
-		if (events[i].events & WL_LATCH_SET)
-			ResetLatch(MyLatch);
-		else if (events[i].user_data && list_member_ptr(links, events[i].user_data))
-			braid_relay_link_advance(events[i].user_data);
-	}
+	foreach (lc, links)
+		connections = lappend(connections, &((RelayLink *) lfirst(lc))->connection);
+	braid_connection_wait(connections, nap, BRAID_WAIT_RELAY_MAIN, advance);
 }
 
 /* ---------------------------------------------------------------- main */

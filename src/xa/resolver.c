@@ -14,10 +14,8 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
-#include "common/compat.h"
 #include "common/failpoint.h"
 #include "common/query.h"
-#include "common/wait.h"
 #include "common/worker.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
@@ -52,8 +50,6 @@
 static XaIdentity identity;
 static List *sessions = NIL; /* of XaSession */
 static bool servers_changed = true;
-
-static WaitEventSet *wait_set = NULL;
 
 /* The rotation of decisions that waits for sweeps. */
 static bool rotation_waits = false;
@@ -312,57 +308,6 @@ tend_rotation(void)
 
 /* ---------------------------------------------------------------- waiting */
 
-/* The set is made anew whenever one of its sockets or events changes. */
-static void
-rebuild_wait_set(void)
-{
-	int n = 2;
-	ListCell *lc;
-
-	if (wait_set)
-		FreeWaitEventSet(wait_set);
-	foreach (lc, sessions)
-		n += BRAID_XA_MAX_CONNECTIONS;
-	wait_set = braid_compat_create_wait_event_set(n);
-	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	foreach (lc, sessions)
-	{
-		XaSession *s = lfirst(lc);
-
-		for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
-		{
-			BraidConnection *c = &s->connections[i];
-
-			if (c->state != BRAID_CONNECTION_CLOSED)
-				AddWaitEventToSet(wait_set, c->wanted, PQsocket(c->pg), NULL, c);
-		}
-	}
-}
-
-/* Sum of what the set depends on: changes whenever a connection does. */
-static uint64
-wait_set_fingerprint(void)
-{
-	uint64 sum = 17;
-	ListCell *lc;
-
-	foreach (lc, sessions)
-	{
-		XaSession *s = lfirst(lc);
-
-		for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
-		{
-			BraidConnection *c = &s->connections[i];
-
-			/* A closed connection has serial 0; libpq may change its socket. */
-			if (c->serial != 0)
-				sum = ((sum * 31 + c->serial) * 31 + PQsocket(c->pg)) * 31 + c->wanted;
-		}
-	}
-	return sum;
-}
-
 static void
 advance_connection(BraidConnection *c)
 {
@@ -380,26 +325,13 @@ advance_connection(BraidConnection *c)
 static void
 wait_for_events(long nap)
 {
-	static uint64 fingerprint = 0;
-	WaitEvent events[64];
-	uint64 now = wait_set_fingerprint();
-	int n;
+	List *connections = NIL;
+	ListCell *lc;
 
-	if (!wait_set || now != fingerprint)
-	{
-		rebuild_wait_set();
-		fingerprint = now;
-	}
-	n = WaitEventSetWait(wait_set, nap, events, lengthof(events),
-						 braid_wait_begin(BRAID_WAIT_RESOLVER_MAIN));
-	braid_wait_end();
-	for (int i = 0; i < n; i++)
-	{
-		if (events[i].events & WL_LATCH_SET)
-			ResetLatch(MyLatch);
-		else if (events[i].user_data)
-			advance_connection(events[i].user_data);
-	}
+	foreach (lc, sessions)
+		for (int i = 0; i < BRAID_XA_MAX_CONNECTIONS; i++)
+			connections = lappend(connections, &((XaSession *) lfirst(lc))->connections[i]);
+	braid_connection_wait(connections, nap, BRAID_WAIT_RESOLVER_MAIN, advance_connection);
 }
 
 /* ---------------------------------------------------------------- main */
