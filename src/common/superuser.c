@@ -33,6 +33,22 @@ braid_superuser_execute_with_args(const char *sql, int nargs, Oid *types, Datum 
 	SetUserIdAndSecContext(userid, sec_context);
 }
 
+Datum
+braid_superuser_ask(const char *sql, bool *isnull)
+{
+	int level = braid_superuser_fix_search_path();
+	Datum value = (Datum) 0;
+
+	SPI_connect();
+	braid_superuser_execute(sql);
+	AtEOXact_GUC(false, level);
+	*isnull = true;
+	if (SPI_tuptable && SPI_processed > 0)
+		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+	SPI_finish();
+	return value;
+}
+
 int
 braid_superuser_fix_search_path(void)
 {

@@ -16,6 +16,12 @@ extern void braid_superuser_execute_with_args(const char *sql, int nargs, Oid *t
 											  const char *nulls);
 
 /*
+ * The first column of the first row that a statement of ours, which finds names in pg_catalog,
+ * returns: a value passed by value, or null; connects to SPI by itself.
+ */
+extern Datum braid_superuser_ask(const char *sql, bool *isnull);
+
+/*
  * Has SQL of ours find operators and functions in pg_catalog, and none of its caller's, until
  * AtEOXact_GUC(false, the result), or an error.
  */

@@ -14,7 +14,7 @@ void
 braid_refuse_nulls(FunctionCallInfo fcinfo, const char *const *names, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (PG_ARGISNULL(i))
+		if (names[i] && PG_ARGISNULL(i))
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("%s must not be null", names[i])));
 }

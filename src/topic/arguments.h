@@ -8,7 +8,10 @@
 #include "fmgr.h"
 #include "topic/topic.h"
 
-/* Raises 22004 unless the first n arguments, of these names, are not null. */
+/*
+ * Raises 22004 if one of the first n arguments, of these names, is null; one without a name here may
+ * be null.
+ */
 extern void braid_refuse_nulls(FunctionCallInfo fcinfo, const char *const *names, int n);
 
 /* When a wait that begins at now is over; 22023 if it is negative. */

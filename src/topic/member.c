@@ -20,6 +20,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "topic/arguments.h"
 #include "topic/group.h"
 #include "topic/member.h"
 #include "topic/waiters.h"
@@ -283,15 +284,6 @@ session_timeout(Interval *interval)
 	return (int) ms;
 }
 
-static void
-complain_about_null(PG_FUNCTION_ARGS)
-{
-	for (int i = 0; i < PG_NARGS(); i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("argument %d must not be null", i + 1)));
-}
-
 static TupleDesc
 row_type(FunctionCallInfo fcinfo)
 {
@@ -306,6 +298,7 @@ row_type(FunctionCallInfo fcinfo)
 Datum
 braid_sql_group_join(PG_FUNCTION_ARGS)
 {
+	static const char *const names[] = {"topic", "group_name", "session_timeout"};
 	BraidMembership membership;
 	BraidTopic *topic;
 	BraidGroup group;
@@ -316,7 +309,7 @@ braid_sql_group_join(PG_FUNCTION_ARGS)
 	bool nulls[3] = {false};
 	Member *m;
 
-	complain_about_null(fcinfo);
+	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	topic = braid_topic_get(PG_GETARG_OID(0));
 	braid_topic_require(topic, ACL_SELECT);
 	braid_group_get(topic, text_to_cstring(PG_GETARG_TEXT_PP(1)), &group);

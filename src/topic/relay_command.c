@@ -20,6 +20,7 @@
 #include "foreign/foreign.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "topic/arguments.h"
 #include "topic/relay.h"
 #include "topic/relay_server.h"
 #include "utils/acl.h"
@@ -83,13 +84,6 @@ braid_relay_command_init(void)
 /* ---------------------------------------------------------------- arguments */
 
 static void
-refuse_null(const char *argument)
-{
-	ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					errmsg("argument \"%s\" must not be null", argument)));
-}
-
-static void
 check_range(const char *argument, int64 value, int64 least, int64 most)
 {
 	if (value < least || value > most)
@@ -125,6 +119,8 @@ parse_start(const char *text)
 }
 
 /* ---------------------------------------------------------------- a relay by its name */
+
+static const char *const name_argument = "name";
 
 /* The target, if the current user may do this. */
 static BraidTopic *
@@ -198,7 +194,7 @@ check_name(const char *name)
 Datum
 braid_sql_create_relay(PG_FUNCTION_ARGS)
 {
-	static const char *const names[] = {"topic", "server",	   "target",	 "name",
+	static const char *const names[] = {"topic", "server",	   "target",	 NULL,
 										"start", "batch_rows", "batch_bytes"};
 	Oid types[] = {TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, INT4OID, INT8OID, TEXTOID};
 	Datum values[8];
@@ -210,9 +206,7 @@ braid_sql_create_relay(PG_FUNCTION_ARGS)
 	char *name;
 	char *start;
 
-	for (int i = 0; i < lengthof(names); i++)
-		if (PG_ARGISNULL(i) && i != 3)
-			refuse_null(names[i]);
+	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	source = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	server = NameStr(*PG_GETARG_NAME(1));
 	target = braid_topic_get(PG_GETARG_OID(2));
@@ -261,8 +255,7 @@ braid_sql_alter_relay(PG_FUNCTION_ARGS)
 	BraidTopic *target;
 	int id;
 
-	if (PG_ARGISNULL(0))
-		refuse_null("name");
+	braid_refuse_nulls(fcinfo, &name_argument, 1);
 	if (!PG_ARGISNULL(1))
 		check_range("batch_rows", PG_GETARG_INT32(1), 1, MAX_BATCH_ROWS);
 	if (!PG_ARGISNULL(2))
@@ -316,8 +309,7 @@ braid_sql_resume_relay(PG_FUNCTION_ARGS)
 	BraidTopic *target;
 	int id;
 
-	if (PG_ARGISNULL(0))
-		refuse_null("name");
+	braid_refuse_nulls(fcinfo, &name_argument, 1);
 	name = NameStr(*PG_GETARG_NAME(0));
 	if (!PG_ARGISNULL(1))
 		start = parse_start(text_to_cstring(PG_GETARG_TEXT_PP(1)));

@@ -27,17 +27,16 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "common/lock.h"
 #include "common/superuser.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "topic/arguments.h"
 #include "topic/relay.h"
 #include "topic/relay_session.h"
 #include "utils/array.h"
@@ -66,6 +65,21 @@ enum
 	ARG_TOPIC_ID,
 	ARG_TIMELINE,
 	ARG_LSN
+};
+
+/* Of those that must not be null. */
+static const char *const argument_names[] = {
+	[ARG_TOPIC] = "topic",
+	[ARG_GROUP] = "group_name",
+	[ARG_NUMBER] = "number",
+	[ARG_PARTS] = "parts",
+	[ARG_POSITIONS] = "positions",
+	[ARG_CONFIRMED] = "confirmed",
+	[ARG_SYSTEM] = "system",
+	[ARG_DATABASE] = "database",
+	[ARG_TOPIC_ID] = "topic id",
+	[ARG_TIMELINE] = "timeline",
+	[ARG_LSN] = "lsn",
 };
 
 /* Columns of the answer. */
@@ -98,39 +112,6 @@ typedef struct Opening
 	const char *verdict;
 	char *detail;
 } Opening;
-
-/* ---------------------------------------------------------------- superuser */
-
-static void
-become_superuser(Oid *userid, int *sec_context)
-{
-	GetUserIdAndSecContext(userid, sec_context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, *sec_context | SECURITY_LOCAL_USERID_CHANGE);
-}
-
-/* The first column of the first row, passed by value; null if there is none. */
-static Datum
-ask(const char *sql, int expected, bool *isnull)
-{
-	Datum value = (Datum) 0;
-	Oid userid;
-	int sec_context;
-	int level = braid_superuser_fix_search_path();
-	int rc;
-
-	SPI_connect();
-	become_superuser(&userid, &sec_context);
-	rc = SPI_execute(sql, false, 0);
-	SetUserIdAndSecContext(userid, sec_context);
-	AtEOXact_GUC(false, level);
-	if (rc != expected)
-		elog(ERROR, "SPI_execute returned %s for \"%s\"", SPI_result_code_string(rc), sql);
-	*isnull = true;
-	if (SPI_tuptable && SPI_processed > 0)
-		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
-	SPI_finish();
-	return value;
-}
 
 /* ---------------------------------------------------------------- the group */
 
@@ -194,7 +175,7 @@ create_group(Opening *o)
 
 	/* As for every group that holds messages. */
 	braid_topic_require_owner(o->topic);
-	(void) ask(sql, SPI_OK_INSERT, &isnull);
+	(void) braid_superuser_ask(sql, &isnull);
 	CommandCounterIncrement();
 	braid_group_get(o->topic, o->group_name, &o->group);
 	o->has_group = true;
@@ -247,10 +228,11 @@ static int64
 first_id_since(Opening *o, TimestampTz time)
 {
 	bool isnull;
-	Datum id = ask(psprintf("SELECT min(id) FROM braid_internal.topic_%d WHERE part >= 0 AND "
-							"sent_at >= %s::pg_catalog.timestamptz",
-							o->topic->id, quote_literal_cstr(timestamptz_to_str(time))),
-				   SPI_OK_SELECT, &isnull);
+	Datum id = braid_superuser_ask(
+		psprintf("SELECT min(id) FROM braid_internal.topic_%d WHERE part >= 0 AND "
+				 "sent_at >= %s::pg_catalog.timestamptz",
+				 o->topic->id, quote_literal_cstr(timestamptz_to_str(time))),
+		&isnull);
 
 	return isnull ? braid_relay_last_id(o->topic) + 1 : DatumGetInt64(id);
 }
@@ -346,11 +328,12 @@ static bool
 is_all_there(Opening *o)
 {
 	bool isnull;
-	Datum removed = ask(psprintf("SELECT removed FROM braid_internal.topic_segments "
-								 "WHERE topic = %d AND NOT is_keys AND removed IS NOT NULL "
-								 "ORDER BY removed DESC LIMIT 1",
-								 o->topic->id),
-						SPI_OK_SELECT, &isnull);
+	Datum removed =
+		braid_superuser_ask(psprintf("SELECT removed FROM braid_internal.topic_segments "
+									 "WHERE topic = %d AND NOT is_keys AND removed IS NOT NULL "
+									 "ORDER BY removed DESC LIMIT 1",
+									 o->topic->id),
+							&isnull);
 	BraidFrontier now;
 	Snapshot snapshot;
 	bool all = true;
@@ -482,10 +465,7 @@ braid_sql_relay_open(PG_FUNCTION_ARGS)
 	Opening o = {.fcinfo = fcinfo, .verdict = "ok"};
 	bool begins = !PG_ARGISNULL(ARG_START);
 
-	for (int i = 0; i < PG_NARGS(); i++)
-		if (PG_ARGISNULL(i) && i != ARG_START)
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("argument %d of relay_open must not be null", i + 1)));
+	braid_refuse_nulls(fcinfo, argument_names, lengthof(argument_names));
 	if (RecoveryInProgress())
 		ereport(ERROR,
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("the server is a standby"),
@@ -525,8 +505,8 @@ braid_sql_relay_close(PG_FUNCTION_ARGS)
 	o.group_name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	find_group(&o);
 	if (o.has_group)
-		(void) ask(psprintf("SELECT braid.drop_group(%u::pg_catalog.regclass, %s)", view,
-							quote_literal_cstr(o.group_name)),
-				   SPI_OK_SELECT, &isnull);
+		(void) braid_superuser_ask(psprintf("SELECT braid.drop_group(%u::pg_catalog.regclass, %s)",
+											view, quote_literal_cstr(o.group_name)),
+								   &isnull);
 	PG_RETURN_VOID();
 }

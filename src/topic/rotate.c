@@ -109,15 +109,10 @@ braid_sql_rotate_topic(PG_FUNCTION_ARGS)
 {
 	BraidTopic *topic = braid_topic_get(PG_GETARG_OID(0));
 	bool isnull;
-	int emptied;
 
 	braid_topic_require_owner(topic);
-	SPI_connect();
-	braid_superuser_execute(psprintf("SELECT " BRAID_TOPIC_SCHEMA ".rotate(%d, true)", topic->id));
-	emptied =
-		DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	PG_RETURN_INT32(emptied);
+	return braid_superuser_ask(
+		psprintf("SELECT " BRAID_TOPIC_SCHEMA ".rotate(%d, true)", topic->id), &isnull);
 }
 
 /* ---------------------------------------------------------------- the worker */

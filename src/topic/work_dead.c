@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
+#include "topic/arguments.h"
 #include "topic/catalog.h"
 #include "topic/work_claim.h"
 #include "topic/work_store.h"
@@ -166,14 +167,13 @@ for_letters(const BraidTopic *topic, const BraidGroup *group, Relation rel, int6
 static int64
 handle_letters(FunctionCallInfo fcinfo, const char *command, LetterHandler handler)
 {
+	static const char *const names[] = {"topic", "group_name"};
 	BraidTopic *topic;
 	BraidGroup group;
 	Relation rel;
 	int64 n = 0;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("topic and group_name must not be null")));
+	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	PreventCommandDuringRecovery(command);
 	PreventCommandIfReadOnly(command);
 	topic = braid_topic_get(PG_GETARG_OID(0));
