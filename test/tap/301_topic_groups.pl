@@ -29,43 +29,6 @@ SELECT braid.create_group('orders', 'free');
 SELECT braid.create_group('orders', 'members');
 SQL
 
-# Of a session that is in a transaction.
-sub victim
-{
-	return $cluster->sql('db', "SELECT pid FROM pg_stat_activity WHERE application_name = 'messages' AND state <> 'idle' ORDER BY random() LIMIT 1");
-}
-
-sub terminate_some
-{
-	for (1 .. 10)
-	{
-		$cluster->sql('db', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'messages' AND random() < 0.3");
-		sleep(0.1);
-	}
-	return;
-}
-
-sub cancel_some
-{
-	for (1 .. 10)
-	{
-		$cluster->sql('db', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'messages' AND random() < 0.5");
-		sleep(0.05);
-	}
-	return;
-}
-
-sub kill_one
-{
-	my $pid = victim();
-	$cluster->kill_process('db', $pid) if $pid ne '';
-	return;
-}
-
-sub stop_at_once { $node->stop('immediate'); $node->start; return; }
-
-my @disturbances = (\&terminate_some, \&cancel_some, \&kill_one, \&stop_at_once);
-
 # One snapshot of both, while all are at work.
 sub positions_are_right
 {
@@ -79,11 +42,11 @@ for my $round (1 .. $rounds)
 	my @producers = map { $messages->produce('db', 'orders', { pause => 0.05, two_phase => $_ % 2 }) } 1 .. 8;
 	my @consumers = map { $messages->consume('db', 'orders', 'free', { pause => 0.05 }) } 1 .. 4;
 	push @consumers, map { $messages->consume('db', 'orders', 'members', { member => 1, session_timeout => '500 ms', pause => 2 }) } 1 .. 4;
-	for my $disturb (@disturbances)
+	for my $disturb ($messages->disturbances)
 	{
 		sleep(1);
 		positions_are_right('meanwhile');
-		$disturb->();
+		$messages->$disturb('db');
 		$messages->end_prepared('db');
 	}
 	sleep(1);

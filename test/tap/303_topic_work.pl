@@ -114,35 +114,6 @@ sub take_timed
 	return;
 }
 
-sub terminate_some
-{
-	for (1 .. 10)
-	{
-		$cluster->sql('db', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'messages' AND random() < 0.3");
-		sleep(0.1);
-	}
-	return;
-}
-
-sub cancel_some
-{
-	for (1 .. 10)
-	{
-		$cluster->sql('db', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'messages' AND random() < 0.5");
-		sleep(0.05);
-	}
-	return;
-}
-
-sub kill_one
-{
-	my $pid = $cluster->sql('db', "SELECT pid FROM pg_stat_activity WHERE application_name = 'messages' AND state <> 'idle' ORDER BY random() LIMIT 1");
-	$cluster->kill_process('db', $pid) if $pid ne '';
-	return;
-}
-
-sub stop_at_once { $node->stop('immediate'); $node->start; return; }
-
 sub effects_of { my ($group) = @_; return "(SELECT count(*) FROM messages.effects WHERE group_name = '$group')"; }
 
 my @groups = qw(simple timed keyed);
@@ -151,10 +122,10 @@ for my $round (1 .. $rounds)
 	my @producers = map { $messages->produce('db', 'jobs', { pause => 0.05, two_phase => $_ % 2 }) } 1 .. 3;
 	my @consumers = map { my $work = $_; map { $messages->consume('db', 'jobs', '', { receive => $work }) } 1 .. 3 } \&take_simple, \&take_timed, \&take_keyed;
 	my $tidy = $messages->start('db', sub { my ($client) = @_; $client->run('SELECT braid_internal.work_tidy()'); sleep(0.2); });
-	for my $disturb (\&terminate_some, \&cancel_some, \&kill_one, \&stop_at_once)
+	for my $disturb ($messages->disturbances)
 	{
 		sleep(1);
-		$disturb->();
+		$messages->$disturb('db');
 		$messages->end_prepared('db');
 	}
 	sleep(1);

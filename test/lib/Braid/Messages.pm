@@ -5,7 +5,7 @@
 #   $messages->make_consumers('b');                          # b may be a itself
 #   my @p = map { $messages->produce('a', 'orders') } 1 .. 8;   # processes
 #   my @c = map { $messages->consume('b', 'orders', 'g') } 1 .. 8;
-#   ... kill whatever there is ...
+#   for my $disturb ($messages->disturbances) { $messages->$disturb('a'); }
 #   $messages->stop(@p); $messages->drain('b', 'orders', 'g'); $messages->stop(@c);
 #   is_deeply([ $messages->check('a', 'orders', 'b', 'g') ], [], 'exactly once, in order');
 #
@@ -144,6 +144,47 @@ sub end_prepared
 	  for split /\n/, $self->{cluster}->sql($name, "SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'messages_%'");
 	return;
 }
+
+# ---------------------------------------------------------------- what happens meanwhile
+
+# Methods that each disturb those who work on a node.
+sub disturbances { return qw(terminate_some cancel_some kill_one stop_at_once); }
+
+# What a function of the server does to sessions at random, several times.
+sub do_to_sessions
+{
+	my ($self, $name, $function, $share, $pause) = @_;
+	for (1 .. 10)
+	{
+		$self->{cluster}->sql($name, "SELECT $function(pid) FROM pg_stat_activity WHERE application_name = 'messages' AND random() < $share");
+		sleep($pause);
+	}
+	return;
+}
+
+sub terminate_some { my ($self, $name) = @_; return $self->do_to_sessions($name, 'pg_terminate_backend', 0.3, 0.1); }
+
+sub cancel_some { my ($self, $name) = @_; return $self->do_to_sessions($name, 'pg_cancel_backend', 0.5, 0.05); }
+
+# kill -9 to a session that is in a transaction.
+sub kill_one
+{
+	my ($self, $name) = @_;
+	my $pid = $self->{cluster}->sql($name, "SELECT pid FROM pg_stat_activity WHERE application_name = 'messages' AND state <> 'idle' ORDER BY random() LIMIT 1");
+	$self->{cluster}->kill_process($name, $pid) if $pid ne '';
+	return;
+}
+
+sub stop_at_once
+{
+	my ($self, $name) = @_;
+	my $node = $self->{cluster}->node($name);
+	$node->stop('immediate');
+	$node->start;
+	return;
+}
+
+# ---------------------------------------------------------------- consumers
 
 # The statement that receives once, and what it comes to.
 sub receive_sql
