@@ -7,6 +7,7 @@ use FindBin;
 use Checks;
 use Report;
 use Server;
+use Servers;
 use Session;
 use Timetable;
 use Traffic;
@@ -25,37 +26,7 @@ my @airports = qw(ewr jfk lga);
 my %server = map { $_ => Server->new($_, "$folder/bin", $folder) } 'hub', @airports;
 my @server_names = ('hub', @airports);
 my @servers = @server{@server_names};
-my $main = $$;
-
-# Whatever happens, no server stays behind. Only the first signal counts: a
-# second one must not end the end.
-my $stopped;     # by a signal
-my $finished;    # with a report
-sub ignore_signals { $SIG{$_} = sub { } for qw(INT TERM HUP PIPE); return; }
-$SIG{$_} = sub { ignore_signals(); $stopped = 1; die "\nstopped\n"; } for qw(INT TERM HUP PIPE);
-END
-{
-	if ($$ == $main)
-	{
-		my $status = $?;
-		eval { ignore_signals(); };
-		show_logs() unless $stopped || $finished;
-		$_->stop for @servers;
-		$? = $status;
-	}
-}
-
-# What the servers have to say of a failure, since their logs go with the folder.
-sub show_logs
-{
-	for my $server (@servers)
-	{
-		my @lines = $server->log_lines(qr/./);
-		my $first = @lines > 20 ? @lines - 20 : 0;
-		print STDERR "\nThe end of the log of ", $server->name, ":\n", map { "\t$_\n" } @lines[ $first .. $#lines ];
-	}
-	return;
-}
+Servers::stop_at_end(@servers);
 
 $| = 1;
 my $report = Report->new;
@@ -314,5 +285,4 @@ $report->results(
 		FROM (VALUES ('ewr', (SELECT count(*) FROM ewr.aircraft)), ('jfk', (SELECT count(*) FROM jfk.aircraft)),
 			('lga', (SELECT count(*) FROM lga.aircraft))) ground(name, aircraft)
 		LEFT JOIN (SELECT lower(origin), aircraft FROM in_use) in_use(name, aircraft_in_use) USING (name) ORDER BY 1") ]);
-$finished = 1;
-exit($report->failed ? 1 : 0);
+Servers::finish($report->failed ? 1 : 0);

@@ -8,6 +8,7 @@ use warnings;
 use FindBin;
 use Report;
 use Server;
+use Servers;
 use Session;
 use List::Util qw(shuffle);
 use Time::HiRes qw(time);
@@ -15,7 +16,7 @@ use Time::HiRes qw(time);
 use constant {
 	CUSTOMERS => 200,
 	ITEMS => 50,
-	LIMIT => 300,         # seconds in which every order must have come to an end
+	LIMIT => 300,         # seconds in which relays must be ready, and every order must have come to an end
 };
 
 my ($folder, $orders, $down) = @ARGV;    # number of orders; seconds for which the depot is down
@@ -25,34 +26,7 @@ my $balance = 1 + int 0.95 * 1_100 * $orders / CUSTOMERS;    # cents, of each cu
 my $stock = 3 + int 0.75 * 2 * $orders / ITEMS;              # pieces, of each item
 my %server = map { $_ => Server->new($_, "$folder/bin", $folder) } qw(shop bank depot);
 my @servers = @server{qw(shop bank depot)};
-my $main = $$;
-my ($stopped, $finished);
-
-sub ignore_signals { $SIG{$_} = sub { } for qw(INT TERM HUP PIPE); return; }
-$SIG{$_} = sub { ignore_signals(); $stopped = 1; die "\nstopped\n"; } for qw(INT TERM HUP PIPE);
-END
-{
-	if ($$ == $main)
-	{
-		my $status = $?;
-		eval { ignore_signals(); };
-		show_logs() unless $stopped || $finished;
-		$_->stop for @servers;
-		$? = $status;
-	}
-}
-
-# What the servers have to say of a failure, since their logs go with the folder.
-sub show_logs
-{
-	for my $server (@servers)
-	{
-		my @lines = $server->log_lines(qr/./);
-		my $first = @lines > 20 ? @lines - 20 : 0;
-		print STDERR "\nThe end of the log of ", $server->name, ":\n", map { "\t$_\n" } @lines[ $first .. $#lines ];
-	}
-	return;
-}
+Servers::stop_at_end(@servers);
 
 $| = 1;
 my $report = Report->new;
@@ -79,6 +53,18 @@ sub relay
 	return;
 }
 
+sub wait_streaming
+{
+	my ($name) = @_;
+	my $deadline = time + LIMIT;
+	until ($admin{$name}->value(q{SELECT bool_and(state = 'streaming') FROM braid.relays}) eq 't')
+	{
+		die "the relays of the $name do not get ready\n" if time > $deadline;
+		Session::serve(0.1);
+	}
+	return;
+}
+
 $report->say('Starting three servers: the shop, the bank and the depot ...');
 Server::make_all(@servers);
 $_->start for @servers;
@@ -89,6 +75,7 @@ relay('shop', 'public.to_bank', 'bank', 'from_shop');
 relay('shop', 'public.to_depot', 'depot', 'from_shop');
 relay('bank', 'public.to_shop', 'shop', 'from_bank');
 relay('depot', 'public.to_shop', 'shop', 'from_depot');
+wait_streaming($_) for keys %server;
 $admin{bank}->query("INSERT INTO accounts SELECT g, $balance FROM generate_series(1, " . CUSTOMERS . ') g');
 $admin{depot}->query("INSERT INTO stock SELECT g, $stock FROM generate_series(1, " . ITEMS . ') g');
 
@@ -176,6 +163,19 @@ sub serve_for
 	return;
 }
 
+# Until so many orders have come to their end, or nothing more is to be hoped for.
+sub serve_until
+{
+	my ($count) = @_;
+	my $begin = time;
+	while ($ended < $count && time < $begin + LIMIT)
+	{
+		serve_for(0.1);
+		look();
+	}
+	return;
+}
+
 sub kill_server
 {
 	my ($name) = @_;
@@ -195,6 +195,7 @@ sub restart
 
 my $third = int $orders / 3;
 order_until($third);
+serve_until($third / 4);
 $report->event("$third orders were placed. The depot is killed; the shop goes on to take orders, and the bank to charge them.");
 kill_server('depot');
 my $dark = time;
@@ -208,13 +209,8 @@ $report->event('The bank is killed while it charges, and started again.');
 kill_server('bank');
 restart('bank');
 order_until($orders);
-my $begin = time;
 $report->event('All orders were placed.');
-while ($ended < $orders && time < $begin + LIMIT)
-{
-	serve_for(0.5);
-	look();
-}
+serve_until($orders);
 $report->event(sprintf '%d of %d orders have come to their end.', $ended, $orders);
 
 # ---------------------------------------------------------------- the result
@@ -250,5 +246,4 @@ $report->table([ 'state', 'reason', 'orders', 'median, s', 'longest, s' ],
 	$admin{shop}->query("SELECT state, coalesce(reason, ''), count(*), round(percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM ended - placed))::numeric, 2),
 		round(max(extract(epoch FROM ended - placed)), 1) FROM orders GROUP BY 1, 2 ORDER BY 1, 2"));
 $report->checks('Checks');
-$finished = 1;
-exit($report->failed ? 1 : 0);
+Servers::finish($report->failed ? 1 : 0);
