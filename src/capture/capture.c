@@ -46,6 +46,7 @@
 #include "common/database.h"
 #include "common/failpoint.h"
 #include "common/wait.h"
+#include "common/wal.h"
 #include "common/worker.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -299,7 +300,7 @@ cycle(uint64 request)
 	}
 	snapshot_time = GetCurrentTimestamp();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	upto = braid_decoder_insert_end();
+	upto = braid_wal_end();
 	braid_direct_learn(upto);
 	XLogFlush(upto);
 	BRAID_FAILPOINT("capture-snapshot");
@@ -468,7 +469,7 @@ nap_time(long last)
 static bool
 is_needed(void)
 {
-	return reached != braid_decoder_insert_end() || braid_piece_any() || braid_doorbell_urgent() ||
+	return reached != braid_wal_end() || braid_piece_any() || braid_doorbell_urgent() ||
 		   consumer->has_work();
 }
 
@@ -643,7 +644,7 @@ braid_capture_is_current(void)
 	BraidCaptureStatus status;
 
 	braid_doorbell_look(&status);
-	return status.pid != 0 && status.is_complete && status.position == braid_decoder_insert_end();
+	return status.pid != 0 && status.is_complete && status.position == braid_wal_end();
 }
 
 static const BraidWorkerKind capture_kind = {"braid capture", capture_main, clear_up, 0};

@@ -26,7 +26,6 @@
 #include "access/heapam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "access/xlog_internal.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "capture/decoder.h"
@@ -344,18 +343,6 @@ braid_decoder_is_open(void)
 	return decoding != NULL;
 }
 
-XLogRecPtr
-braid_decoder_insert_end(void)
-{
-	XLogRecPtr end = GetXLogInsertRecPtr();
-	uint32 offset = end % XLOG_BLCKSZ;
-
-	/* At the start of a page the position is past the page's header. */
-	if (offset == SizeOfXLogShortPHD || offset == SizeOfXLogLongPHD)
-		end -= offset;
-	return end;
-}
-
 /* Those who keep something of transactions in progress hear of their ends. */
 static void
 tell_ends(void)
@@ -422,8 +409,16 @@ braid_decoder_read(XLogRecPtr upto)
 	catalog_changed = false;
 	if (flush)
 		flush_caches();
-	while (decoding->reader->EndRecPtr < upto && read_record())
+	while (decoding->reader->EndRecPtr < upto)
+	{
+		/* Who is visible but was not read would be taken for merged. */
+		if (!read_record())
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("WAL ends at %X/%X, and not at %X/%X",
+							LSN_FORMAT_ARGS(decoding->reader->EndRecPtr), LSN_FORMAT_ARGS(upto))));
 		CHECK_FOR_INTERRUPTS();
+	}
 	if (flush || catalog_changed)
 		flush_caches();
 	catalog_changed = false;

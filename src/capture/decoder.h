@@ -18,9 +18,6 @@ extern void braid_decoder_open(void);
 extern void braid_decoder_close(void);
 extern bool braid_decoder_is_open(void);
 
-/* Where WAL ends now; all commits visible to a snapshot taken before lie below. */
-extern XLogRecPtr braid_decoder_insert_end(void);
-
 /*
  * Decodes what was committed up to there, which must be flushed.  In the
  * cycle's transaction; returns the position reached.

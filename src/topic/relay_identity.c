@@ -25,9 +25,9 @@
 
 #include "access/timeline.h"
 #include "access/xlog.h"
-#include "access/xlog_internal.h"
 #include "catalog/pg_authid.h"
 #include "common/hashfn.h"
+#include "common/wal.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "replication/syncrep.h"
@@ -56,12 +56,8 @@ braid_relay_timeline(void)
 XLogRecPtr
 braid_relay_flush(void)
 {
-	XLogRecPtr end = GetXLogInsertRecPtr();
-	uint32 offset = end % XLOG_BLCKSZ;
+	XLogRecPtr end = braid_wal_end();
 
-	/* At the start of a page the position is past the page's header, which is not written yet. */
-	if (offset == SizeOfXLogShortPHD || offset == SizeOfXLogLongPHD)
-		end -= offset;
 	XLogFlush(end);
 
 	/* Whoever cancels this wait gets to see it end, as with COMMIT. */
