@@ -311,17 +311,7 @@ sub operation
 		rand() < 0.2 ? "TRUNCATE $table;" : 'SELECT 1;');
 }
 
-sub at_random
-{
-	my ($what, $something) = @_;
-	Braid::Operations::play($cluster, 'db', { transactions => 8, operation => \&operation }, $something);
-	is_right($what);
-	return;
-}
-
-at_random('at random', sub {});
-at_random('at random, with other workers', sub { sleep 1; $cluster->replace_capture('db'); sleep 1; $cluster->replace_capture('db'); });
-at_random("at random, with crash $_", sub { select undef, undef, undef, 0.5 + rand 2; $cluster->kill_process('db', worker()); $cluster->wait_alive('db'); }) for 1 .. 4;
+Braid::Operations::play_and_disturb($cluster, 'db', { transactions => 8, operation => \&operation, seconds => 1, crashes => 4 }, \&is_right);
 is(join("\n", $views->unverified), '', 'braid.verify() says so too');
 is(join("\n", $views->failures), '', 'no view was made anew');
 done_testing();

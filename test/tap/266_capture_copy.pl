@@ -264,20 +264,7 @@ sub operation
 		rand() < 0.2 ? pick("TRUNCATE $table;", 'ALTER TABLE u ADD COLUMN more int; ALTER TABLE u DROP COLUMN more;', 'ALTER TABLE t ALTER free TYPE int USING free + 1;') : 'SELECT 1;');
 }
 
-sub at_random
-{
-	my ($what, $something) = @_;
-	Braid::Operations::play($cluster, 'db', { transactions => 10, operation => \&operation }, $something);
-	is_right($what);
-	return;
-}
-
-for my $round (1 .. $rounds)
-{
-	at_random('at random', sub {});
-	at_random('at random, with other workers', sub { select undef, undef, undef, 0.5; $cluster->replace_capture('db'); select undef, undef, undef, 0.5; $cluster->replace_capture('db'); });
-	at_random("at random, with crash $_", sub { select undef, undef, undef, 0.3 + rand 1; $cluster->kill_process('db', worker()); $cluster->wait_alive('db'); }) for 1 .. 3;
-}
+Braid::Operations::play_and_disturb($cluster, 'db', { transactions => 10, operation => \&operation, seconds => 0.5, crashes => 3 }, \&is_right) for 1 .. $rounds;
 is(join("\n", $views->unverified), '', 'braid.verify() says so too');
 is(join("\n", $views->failures), '', 'no view was made anew');
 done_testing();

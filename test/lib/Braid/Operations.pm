@@ -2,6 +2,7 @@
 #
 #   sub operation { my ($client) = @_; return pick("DELETE FROM t WHERE id % 3 = $client;", ...); }
 #   Braid::Operations::play($cluster, 'db', { transactions => 8, operation => \&operation }, sub { kill ... });
+#   Braid::Operations::play_and_disturb($cluster, 'db', { transactions => 8, operation => \&operation, seconds => 1, crashes => 4 }, sub { is($views->differences ... });
 #
 # They have savepoints, which are released and rolled back to, and end in one phase or in two.
 package Braid::Operations;
@@ -44,6 +45,20 @@ sub play
 	$cluster->finish_sql($_) for @clients;
 	$cluster->stop_load($load);
 	$cluster->sql($name, "COMMIT PREPARED '$_'") for split /\n/, $cluster->sql($name, 'SELECT gid FROM pg_prepared_xacts');
+	return;
+}
+
+sub pause { my ($seconds) = @_; select undef, undef, undef, $seconds; return; }
+
+# Plays undisturbed, while the capture worker is replaced twice, and while it is killed, several
+# times. "seconds" is about when. What is to be true after each is given the round's name.
+sub play_and_disturb
+{
+	my ($cluster, $name, $what, $is_right) = @_;
+	my $round = sub { my ($title, $something) = @_; play($cluster, $name, $what, $something); $is_right->($title); return; };
+	$round->('at random', sub { });
+	$round->('at random, with other workers', sub { for (1, 2) { pause($what->{seconds}); $cluster->replace_capture($name); } });
+	$round->("at random, with crash $_", sub { pause(0.3 + rand 2 * $what->{seconds}); $cluster->disturb($name, 'kill'); }) for 1 .. $what->{crashes};
 	return;
 }
 
