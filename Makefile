@@ -42,7 +42,8 @@ SQL_PARTS = src/common/common.sql \
 	src/topic/topic.sql \
 	src/topic/group.sql \
 	src/topic/relay.sql \
-	src/topic/work.sql
+	src/topic/work.sql \
+	src/topic/doctor.sql
 DATA_built = braid--$(BRAID_VERSION).sql
 DATA = $(wildcard src/upgrade/braid--*.sql)
 

@@ -77,18 +77,18 @@ SELECT count(*) FROM orders_here;
 -- A batch that cannot be stored is tried again, and others are not held up.
 SELECT braid.create_relay('topic_relays.texts', 'shop', 'bytes_here', name => 'wrong');
 CALL wait_for('wrong', 'failing');
-SELECT reason FROM braid.relays WHERE relay = 'wrong';
+SELECT reason, advice FROM braid.relays WHERE relay = 'wrong';
 SELECT braid.create_relay('topic_relays.nothing', 'shop', 'bytes_here', name => 'none');
 CALL wait_for('none', 'failing');
-SELECT reason FROM braid.relays WHERE relay = 'none';
+SELECT reason, advice FROM braid.relays WHERE relay = 'none';
 SELECT braid.create_relay('topic_relays.orders', 'shop', 'orders', name => 'itself');
 CALL wait_for('itself', 'failing');
-SELECT reason FROM braid.relays WHERE relay = 'itself';
+SELECT reason, advice FROM braid.relays WHERE relay = 'itself';
 SELECT braid.drop_relay('wrong', at_source => false), braid.drop_relay('none'), braid.drop_relay('itself');
 
 -- Paused, altered, resumed.
 SELECT braid.alter_relay('orders', batch_rows => 10, batch_bytes => 2000, target_limit => 1000000000, paused => true);
-SELECT state, batch_rows, batch_bytes, target_limit FROM braid.relays WHERE relay = 'orders';
+SELECT state, advice, batch_rows, batch_bytes, target_limit FROM braid.relays WHERE relay = 'orders';
 INSERT INTO orders (payload) VALUES ('"later"');
 SELECT braid.resume_relay('orders');
 CALL wait_for_messages('orders_here', 6);
@@ -100,6 +100,10 @@ SELECT payload, count(*) FROM orders_here GROUP BY 1 ORDER BY 1;
 
 -- Wrong arguments.
 SELECT braid.create_relay(NULL, 'shop', 'orders_here');
+SELECT braid.create_relay('orders', 'shop', 'orders_here');
+SELECT braid.create_relay('"my orders"', 'shop', 'orders_here');
+SELECT braid.create_relay('regression.topic_relays.orders', 'shop', 'orders_here');
+SELECT braid.create_relay('', 'shop', 'orders_here');
 SELECT braid.create_relay('topic_relays.orders', 'nowhere', 'orders_here');
 SELECT braid.create_relay('topic_relays.orders', 'braid_stream', 'orders_here');
 SELECT braid.create_relay('topic_relays.orders', 'shop', 'braid.relays');
@@ -128,6 +132,10 @@ SELECT braid.alter_relay('orders', paused => true);
 SELECT braid.resume_relay('orders');
 SELECT braid.drop_relay('orders');
 SELECT count(*) FROM braid.relays;
+RESET ROLE;
+SET ROLE pg_monitor;
+SELECT count(*) FROM braid.relays;
+SET ROLE regress_relay_owner;
 SELECT verdict FROM braid_internal.relay_open('topic_relays.orders', 'mine', 'beginning', 0, '{}', '{}', 0, 0, 0, 0, 0, '0/0');
 RESET ROLE;
 GRANT SELECT ON orders TO regress_relay_owner;

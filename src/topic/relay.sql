@@ -82,7 +82,7 @@ AS 'MODULE_PATHNAME', 'braid_sql_create_relay' LANGUAGE C VOLATILE;
 REVOKE ALL ON FUNCTION braid.create_relay(text, name, regclass, name, text, int, int, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION braid.create_relay(text, name, regclass, name, text, int, int, bigint) TO PUBLIC;
 COMMENT ON FUNCTION braid.create_relay(text, name, regclass, name, text, int, int, bigint) IS
-'Relays the messages of a topic of another server, with its schema, into a topic here, exactly once: a worker pulls them in batches of up to batch_rows messages or batch_bytes, whichever is first, and stores how far it has come in the same transaction. name: of the relay; default: the target''s, and the server''s. start: beginning, end, a time, or the id of the last message that is not wanted. target_limit: no more is pulled while the target needs more than so many bytes. For the owner of the target, who needs USAGE on the server and a user mapping. Returns the name. 42501, 42704, 42710, 42809, 22023.';
+'Relays the messages of a topic of another server, with its schema, into a topic here, exactly once: a worker pulls them in batches of up to batch_rows messages or batch_bytes, whichever is first, and stores how far it has come in the same transaction. name: of the relay; default: the target''s, and the server''s. start: beginning, end, a time, or the id of the last message that is not wanted. target_limit: no more is pulled while the target needs more than so many bytes. For the owner of the target, who needs USAGE on the server and a user mapping. Returns the name. 42501, 42602 topic is not a schema and a name, 42704, 42710, 42809, 22023.';
 
 CREATE FUNCTION braid.alter_relay(name name, batch_rows int DEFAULT NULL, batch_bytes int DEFAULT NULL, target_limit bigint DEFAULT NULL,
 	paused boolean DEFAULT NULL, server name DEFAULT NULL) RETURNS void
@@ -107,15 +107,17 @@ COMMENT ON FUNCTION braid.drop_relay(name, boolean) IS
 'Drops a relay; what it has brought stays. at_source: its group there, which holds messages, is dropped first, by the worker: until then the relay is in braid.relays, as dropping. Without, it goes at once, and the group at the source has to be dropped there with braid.drop_group(). 42501, 42704.';
 
 CREATE FUNCTION braid_internal.relay_statuses(OUT relay int, OUT state text, OUT reason text, OUT since timestamptz,
-	OUT contact timestamptz, OUT behind bigint, OUT oldest timestamptz, OUT failures int)
+	OUT contact timestamptz, OUT behind bigint, OUT oldest timestamptz, OUT failures int, OUT advice text)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'braid_sql_relay_statuses' LANGUAGE C VOLATILE STRICT ROWS 10;
 REVOKE ALL ON FUNCTION braid_internal.relay_statuses() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION braid_internal.relay_statuses() TO pg_monitor, braid_operator;
 COMMENT ON FUNCTION braid_internal.relay_statuses() IS
 'What the worker says of the relays of this database. behind: messages that the source has and this side has not, about; oldest: when the first of them was sent.';
 
 CREATE FUNCTION braid_internal.relay_problem() RETURNS text
 AS 'MODULE_PATHNAME', 'braid_sql_relay_problem' LANGUAGE C VOLATILE STRICT;
 REVOKE ALL ON FUNCTION braid_internal.relay_problem() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION braid_internal.relay_problem() TO pg_monitor, braid_operator;
 COMMENT ON FUNCTION braid_internal.relay_problem() IS 'Why no worker of relays runs in this database; null if one does, or if nothing is wrong.';
 
 CREATE VIEW braid.relays AS
@@ -133,8 +135,12 @@ CREATE VIEW braid.relays AS
 			WHEN r.paused THEN NULL
 			WHEN w.relay IS NULL THEN coalesce(braid_internal.relay_problem(), 'the worker has not begun with it yet')
 			ELSE w.reason END AS reason,
-		CASE WHEN s.relay IS NULL THEN 'braid.resume_relay(name, ...), from position if the source still has all that has come since, or from the id in last_id'
-			ELSE s.advice END AS advice,
+		CASE WHEN r.dropped THEN 'If the source does not come back: braid.drop_relay(name, at_source => false), and braid.drop_group() there.'
+			WHEN s.relay IS NULL THEN 'braid.resume_relay(name, ...), from position if the source still has all that has come since, or from the id in last_id'
+			WHEN s.stopped IS NOT NULL THEN s.advice
+			WHEN r.paused THEN 'braid.resume_relay(name) when it is to go on.'
+			WHEN w.relay IS NULL THEN 'See the server log for messages of "braid relay"; raise "max_worker_processes" and "braid.max_workers" if there is no room for it, and "braid.topic_max_relays" if others are shown.'
+			ELSE w.advice END AS advice,
 		coalesce(w.since, s.since) AS since,
 		p.last_id,
 		coalesce(p.messages, 0) AS messages,
@@ -159,6 +165,7 @@ GRANT SELECT ON braid.relays TO pg_monitor, braid_operator;
 COMMENT ON VIEW braid.relays IS
 'Relays into topics of this database: where they come from, whether they run and, if not, why and what to do, what they have brought, and how far behind they are.';
 COMMENT ON COLUMN braid.relays.state IS 'connecting; streaming; held: the target is larger than target_limit; failing: it is tried again and again; paused; stopped: somebody has to decide, by braid.resume_relay(); dropping: the source has not let go of it yet';
+COMMENT ON COLUMN braid.relays.advice IS 'What to do about the reason; null if there is none, or nothing to do but wait';
 COMMENT ON COLUMN braid.relays.last_id IS 'The highest id, at the source, of a message that was received; messages were stored, of bytes, and looped were left out, since they had been in the target before';
 COMMENT ON COLUMN braid.relays.last_contact IS 'When the source has last answered; null: not since the worker was started';
 COMMENT ON COLUMN braid.relays.lag_messages IS 'How many messages were still to come then, about; lag: how old what has come last was, 0 if there is nothing to come';

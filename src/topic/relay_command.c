@@ -28,6 +28,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 PG_FUNCTION_INFO_V1(braid_sql_create_relay);
 PG_FUNCTION_INFO_V1(braid_sql_alter_relay);
@@ -116,6 +117,21 @@ parse_start(const char *text)
 						errmsg("the time at which to begin must be finite"),
 						errhint("Say beginning or end.")));
 	return psprintf("time %lld", (long long) DatumGetTimestampTz(time));
+}
+
+/*
+ * The source looks its topic up as relays do, who have no search_path: a name without a schema would
+ * never be found there, and would mean something else to each user if it were.
+ */
+static void
+check_source(const char *name)
+{
+	List *parts = textToQualifiedNameList(cstring_to_text(name));
+
+	if (list_length(parts) != 2)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
+						errmsg("%s is not a schema and the name of a topic", name),
+						errhint("For example: public.%s", quote_identifier(strVal(llast(parts))))));
 }
 
 /* ---------------------------------------------------------------- a relay by its name */
@@ -208,6 +224,7 @@ braid_sql_create_relay(PG_FUNCTION_ARGS)
 
 	braid_refuse_nulls(fcinfo, names, lengthof(names));
 	source = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	check_source(source);
 	server = NameStr(*PG_GETARG_NAME(1));
 	target = braid_topic_get(PG_GETARG_OID(2));
 	braid_topic_require_owner(target);

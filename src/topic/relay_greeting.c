@@ -218,7 +218,7 @@ braid_relay_take_refusal(RelayLink *l)
 	braid_relay_end_transaction(caller);
 	ereport(LOG, (errmsg("relay \"%s\" has stopped: %s", NameStr(l->relay.name), detail),
 				  errhint("See braid.relays.")));
-	braid_relay_status_set(l->relay.id, RELAY_STOPPED, detail);
+	braid_relay_status_set(l->relay.id, RELAY_STOPPED, detail, NULL);
 }
 
 /* Positions as the source has drawn them; the counts go on. */
@@ -286,10 +286,13 @@ static void
 check_answer(RelayLink *l)
 {
 	if (strcmp(PQgetvalue(l->answer, 0, ANSWER_PAYLOAD), l->payload) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the payload of its source is of type %s, that of its target of type %s",
-						PQgetvalue(l->answer, 0, ANSWER_PAYLOAD), l->payload)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("the payload of its source is of type %s, that of its target of type %s",
+					PQgetvalue(l->answer, 0, ANSWER_PAYLOAD), l->payload),
+			 errhint(
+				 "Drop the relay with braid.drop_relay(); make a target of the source's type.")));
 	l->encoding = pg_char_to_encoding(PQgetvalue(l->answer, 0, ANSWER_ENCODING));
 	if (l->encoding < 0)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -298,7 +301,8 @@ check_answer(RelayLink *l)
 	l->source = (uint64) strtoll(PQgetvalue(l->answer, 0, ANSWER_IDENTITY), NULL, 10);
 	if (l->source == l->target)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("its source is its target, or a physical copy of it")));
+						errmsg("its source is its target, or a physical copy of it"),
+						errhint("Drop the relay with braid.drop_relay().")));
 }
 
 void

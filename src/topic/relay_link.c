@@ -23,6 +23,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "topic/relay_batch.h"
+#include "topic/relay_failure.h"
 #include "topic/relay_greeting.h"
 #include "topic/relay_link.h"
 #include "topic/relay_server.h"
@@ -85,17 +86,22 @@ braid_relay_link_forget(RelayLink *l)
 }
 
 static void
-fail(RelayLink *l, const char *reason)
+fail(RelayLink *l, RelayFailure f)
 {
-	char *line = braid_connection_line(reason);
-
 	/* Once: while it goes on, braid.relays says so. */
 	if (l->retry_ms == MIN_RETRY_MS)
-		ereport(LOG, (errmsg("relay \"%s\": %s", NameStr(l->relay.name), line)));
+		ereport(LOG, (errmsg("relay \"%s\": %s", NameStr(l->relay.name), f.reason),
+					  errhint("%s", f.advice)));
 	close_link(l);
-	braid_relay_status_set(l->relay.id, RELAY_FAILING, line);
+	braid_relay_status_set(l->relay.id, RELAY_FAILING, f.reason, f.advice);
 	l->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), l->retry_ms);
 	l->retry_ms = Min(l->retry_ms * 2, MAX_RETRY_MS);
+}
+
+static void
+fail_to_reach(RelayLink *l, const char *message)
+{
+	fail(l, braid_relay_failure_of_connection(message));
 }
 
 /* All has gone well once, up to the commit. */
@@ -106,23 +112,7 @@ succeed(RelayLink *l)
 		return;
 	l->is_proven = true;
 	l->retry_ms = MIN_RETRY_MS;
-	braid_relay_status_set(l->relay.id, RELAY_STREAMING, NULL);
-}
-
-/* ---------------------------------------------------------------- errors */
-
-static char *
-describe(ErrorData *e)
-{
-	StringInfoData text;
-
-	initStringInfo(&text);
-	appendStringInfoString(&text, e->message);
-	if (e->detail)
-		appendStringInfo(&text, "; %s", e->detail);
-	if (e->hint)
-		appendStringInfo(&text, " %s", e->hint);
-	return text.data;
+	braid_relay_status_set(l->relay.id, RELAY_STREAMING, NULL, NULL);
 }
 
 /* Runs something that may throw, which is the end of what this relay has begun. */
@@ -148,7 +138,7 @@ guarded(RelayLink *l, void (*step)(RelayLink *l))
 		AbortCurrentTransaction();
 		RESUME_INTERRUPTS();
 		MemoryContextSwitchTo(caller);
-		fail(l, describe(e));
+		fail(l, braid_relay_failure_here(e));
 		FreeErrorData(e);
 	}
 	PG_END_TRY();
@@ -195,13 +185,13 @@ connect_link(RelayLink *l)
 {
 	const char *error;
 
-	braid_relay_status_set(l->relay.id, RELAY_CONNECTING, NULL);
+	braid_relay_status_set(l->relay.id, RELAY_CONNECTING, NULL, NULL);
 	if (!guarded(l, prepare))
 		return;
 	if (braid_connection_open(&l->connection, &l->options, &error))
 		l->step = RELAY_OPENS;
 	else
-		fail(l, error);
+		fail_to_reach(l, error);
 }
 
 /* ---------------------------------------------------------------- beginning and end */
@@ -215,7 +205,7 @@ send_fetch(RelayLink *l)
 
 	l->step = RELAY_FETCHES;
 	if (!braid_connection_send_params(&l->connection, sql, 0, NULL, true))
-		fail(l, PQerrorMessage(l->connection.pg));
+		fail_to_reach(l, PQerrorMessage(l->connection.pg));
 }
 
 static void
@@ -232,7 +222,7 @@ end_open(RelayLink *l, PGresult *r)
 	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1 ||
 		PQnfields(r) != ANSWER_NCOLUMNS)
 	{
-		fail(l, PQresultErrorMessage(r));
+		fail(l, braid_relay_failure_of_source(r));
 		return;
 	}
 	l->answer = r;
@@ -250,7 +240,7 @@ static void
 end_close(RelayLink *l, PGresult *r)
 {
 	if (PQresultStatus(r) != PGRES_TUPLES_OK)
-		fail(l, PQresultErrorMessage(r));
+		fail(l, braid_relay_failure_of_source(r));
 	else if (guarded(l, braid_relay_take_leave))
 		turn_off(l);
 }
@@ -291,11 +281,13 @@ ask_for_more(RelayLink *l)
 	if (l->is_large)
 	{
 		l->step = RELAY_HOLDS_BACK;
-		braid_relay_status_set(l->relay.id, RELAY_HELD, "the target needs more than target_limit");
+		braid_relay_status_set(l->relay.id, RELAY_HELD, "the target needs more than target_limit",
+							   "Let the target's consumers read on, or raise target_limit with "
+							   "braid.alter_relay().");
 		return;
 	}
 	if (l->step == RELAY_HOLDS_BACK)
-		braid_relay_status_set(l->relay.id, RELAY_STREAMING, NULL);
+		braid_relay_status_set(l->relay.id, RELAY_STREAMING, NULL, NULL);
 	send_fetch(l);
 }
 
@@ -328,7 +320,7 @@ end_fetch(RelayLink *l, PGresult *r)
 	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1 || PQnfields(r) != 1 ||
 		PQgetisnull(r, 0, 0))
 	{
-		fail(l, PQresultErrorMessage(r));
+		fail(l, braid_relay_failure_of_source(r));
 		PQclear(r);
 		return;
 	}
@@ -366,7 +358,7 @@ static void
 end_connecting(RelayLink *l)
 {
 	if (l->options.needs_password && !PQconnectionUsedPassword(l->connection.pg))
-		fail(l, "a password is required, and the source has not asked for it");
+		fail_to_reach(l, "a password is required, and the source has not asked for it");
 	else
 		(void) guarded(l, l->relay.dropped ? braid_relay_send_close : braid_relay_send_open);
 }
@@ -385,7 +377,7 @@ braid_relay_link_advance(RelayLink *l)
 			end_command(l);
 			break;
 		case BRAID_OUTCOME_FAILED:
-			fail(l, PQerrorMessage(l->connection.pg));
+			fail_to_reach(l, PQerrorMessage(l->connection.pg));
 			break;
 	}
 }
@@ -412,7 +404,7 @@ check_time_out(RelayLink *l)
 	serial = c->serial;
 	braid_relay_link_advance(l);
 	if (c->serial == serial && c->state == BRAID_CONNECTION_BUSY && c->began == began && !l->batch)
-		fail(l, "it does not answer");
+		fail_to_reach(l, "it does not answer");
 	return 0;
 }
 
@@ -500,7 +492,7 @@ braid_relay_link_follow(RelayLink *l, const BraidRelay *relay)
 	if (l->is_on)
 		return;
 	if (relay->paused)
-		braid_relay_status_set(relay->id, RELAY_PAUSED, NULL);
+		braid_relay_status_set(relay->id, RELAY_PAUSED, NULL, NULL);
 	else
-		braid_relay_status_set(relay->id, RELAY_STOPPED, state.stopped);
+		braid_relay_status_set(relay->id, RELAY_STOPPED, state.stopped, NULL);
 }

@@ -19,7 +19,8 @@
 PG_FUNCTION_INFO_V1(braid_sql_relay_statuses);
 
 #define REASON_LENGTH 512
-#define NCOLUMNS 8
+#define ADVICE_LENGTH 256
+#define NCOLUMNS 9
 
 typedef struct RelayStatus
 {
@@ -32,6 +33,7 @@ typedef struct RelayStatus
 	TimestampTz oldest; /* 0: not known */
 	int failures;		/* in a row */
 	char reason[REASON_LENGTH];
+	char advice[ADVICE_LENGTH];
 } RelayStatus;
 
 typedef struct RelayStatusTable
@@ -88,8 +90,18 @@ find(int relay)
 	return free;
 }
 
+/* As much of it as there is room for; NULL: nothing. */
+static void
+put_text(char *to, int size, const char *text)
+{
+	int len = text ? pg_mbcliplen(text, strlen(text), size - 1) : 0;
+
+	memcpy(to, text ? text : "", len);
+	to[len] = '\0';
+}
+
 void
-braid_relay_status_set(int relay, RelayStatusState state, const char *reason)
+braid_relay_status_set(int relay, RelayStatusState state, const char *reason, const char *advice)
 {
 	RelayStatus *e;
 
@@ -97,23 +109,18 @@ braid_relay_status_set(int relay, RelayStatusState state, const char *reason)
 	e = find(relay);
 	if (e)
 	{
-		if (e->state != state)
-			e->since = GetCurrentTimestamp();
-		if (state == RELAY_FAILING)
-			e->failures++;
-		else if (state != RELAY_CONNECTING)
-			e->failures = 0;
 		/* While it tries again, the reason why it failed is worth more. */
-		if (state == RELAY_CONNECTING && e->failures > 0)
-			state = RELAY_FAILING;
-		else
-		{
-			int len = reason ? pg_mbcliplen(reason, strlen(reason), REASON_LENGTH - 1) : 0;
+		bool is_retry = state == RELAY_CONNECTING && e->failures > 0;
 
-			memcpy(e->reason, reason ? reason : "", len);
-			e->reason[len] = '\0';
+		if (!is_retry)
+		{
+			if (e->state != state)
+				e->since = GetCurrentTimestamp();
+			e->state = state;
+			e->failures = state == RELAY_FAILING ? e->failures + 1 : 0;
+			put_text(e->reason, REASON_LENGTH, reason);
+			put_text(e->advice, ADVICE_LENGTH, advice);
 		}
-		e->state = state;
 	}
 	LWLockRelease(&table->lock);
 }
@@ -172,6 +179,8 @@ put_status(ReturnSetInfo *rsi, const RelayStatus *e)
 	n[6] = e->oldest == 0;
 	v[6] = TimestampTzGetDatum(e->oldest);
 	v[7] = Int32GetDatum(e->failures);
+	n[8] = e->advice[0] == '\0';
+	v[8] = CStringGetTextDatum(e->advice);
 	tuplestore_putvalues(rsi->setResult, rsi->setDesc, v, n);
 }
 

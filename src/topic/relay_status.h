@@ -17,8 +17,12 @@ typedef enum RelayStatusState
 	RELAY_STOPPED
 } RelayStatusState;
 
-/* Nothing is shown of relays for which there is no room. */
-extern void braid_relay_status_set(int relay, RelayStatusState state, const char *reason);
+/*
+ * Nothing is shown of relays for which there is no room.  reason, advice: why it is so, and what is to be
+ * done; NULL where there is nothing to say.
+ */
+extern void
+braid_relay_status_set(int relay, RelayStatusState state, const char *reason, const char *advice);
 
 /* The source has answered: about so many messages are to come, the first one sent then. */
 extern void braid_relay_status_contact(int relay, int64 behind, TimestampTz oldest);

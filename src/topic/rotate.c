@@ -34,6 +34,7 @@
 #include "topic/catalog.h"
 #include "topic/follow.h"
 #include "topic/rotate.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -41,6 +42,7 @@
 static int rotate_interval = 10000;
 static int segment_size = 65536;
 static int segment_age = 60;
+static int lag_alarm = 600000;
 static int worker_kind;
 
 /* ---------------------------------------------------------------- functions */
@@ -113,6 +115,19 @@ braid_sql_rotate_topic(PG_FUNCTION_ARGS)
 	braid_topic_require_owner(topic);
 	return braid_superuser_ask(
 		psprintf("SELECT " BRAID_TOPIC_SCHEMA ".rotate(%d, true)", topic->id), &isnull);
+}
+
+PG_FUNCTION_INFO_V1(braid_sql_topic_problem);
+
+/* braid_internal.topic_problem() */
+Datum
+braid_sql_topic_problem(PG_FUNCTION_ARGS)
+{
+	char *problem = braid_worker_problem(worker_kind, MyDatabaseId);
+
+	if (problem == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
 }
 
 /* ---------------------------------------------------------------- the worker */
@@ -254,5 +269,10 @@ braid_rotate_init(void)
 		"Sets the time after which messages of a topic go to the next segment.",
 		"For topics without retain; those that have it change segments by that.", &segment_age, 60,
 		1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"braid.topic_lag_alarm",
+		"Sets how far consumer groups and relays may be behind before braid.doctor() warns.",
+		"Also for how long topics may keep what should have gone.", &lag_alarm, 600000, 1, INT_MAX,
+		PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	worker_kind = braid_worker_register_kind(&rotate_kind);
 }

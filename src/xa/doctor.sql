@@ -180,6 +180,7 @@ BEGIN
 	RETURN QUERY SELECT here, c.* FROM braid_internal.view_checkup_server() c;
 	RETURN QUERY SELECT here, c.* FROM braid_internal.view_checkup_views() c;
 	RETURN QUERY SELECT here, c.* FROM braid_internal.view_checkup_tables() c;
+	RETURN QUERY SELECT here, c.* FROM braid_internal.topic_checkup() c;
 	RETURN QUERY SELECT c.* FROM braid_internal.xa_checkup_servers() c;
 	FOR answer IN SELECT s.srvname::text AS server, a.report::json, a.error, clock_timestamp() AS at
 		FROM braid_internal.xa_checkups(greatest(0, extract(epoch FROM timeout) * 1000)::int) a JOIN pg_foreign_server s ON s.oid = a.server
@@ -212,4 +213,4 @@ $$;
 REVOKE ALL ON FUNCTION braid.doctor(interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION braid.doctor(interval) TO pg_monitor, braid_operator;
 COMMENT ON FUNCTION braid.doctor(interval) IS
-'Checks the preconditions of atomic commit on this server and, over the resolver''s connections, on the servers that it writes to; and the continuous views of this database. Returns a row for each check: node (a server, or "(this server)"), item, status (ok, warning, error), detail (what is seen) and advice (what to do, null if ok). timeout: how long to wait for other servers. On a participant it reports that server alone.';
+'Checks the preconditions of atomic commit on this server and, over the resolver''s connections, on the servers that it writes to; and the continuous views, topics and relays of this database. Returns a row for each check: node (a server, or "(this server)"), item, status (ok, warning, error), detail (what is seen) and advice (what to do, null if ok). timeout: how long to wait for other servers. On a participant it reports that server alone.';
