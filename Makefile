@@ -29,6 +29,7 @@ SQL_PARTS = src/common/common.sql \
 	src/xa/doctor.sql \
 	src/xa/failover.sql \
 	src/xa/deadlock.sql \
+	src/xa/snapshot.sql \
 	src/stream/stream.sql \
 	src/stream/seal.sql \
 	src/capture/capture.sql \

@@ -62,6 +62,7 @@ _PG_init(void)
 	braid_view_init();
 	braid_read_init();
 	braid_topic_init();
+	braid_xa_init_commands();
 
 	MarkGUCPrefixReserved("braid");
 }

@@ -15,7 +15,7 @@
 #include "common/xact.h"
 #include "utils/resowner.h"
 
-#define MAX_HANDLERS 16
+#define MAX_HANDLERS 24
 
 static BraidXactHandler handlers[BRAID_XACT_NSTAGES][MAX_HANDLERS];
 static int nhandlers[BRAID_XACT_NSTAGES];

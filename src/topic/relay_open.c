@@ -126,7 +126,7 @@ claim(Opening *o)
 		hash_bytes_extended((unsigned char *) o->group_name, strlen(o->group_name), o->topic->id);
 
 	if (!braid_lock_acquire_for_session(BRAID_LOCK_RELAY_SESSION, (uint32) (key >> 32),
-										(uint32) key, ExclusiveLock))
+										(uint32) key, ExclusiveLock, false))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("another session reads in the name of this relay"),

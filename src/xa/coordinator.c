@@ -10,7 +10,8 @@
  *		FIRST  PRE_COMMIT	register as active; enlist the branches that are
  *							not yet; insert the decision nothing is prepared
  *		postgres_fdw		COMMIT to all: they prepare	presumed abort
- *		LAST   PRE_COMMIT	all are prepared			presumed abort
+ *		LAST   PRE_COMMIT	all are prepared; the gate	presumed abort
+ *							(gate.c) is entered
  *		local commit record flushed						** decided **
  *		LAST   COMMIT		hand over to the resolver	recovery commits
  *		locks released		wait for the resolver		recovery commits
@@ -39,6 +40,7 @@
 #include "xa/branch.h"
 #include "xa/coordinator.h"
 #include "xa/decision.h"
+#include "xa/gate.h"
 #include "xa/identity.h"
 #include "xa/node.h"
 #include "xa/settings.h"
@@ -229,6 +231,8 @@ before_remote_commit(void)
 	{
 		expect_two_phases = false;
 		BRAID_FAILPOINT("xa-one-phase");
+		braid_xa_gate_enter();
+		BRAID_FAILPOINT("xa-one-phase-entered");
 		begin_one_phase();
 		braid_xa_trace_commit(NULL, branches);
 		return;
@@ -311,6 +315,8 @@ last_stage(XactEvent event)
 			{
 				BRAID_FAILPOINT("xa-prepared");
 				braid_xa_stat_prepared(braid_xa_branches());
+				braid_xa_gate_enter();
+				BRAID_FAILPOINT("xa-gate-entered");
 			}
 			if (in_one_phase)
 				end_one_phase();

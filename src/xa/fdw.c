@@ -38,6 +38,7 @@
 #include "xa/gid.h"
 #include "xa/origin.h"
 #include "xa/server.h"
+#include "xa/snapshot.h"
 #include "xa/tag.h"
 #include "xa/unfinished.h"
 
@@ -99,10 +100,18 @@ begin_access(Oid serverid)
 	braid_xa_branch_note_access(serverid);
 }
 
+/* The same where it is known on whose behalf. */
+static void
+begin_access_as(Oid serverid, Oid userid)
+{
+	braid_xa_snapshot_check_access(serverid, userid);
+	begin_access(serverid);
+}
+
 static XaBranch *
 note_write(Oid serverid, Oid userid)
 {
-	begin_access(serverid);
+	begin_access_as(serverid, userid);
 	return braid_xa_branch_note_write(serverid, userid);
 }
 
@@ -163,7 +172,7 @@ begin_scan(ForeignScanState *node, int eflags)
 		original->BeginForeignScan(node, eflags);
 		return;
 	}
-	begin_access(plan->fs_server);
+	begin_access_as(plan->fs_server, braid_compat_scan_user(node));
 	if (scan_locks_rows(node))
 		branch = note_write(plan->fs_server, braid_compat_scan_user(node));
 	if (branch)

@@ -15,6 +15,7 @@
 #include "xa/deadlock.h"
 #include "xa/doubt.h"
 #include "xa/fdw.h"
+#include "xa/gate.h"
 #include "xa/identity.h"
 #include "xa/lock_waits.h"
 #include "xa/node.h"
@@ -22,6 +23,9 @@
 #include "xa/participant.h"
 #include "xa/resolver.h"
 #include "xa/settings.h"
+#include "xa/snapshot.h"
+#include "xa/snapshot_command.h"
+#include "xa/snapshot_fix.h"
 #include "xa/statistics.h"
 #include "xa/trace.h"
 #include "xa/transaction.h"
@@ -114,8 +118,17 @@ braid_xa_init(void)
 	braid_xa_lock_waits_init();
 	braid_xa_deadlock_init();
 	braid_xa_participant_init();
+	braid_xa_snapshot_fix_init();
+	braid_xa_gate_init();
+	braid_xa_snapshot_init();
 	braid_xa_fdw_init();
 	braid_xa_branch_init();
 	braid_xa_coordinator_init();
 	braid_xa_ddl_init();
+}
+
+void
+braid_xa_init_commands(void)
+{
+	braid_xa_snapshot_command_init();
 }

@@ -348,6 +348,58 @@ braid_xa_node_wait_ready(Oid serverid, uint32 address)
 		raise_not_ready(serverid, &node);
 }
 
+static bool
+is_settled(Oid serverid, TimestampTz before, XaNode *copy)
+{
+	return is_ready(serverid, copy) && copy->clean_before != 0 && copy->clean_before >= before;
+}
+
+static void
+raise_not_settled(Oid serverid, const XaNode *node)
+{
+	const char *server = GetForeignServer(serverid)->servername;
+
+	if (!node->ready)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("could not get a consistent snapshot because server \"%s\" is not ready",
+						server),
+				 errdetail("Nobody knows what is unfinished there: %s.",
+						   OidIsValid(node->dbid) ? node->reason
+												  : "the resolver of this database does not run, "
+													"or has not looked at it yet"),
+				 node->hint[0] ? errhint("%s", node->hint) : errhint("See braid.participants.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("could not get a consistent snapshot because server \"%s\" is recovering", server),
+		 errdetail("Transactions that were committed before a restart may not be finished there, "
+				   "and not all of them have been by now."),
+		 errhint("Try again later; see braid.transactions.")));
+}
+
+void
+braid_xa_node_await_settled(Oid serverid, TimestampTz before, int timeout_ms)
+{
+	TimestampTz deadline;
+	XaNode node;
+	bool settled;
+
+	if (is_settled(serverid, before, &node))
+		return;
+	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	braid_worker_request(braid_xa_resolver_kind, MyDatabaseId);
+	if (node.clean_before != 0)
+		(void) braid_xa_node_request_sweep(MyDatabaseId, serverid);
+	ConditionVariablePrepareToSleep(&table->changed);
+	while (!(settled = is_settled(serverid, before, &node)))
+		if (!sleep_until(deadline, BRAID_WAIT_SERVER_READY))
+			break;
+	ConditionVariableCancelSleep();
+	if (!settled)
+		raise_not_settled(serverid, &node);
+}
+
 uint64
 braid_xa_node_request_sweep(Oid dbid, Oid serverid)
 {

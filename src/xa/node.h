@@ -101,6 +101,13 @@ braid_xa_node_point_done(Oid serverid, uint64 request, XLogRecPtr lsn, const cha
  */
 extern void braid_xa_node_wait_ready(Oid serverid, uint32 address);
 
+/*
+ * Waits until nothing that was decided before that time (0: before this server
+ * has started), and that nobody here knows of, is unfinished on the server.  Throws
+ * 55000 if that takes longer.
+ */
+extern void braid_xa_node_await_settled(Oid serverid, TimestampTz before, int timeout_ms);
+
 /* Asks for a sweep of the server soon; returns the request's number. */
 extern uint64 braid_xa_node_request_sweep(Oid dbid, Oid serverid);
 

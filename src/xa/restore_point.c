@@ -40,16 +40,15 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "common/failpoint.h"
+#include "common/lock.h"
 #include "common/wait.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 #include "xa/decision.h"
@@ -103,17 +102,10 @@ server_name(Oid serverid)
 static void
 block_decisions(TimestampTz deadline)
 {
-	int nest_level = NewGUCNestLevel();
-	int limit = Max(milliseconds_to(deadline), 1);
-	char text[16];
+	int level = braid_lock_limit_begin(milliseconds_to(deadline));
 
-	if (LockTimeout > 0)
-		limit = Min(limit, LockTimeout);
-	snprintf(text, sizeof(text), "%d", limit);
-	(void) set_config_option("lock_timeout", text, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
 	braid_xa_decision_block();
-	AtEOXact_GUC(false, nest_level);
+	braid_lock_limit_end(level);
 }
 
 static bool

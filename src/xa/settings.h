@@ -14,11 +14,14 @@ extern int braid_xa_max_servers;
 extern bool braid_xa_resolver;
 extern bool braid_xa_deadlock_detection;
 
+extern char *braid_default_snapshot;
+extern int braid_snapshot_timeout; /* ms */
+
 /* Kind of the resolver among the background workers; see common/worker.h. */
 extern int braid_xa_resolver_kind;
 
 /* The protocol between coordinators and participants; changes with its meaning. */
-#define BRAID_XA_PROTOCOL "2"
+#define BRAID_XA_PROTOCOL "3"
 
 /* Role as which a resolver connects to a participant. */
 #define BRAID_XA_RESOLVER_ROLE "braid_resolver"

@@ -49,12 +49,13 @@
 
 PG_FUNCTION_INFO_V1(braid_sql_xa_statistics);
 PG_FUNCTION_INFO_V1(braid_sql_xa_phase_statistics);
+PG_FUNCTION_INFO_V1(braid_sql_xa_snapshot_statistics);
 PG_FUNCTION_INFO_V1(braid_sql_xa_branch_statistics);
 PG_FUNCTION_INFO_V1(braid_sql_xa_statistics_reset);
 PG_FUNCTION_INFO_V1(braid_sql_xa_count_in_doubt);
 PG_FUNCTION_INFO_V1(braid_sql_xa_count_heuristic);
 
-/* With an entry of their own; 24 kB each.  A test shall run out of them. */
+/* With an entry of their own; 36 kB each.  A test shall run out of them. */
 #ifdef BRAID_FAILPOINTS
 #define MAX_DATABASES 4
 #else
@@ -62,13 +63,16 @@ PG_FUNCTION_INFO_V1(braid_sql_xa_count_heuristic);
 #endif
 #define US_PER_MS 1000.0
 
-const char *const braid_xa_stat_phase_names[XA_STAT_NPHASES] = {
+const char *const braid_xa_stat_phase_names[XA_STAT_NTIMES] = {
 	[XA_PHASE_ENLIST] = "enlist",
 	[XA_PHASE_PREPARE] = "prepare",
 	[XA_PHASE_LOCAL_COMMIT] = "local commit",
 	[XA_PHASE_WAIT] = "wait",
 	[XA_PHASE_TOTAL] = "total",
 	[XA_PHASE_FINISH] = "finish",
+	[XA_TIME_SNAPSHOT] = "snapshot",
+	[XA_TIME_GATE_CLOSED] = "gate closed",
+	[XA_TIME_GATE_WAIT] = "gate wait",
 };
 
 typedef struct DatabaseStat
@@ -77,7 +81,7 @@ typedef struct DatabaseStat
 	pg_atomic_uint64 since; /* TimestampTz */
 	pg_atomic_uint64 counters[XA_STAT_NCOUNTERS];
 	BraidRate commits;
-	BraidHistogram phases[XA_STAT_NPHASES];
+	BraidHistogram phases[XA_STAT_NTIMES]; /* by XaStatPhase and XaStatTime */
 } DatabaseStat;
 
 typedef struct ServerStat
@@ -123,7 +127,7 @@ reset_database(DatabaseStat *d)
 	for (int i = 0; i < XA_STAT_NCOUNTERS; i++)
 		pg_atomic_write_u64(&d->counters[i], 0);
 	braid_rate_reset(&d->commits);
-	for (int i = 0; i < XA_STAT_NPHASES; i++)
+	for (int i = 0; i < XA_STAT_NTIMES; i++)
 		braid_histogram_reset(&d->phases[i]);
 	pg_atomic_write_u64(&d->since, GetCurrentTimestamp());
 }
@@ -150,7 +154,7 @@ init_database(DatabaseStat *d)
 	for (int i = 0; i < XA_STAT_NCOUNTERS; i++)
 		pg_atomic_init_u64(&d->counters[i], 0);
 	braid_rate_init(&d->commits);
-	for (int i = 0; i < XA_STAT_NPHASES; i++)
+	for (int i = 0; i < XA_STAT_NTIMES; i++)
 		braid_histogram_init(&d->phases[i]);
 	reset_database(d);
 }
@@ -354,6 +358,12 @@ braid_xa_stat_count(XaStatCounter counter)
 }
 
 void
+braid_xa_stat_duration(XaStatTime time, int64 us)
+{
+	braid_histogram_add(&my_database()->phases[time], us);
+}
+
+void
 braid_xa_stat_transaction_begins(void)
 {
 	if (!mine)
@@ -541,23 +551,38 @@ braid_sql_xa_statistics(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* xa_phase_statistics(datid oid): one row per phase, in their order in time. */
-Datum
-braid_sql_xa_phase_statistics(PG_FUNCTION_ARGS)
+/* One row for each of these durations in a database; no rows if nothing was counted. */
+static void
+put_durations(FunctionCallInfo fcinfo, Oid dbid, int first, int end)
 {
 	ReturnSetInfo *rsi = (ReturnSetInfo *) fcinfo->resultinfo;
-	DatabaseStat *d = entry_of(PG_GETARG_OID(0));
+	DatabaseStat *d = entry_of(dbid);
 
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; d && i < XA_STAT_NPHASES; i++)
+	for (int i = first; d && i < end; i++)
 	{
-		Datum v[8];
-		bool n[8] = {false};
+		Datum v[1 + BRAID_HISTOGRAM_COLUMNS];
+		bool n[1 + BRAID_HISTOGRAM_COLUMNS] = {false};
 
 		v[0] = CStringGetTextDatum(braid_xa_stat_phase_names[i]);
 		braid_histogram_put(&d->phases[i], &v[1], &n[1]);
 		tuplestore_putvalues(rsi->setResult, rsi->setDesc, v, n);
 	}
+}
+
+/* xa_phase_statistics(datid oid): one row per phase, in their order in time. */
+Datum
+braid_sql_xa_phase_statistics(PG_FUNCTION_ARGS)
+{
+	put_durations(fcinfo, PG_GETARG_OID(0), 0, XA_STAT_NPHASES);
+	return (Datum) 0;
+}
+
+/* xa_snapshot_statistics(datid oid): one row per XaStatTime. */
+Datum
+braid_sql_xa_snapshot_statistics(PG_FUNCTION_ARGS)
+{
+	put_durations(fcinfo, PG_GETARG_OID(0), XA_STAT_NPHASES, XA_STAT_NTIMES);
 	return (Datum) 0;
 }
 

@@ -44,6 +44,15 @@ typedef enum XaStatPhase
 	XA_STAT_NPHASES
 } XaStatPhase;
 
+/* Other durations, of snapshots over servers. */
+typedef enum XaStatTime
+{
+	XA_TIME_SNAPSHOT = XA_STAT_NPHASES, /* to get one */
+	XA_TIME_GATE_CLOSED,				/* of that, with the gate closed */
+	XA_TIME_GATE_WAIT,					/* of a commit that has found it closed */
+	XA_STAT_NTIMES
+} XaStatTime;
+
 /* What a command that finishes a branch has done. */
 typedef enum XaStatBranch
 {
@@ -52,10 +61,14 @@ typedef enum XaStatBranch
 	XA_STAT_BRANCH_RECOVERY_ROLLED_BACK, /* the same */
 } XaStatBranch;
 
-extern const char *const braid_xa_stat_phase_names[XA_STAT_NPHASES];
+/* By XaStatPhase and XaStatTime. */
+extern const char *const braid_xa_stat_phase_names[XA_STAT_NTIMES];
 
 /* One more of these, in this process's database. */
 extern void braid_xa_stat_count(XaStatCounter counter);
+
+/* This took so long. */
+extern void braid_xa_stat_duration(XaStatTime time, int64 us);
 
 /* ---- for the coordinating backend */
 

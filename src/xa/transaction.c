@@ -28,6 +28,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "xa/gate.h"
 #include "xa/identity.h"
 #include "xa/settings.h"
 #include "xa/statistics.h"
@@ -49,8 +50,9 @@ typedef struct XaPool
 {
 	LWLock lock; /* guards all that follows */
 	int nslots;
-	int last_taken;	 /* where to look for a free slot */
-	uint64 recycled; /* slots that were taken from transactions in LEFT */
+	int last_taken;			 /* where to look for a free slot */
+	uint64 recycled;		 /* slots that were taken from transactions in LEFT */
+	TimestampTz recycled_at; /* the last time */
 	int nqueues;
 	XaQueue queues[MAX_QUEUES];
 	XaTransaction slots[FLEXIBLE_ARRAY_MEMBER];
@@ -182,7 +184,11 @@ braid_xa_transaction_begin(const BraidGid *gid)
 	if (slot < 0)
 	{
 		slot = find_slot(XA_LEFT);
-		pool->recycled += slot >= 0;
+		if (slot >= 0)
+		{
+			pool->recycled++;
+			pool->recycled_at = GetCurrentTimestamp();
+		}
 	}
 	if (slot >= 0)
 	{
@@ -433,6 +439,7 @@ braid_xa_transaction_branch_end(int slot, int branch, const char *error)
 	/* Not under the lock, which who wakes up wants next. */
 	if (waiter)
 		SetLatch(waiter);
+	braid_xa_gate_branch_ended();
 	if (complete)
 	{
 		braid_xa_stat_finished(decided, left);
@@ -498,12 +505,14 @@ braid_xa_transaction_server_clean(Oid dbid, Oid serverid, TimestampTz began)
 /* ---------------------------------------------------------------- everybody */
 
 uint64
-braid_xa_transaction_recycled(void)
+braid_xa_transaction_recycled(TimestampTz *last)
 {
 	uint64 recycled;
 
 	LWLockAcquire(&pool->lock, LW_SHARED);
 	recycled = pool->recycled;
+	if (last)
+		*last = pool->recycled_at;
 	LWLockRelease(&pool->lock);
 	return recycled;
 }
@@ -517,6 +526,49 @@ braid_xa_transaction_read(int slot, XaTransaction *copy)
 	*copy = pool->slots[slot];
 	LWLockRelease(&pool->lock);
 	return true;
+}
+
+/* The caller holds the lock. */
+static bool
+is_unfinished(const XaBranchEntry *b, int nservers, const Oid *servers)
+{
+	if (b->state != XA_BRANCH_QUEUED && b->state != XA_BRANCH_LEFT)
+		return false;
+	for (int i = 0; i < nservers; i++)
+		if (servers[i] == b->serverid)
+			return true;
+	return false;
+}
+
+bool
+braid_xa_transaction_find_unfinished(int nservers, const Oid *servers, XaTransaction *copy,
+									 int *branch)
+{
+	XaTransaction *found = NULL;
+	bool left = false;
+
+	LWLockAcquire(&pool->lock, LW_SHARED);
+	for (int i = 0; i < pool->nslots && !left; i++)
+	{
+		XaTransaction *t = &pool->slots[i];
+
+		if (t->state == XA_FREE || t->state == XA_ACTIVE || t->dbid != MyDatabaseId)
+			continue;
+		for (int j = 0; j < t->nbranches && !left; j++)
+		{
+			if (!is_unfinished(&t->branches[j], nservers, servers))
+				continue;
+			left = t->branches[j].state == XA_BRANCH_LEFT;
+			if (found && !left)
+				continue;
+			found = t;
+			*branch = j;
+		}
+	}
+	if (found)
+		*copy = *found;
+	LWLockRelease(&pool->lock);
+	return found != NULL;
 }
 
 bool

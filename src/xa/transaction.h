@@ -12,17 +12,7 @@
 
 #define BRAID_XA_MAX_BRANCHES 32
 
-/*
- * States of a transaction:
- *
- *	  FREE --begin--> ACTIVE --commit--> COMMITTING --last branch--> FINISHED
- *	   ^                |                    |                          |
- *	   +----- abort ----+                    | nobody waits             | waiter
- *	   +---------------- all branches done --+--------------------------+ has seen
- *	   ^                                     |                          | it
- *	   |                                     v  some branch left        |
- *	   +------ clean sweep of its nodes --- LEFT <----------------------+
- */
+/* How a transaction goes from one to the other is drawn in README.md. */
 typedef enum XaState
 {
 	XA_FREE,
@@ -132,11 +122,22 @@ extern void braid_xa_transaction_server_clean(Oid dbid, Oid serverid, TimestampT
 /* The slot as it is; for the resolver, and for reading under the lock below. */
 extern XaTransaction *braid_xa_transaction_slot(int slot);
 
-/* How often a slot was taken from a transaction that had something left to do. */
-extern uint64 braid_xa_transaction_recycled(void);
+/*
+ * How often a slot was taken from a transaction that had something left to do,
+ * and, unless last is NULL, when that was last; 0: never.
+ */
+extern uint64 braid_xa_transaction_recycled(TimestampTz *last);
 
 /* A copy of slot number i; false if there are no more slots. */
 extern bool braid_xa_transaction_read(int slot, XaTransaction *copy);
+
+/*
+ * Is a branch on one of these servers of this database handed over, and not
+ * committed yet?  Then copies its transaction and says which one; one that is left
+ * to recovery, if there is any.
+ */
+extern bool braid_xa_transaction_find_unfinished(int nservers, const Oid *servers,
+												 XaTransaction *copy, int *branch);
 
 /* Does any transaction under way or left have a branch on the server? */
 extern bool braid_xa_transaction_uses_server(Oid dbid, Oid serverid);

@@ -50,7 +50,7 @@ is_unfinished(const Unfinished *u, Oid serverid)
 		 * A slot is given up when all is done.  But if slots have been taken
 		 * away since, only a complete sweep that began after the decision tells.
 		 */
-		return u->recycled != braid_xa_transaction_recycled() &&
+		return u->recycled != braid_xa_transaction_recycled(NULL) &&
 			   !(braid_xa_node_find(serverid, &node) && node.clean &&
 				 node.clean_before >= u->decided);
 	}

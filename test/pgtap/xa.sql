@@ -4,7 +4,7 @@ SELECT plan(42);
 
 SELECT has_function('braid', 'version', ARRAY[]::name[], 'braid.version() exists');
 SELECT matches(braid.version(), '^\d+\.\d+\.\d+$', 'braid.version() is a version');
-SELECT is(current_setting('braid.xa_protocol'), '2', 'participants say which protocol they speak');
+SELECT is(current_setting('braid.xa_protocol'), '3', 'participants say which protocol they speak');
 SELECT throws_ok('SET braid.xa_protocol = 3', '55P02', NULL, 'and nobody can make them say something else');
 
 SELECT columns_are('braid', 'participants',
