@@ -1,7 +1,7 @@
 # Producers that roll back and prepare, and consumers that do, while backends are terminated and killed
 # and the server is stopped: each message has one effect, in the order of its key, and no
 # position is ahead of the work that was committed with it. The seed is printed; BRAID_SEED
-# repeats a run's choices, BRAID_ROUNDS asks for more.
+# repeats a run's choices, BRAID_ROUNDS and BRAID_MESSAGES ask for more.
 use strict;
 use warnings;
 use Braid::Cluster;
@@ -42,13 +42,16 @@ for my $round (1 .. $rounds)
 	my @producers = map { $messages->produce('db', 'orders', { pause => 0.05, two_phase => $_ % 2 }) } 1 .. 8;
 	my @consumers = map { $messages->consume('db', 'orders', 'free', { pause => 0.05 }) } 1 .. 4;
 	push @consumers, map { $messages->consume('db', 'orders', 'members', { member => 1, session_timeout => '500 ms', pause => 2 }) } 1 .. 4;
-	for my $disturb ($messages->disturbances)
+	do
 	{
-		sleep(1);
-		positions_are_right('meanwhile');
-		$messages->$disturb('db');
-		$messages->end_prepared('db');
-	}
+		for my $disturb ($messages->disturbances)
+		{
+			sleep(1);
+			positions_are_right('meanwhile');
+			$messages->$disturb('db');
+			$messages->end_prepared('db');
+		}
+	} until $messages->enough('db');
 	sleep(1);
 	$messages->stop(@producers);
 	$messages->end_prepared('db');

@@ -2,7 +2,7 @@
 # backends are terminated and killed and the server is stopped, and tables are emptied all the
 # time. Each message has one effect in each group; never are two of a key taken at
 # once where that is asked for, and they come in order there. The seed is printed; BRAID_SEED repeats a run's
-# choices, BRAID_ROUNDS asks for more.
+# choices, BRAID_ROUNDS and BRAID_MESSAGES ask for more.
 use strict;
 use warnings;
 use Braid::Cluster;
@@ -122,12 +122,15 @@ for my $round (1 .. $rounds)
 	my @producers = map { $messages->produce('db', 'jobs', { pause => 0.05, two_phase => $_ % 2 }) } 1 .. 3;
 	my @consumers = map { my $work = $_; map { $messages->consume('db', 'jobs', '', { receive => $work }) } 1 .. 3 } \&take_simple, \&take_timed, \&take_keyed;
 	my $tidy = $messages->start('db', sub { my ($client) = @_; $client->run('SELECT braid_internal.work_tidy()'); sleep(0.2); });
-	for my $disturb ($messages->disturbances)
+	do
 	{
-		sleep(1);
-		$messages->$disturb('db');
-		$messages->end_prepared('db');
-	}
+		for my $disturb ($messages->disturbances)
+		{
+			sleep(1);
+			$messages->$disturb('db');
+			$messages->end_prepared('db');
+		}
+	} until $messages->enough('db');
 	sleep(1);
 	$messages->stop(@producers);
 	$messages->end_prepared('db');

@@ -21,6 +21,7 @@
 #   effects of a key that are not in order 1, 2, 3 ... were reordered.
 #
 # Each message has a token of its own, so an aborted one is not mistaken for its successor.
+# BRAID_MESSAGES asks for a run of so many messages, of which there are more in a transaction then.
 package Braid::Messages;
 
 use strict;
@@ -65,11 +66,24 @@ CREATE SCHEMA IF NOT EXISTS messages;
 CREATE TABLE messages.effects (seq bigserial, topic regclass, group_name text, part int, id bigint, key text, n int, token text, pid int DEFAULT pg_backend_pid());
 SQL
 
+my $asked = $ENV{BRAID_MESSAGES} || 0;
+
 # new(cluster, { keys => how many keys there are })
 sub new
 {
 	my ($class, $cluster, $options) = @_;
-	return bless { cluster => $cluster, keys => $options->{keys} // 20, stop => PostgreSQL::Test::Utils::tempdir(), n => 0 }, $class;
+	return bless { cluster => $cluster, keys => $asked ? 1000 : $options->{keys} // 20, stop => PostgreSQL::Test::Utils::tempdir(), n => 0 }, $class;
+}
+
+sub asked { return $asked; }
+
+# Whether as many were sent, from these nodes, as were asked for.
+sub enough
+{
+	my ($self, @names) = @_;
+	my $sent = 0;
+	$sent += $self->{cluster}->sql($_, 'SELECT count(*) FROM messages.sent') for @names;
+	return $sent >= $asked;
 }
 
 sub make_producers { my ($self, $name) = @_; $self->{cluster}->sql($name, $producing); return; }
@@ -114,13 +128,14 @@ sub stop
 }
 
 # One that sends. Options: count (messages in a transaction, at most), pause (seconds, at most, between sending and
-# the end of the transaction), two_phase (some are prepared).
+# the end of the transaction), rest (seconds between transactions), two_phase (some are prepared).
 sub produce
 {
 	my ($self, $name, $topic, $options) = @_;
-	my $count = $options->{count} // 3;
+	my $count = $options->{count} // ($asked ? 300 : 3);
 	return $self->start($name, sub {
 		my ($client) = @_;
+		sleep($options->{rest}) if $options->{rest};
 		$client->run('BEGIN');
 		my $answer = $client->run("SELECT messages.produce('$topic', $self->{keys}, 1 + (random() * $count)::int)");
 		sleep(rand $options->{pause}) if $options->{pause} && rand() < 0.1;
@@ -148,7 +163,7 @@ sub end_prepared
 # ---------------------------------------------------------------- what happens meanwhile
 
 # Methods that each disturb those who work on a node.
-sub disturbances { return qw(terminate_some cancel_some kill_one stop_at_once); }
+sub disturbances { return qw(terminate_some cancel_some pause_one kill_one stop_at_once); }
 
 # What a function of the server does to sessions at random, several times.
 sub do_to_sessions
@@ -166,11 +181,29 @@ sub terminate_some { my ($self, $name) = @_; return $self->do_to_sessions($name,
 
 sub cancel_some { my ($self, $name) = @_; return $self->do_to_sessions($name, 'pg_cancel_backend', 0.5, 0.05); }
 
-# kill -9 to a session that is in a transaction.
+# The process of a session that is in a transaction; empty if there is none.
+sub busy_pid
+{
+	my ($self, $name) = @_;
+	return $self->{cluster}->sql($name, "SELECT pid FROM pg_stat_activity WHERE application_name = 'messages' AND state <> 'idle' ORDER BY random() LIMIT 1");
+}
+
+# Stops such a process, for longer than members may be away, wherever it is.
+sub pause_one
+{
+	my ($self, $name) = @_;
+	my $pid = $self->busy_pid($name);
+	return if $pid eq '';
+	kill 'STOP', $pid;
+	sleep(1.5);
+	kill 'CONT', $pid;
+	return;
+}
+
 sub kill_one
 {
 	my ($self, $name) = @_;
-	my $pid = $self->{cluster}->sql($name, "SELECT pid FROM pg_stat_activity WHERE application_name = 'messages' AND state <> 'idle' ORDER BY random() LIMIT 1");
+	my $pid = $self->busy_pid($name);
 	$self->{cluster}->kill_process($name, $pid) if $pid ne '';
 	return;
 }
@@ -186,13 +219,13 @@ sub stop_at_once
 
 # ---------------------------------------------------------------- consumers
 
-# The statement that receives once, and what it comes to.
+# The statement that receives once, and what it comes to; messages of others than produce() have no token.
 sub receive_sql
 {
 	my ($topic, $group, $rows, $options) = @_;
 	my $member = $options->{member} ? ", member => $options->{member}" : '';
 	my $wait = $options->{wait} // '1 s';
-	return "INSERT INTO messages.effects (topic, group_name, part, id, key, n, token) SELECT '$topic', '$group', partition, id, key, (payload->>'n')::int, payload->>'token' FROM braid.receive('$topic', '$group', max_rows => $rows, wait => '$wait'$member)";
+	return "INSERT INTO messages.effects (topic, group_name, part, id, key, n, token) SELECT '$topic', '$group', partition, id, key, (payload->>'n')::int, payload->>'token' FROM braid.receive('$topic', '$group', max_rows => $rows, wait => '$wait'$member) WHERE payload ? 'token'";
 }
 
 # One that receives. Options: as a member (session_timeout is that of the group), rows (at most), receive
@@ -200,7 +233,7 @@ sub receive_sql
 sub consume
 {
 	my ($self, $name, $topic, $group, $options) = @_;
-	my $rows = $options->{rows} // 50;
+	my $rows = $options->{rows} // ($asked ? 1000 : 50);
 	my $member;
 	return $self->start($name, $options->{receive} // sub {
 		my ($client) = @_;
@@ -226,10 +259,21 @@ sub drain
 	  || die "group $group of $topic on $name has not come to the end";
 }
 
-sub rows
+# Calls a sub with the columns of each row of a query.
+sub each_row
 {
-	my ($self, $name, $sql) = @_;
-	return map { [ split /\|/ ] } split /\n/, $self->{cluster}->sql($name, $sql);
+	my ($self, $name, $sql, $sub) = @_;
+	my $file = "$self->{stop}/rows_" . ++$self->{n};
+	$self->{cluster}->sql($name, "COPY ($sql) TO '$file'");
+	open my $rows, '<', $file or die "$file: $!";
+	while (my $row = <$rows>)
+	{
+		chomp $row;
+		$sub->(split /\t/, $row);
+	}
+	close $rows;
+	unlink $file;
+	return;
 }
 
 # What is wrong, in words. Sent may have been to the topics of several nodes, names separated by commas: then
@@ -240,17 +284,20 @@ sub check
 	my (%sent, %from, %effects, %last, @wrong);
 	for my $name (split /,/, $producers)
 	{
-		$sent{ $_->[2] } = "$_->[0] $_->[1]", $from{ $_->[2] } = $name for $self->rows($name, "SELECT key, n, token FROM messages.sent WHERE topic = '$topic'::regclass");
+		$self->each_row($name, "SELECT key, n, token FROM messages.sent WHERE topic = '$topic'::regclass", sub {
+			my ($key, $n, $token) = @_;
+			$sent{$token} = "$key $n";
+			$from{$token} = $name;
+		});
 	}
-	for my $row ($self->rows($consumers, "SELECT key, n, token, part FROM messages.effects WHERE group_name = '$group' ORDER BY seq"))
-	{
-		my ($key, $n, $token) = @$row;
+	$self->each_row($consumers, "SELECT key, n, token FROM messages.effects WHERE group_name = '$group' ORDER BY seq", sub {
+		my ($key, $n, $token) = @_;
 		push @wrong, "aborted: $key $n" if !exists $sent{$token};
 		push @wrong, "twice: $key $n" if $effects{$token}++;
 		my $last = \$last{ $from{$token} // '' }{$key};
 		push @wrong, "reordered: $key $n after $$last" if defined $$last && $n <= $$last;
 		$$last = $n;
-	}
+	});
 	push @wrong, map { "lost: $sent{$_}" } grep { !$effects{$_} } sort keys %sent;
 	$self->{checked} = keys %sent;
 	return @wrong > 20 ? (@wrong[0 .. 19], 'and ' . (@wrong - 20) . ' others') : @wrong;
