@@ -1,10 +1,11 @@
 # Topics beside PgQ and beside tables, in turns on one server, with payloads of 100 bytes: sending
 # messages one by one and in batches, draining a log, working a queue with one acknowledgement each, also
-# while a transaction holds back xmin (BENCH_HOLD, in seconds), from commit until received, and what is left
-# of a million messages (BENCH_ROWS).
+# while a transaction holds back xmin (BENCH_HOLD, in seconds), from commit until received, over a relay to another
+# server, and what is left of a million messages (BENCH_ROWS).
 use strict;
 use warnings;
 use Braid::Bench;
+use Braid::Client;
 use Braid::Cluster;
 use List::Util qw(max min);
 use Test::More;
@@ -103,6 +104,12 @@ sub drain
 		sql($send);
 		sql($tick) if $tick;
 	}
+	return drain_what_is_there($drain, $is_warm_up);
+}
+
+sub drain_what_is_there
+{
+	my ($drain, $is_warm_up) = @_;
 	my ($stdout, $stderr) = ('', '');
 	my $begin = time;
 	$node->psql('postgres', $drain, stdout => \$stdout, stderr => \$stderr, timeout => 600);
@@ -183,6 +190,50 @@ my ($p50, $p99, $n) = split /\|/, sql('SELECT percentile_cont(0.5) WITHIN GROUP 
 ok($n > 10_000, 'messages were received while they came');
 report('topic, latency p50, ms', $p50, '< 1', "$n messages at 2,000/s, from send() on");
 report('topic, latency p99, ms', $p99, '< 10', '');
+
+# ---- over a relay to another server, which has to store what it gets; and one consumer here, of the same messages
+
+my $there = Braid::Cluster->start_node('there', $Braid::Bench::durable);
+$there->safe_psql('postgres', $_) for (
+	'CREATE EXTENSION braid',
+	"CREATE SERVER db FOREIGN DATA WRAPPER braid_fdw OPTIONS (host '@{[ $node->host ]}', port '@{[ $node->port ]}', dbname 'postgres')",
+	"CREATE USER MAPPING FOR PUBLIC SERVER db OPTIONS (user '@{[ getpwuid($<) . '' ]}')",
+	q{SELECT braid.create_topic('r', payload => 'text')});
+sql(q{SELECT braid.create_topic('r', payload => 'text'); SELECT braid.create_group('r', 'log')});
+$there->safe_psql('postgres', q{SELECT braid.create_relay('public.r', 'db', 'r', name => 'r'); SELECT braid.alter_relay('r', paused => true)});
+my $watcher = Braid::Client->new($there);
+my $relayed = 0;
+
+sub relay
+{
+	$relayed += $backlog;
+	my $begin = time;
+	$watcher->run(q{SELECT braid.resume_relay('r')});
+	until ($watcher->value(q{SELECT messages FROM braid.relays}) >= $relayed)
+	{
+		die 'the relay does not come to the end' if time - $begin > 300;
+		sleep 0.02;
+	}
+	my $took = time - $begin;
+	$watcher->run(q{SELECT braid.alter_relay('r', paused => true)});
+	return $backlog / $took;
+}
+
+my %drained_here;
+(my $send_r = $send_topic) =~ s/'t'/'r'/;
+(my $drain_r = $drain_topic) =~ s/'t'/'r'/;
+for my $round (0 .. $rounds)
+{
+	sql($send_r) for 1 .. $backlog / 10_000;
+	my $relayed_now = relay();
+	my $drained_now = drain_what_is_there($drain_r, $round == 0);
+	next if $round == 0;    # it was to warm up
+	push @{ $drained_here{relay} }, $relayed_now;
+	push @{ $drained_here{consumer} }, $drained_now;
+}
+is($there->safe_psql('postgres', 'SELECT count(*) FROM r'), $relayed, 'each message was relayed once');
+report('relay, thousands/s', median(@{ $drained_here{relay} }) / 1000, '>= 100',
+	sprintf('to another server on the same machine; %.2f of one consumer here', ratio(\%drained_here, 'relay', 'consumer')));
 
 # ---- what is left
 
