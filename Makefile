@@ -8,9 +8,10 @@
 #   make demo-saga  orders, payments and stock on three servers, without a transaction over them
 #   make bench-nexmark  the queries of the Nexmark benchmark, beside Flink's published figures
 #   make check-model  verify the models of the commit protocol, with spin
+#   make kafka      build the bridge to Apache Kafka, kafka/README.md (also: make WITH_KAFKA=1, make WITH_KAFKA=1 install)
 #   make fuzz       fuzz the reader of messages of streams, with libFuzzer
 #
-# Variables: PG_CONFIG, FAILPOINTS=1 (fault injection and assertions, for tests only).
+# Variables: PG_CONFIG, WITH_KAFKA=1, FAILPOINTS=1 (fault injection and assertions, for tests only).
 
 PG_CONFIG ?= pg_config
 EXTENSION = braid
@@ -58,7 +59,7 @@ SHLIB_LINK = -lpq
 EXTRA_CLEAN = .build-flags braid--*.sql build
 
 # Targets that need neither the server's headers nor pg_config.
-ALONE = setup check check-model fuzz soak bench bench-nexmark demo demo-saga lint format
+ALONE = setup check check-model fuzz soak bench bench-nexmark demo demo-saga kafka lint format
 ifneq ($(filter-out $(ALONE),$(or $(MAKECMDGOALS),all)),)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -81,6 +82,14 @@ $(OBJS): .build-flags $(wildcard src/*/*.h)
 braid--$(BRAID_VERSION).sql: $(SQL_PARTS) braid.control
 	cat $(SQL_PARTS) > $@
 
+ifdef WITH_KAFKA
+all: kafka
+install: install-kafka
+kafka install-kafka:
+	$(MAKE) -C kafka PG_CONFIG='$(PG_CONFIG)' $(if $(filter install%,$@),install)
+.PHONY: kafka install-kafka
+endif
+
 FORCE:
 .PHONY: FORCE
 
@@ -90,7 +99,9 @@ else
 setup:
 	tools/setup
 
+# Without a broker of Kafka its test is skipped.
 check: setup
+	-@timeout 300 tools/setup kafka
 	tools/check
 
 check-model:
@@ -116,11 +127,15 @@ demo: setup
 demo-saga: setup
 	demo/run saga
 
+kafka:
+	tools/setup kafka-build
+	$(MAKE) -C kafka
+
 lint:
 	tools/lint
 
 format:
-	clang-format -i src/*.c src/*/*.[ch] test/bench/*.c test/fuzz/*.c
+	clang-format -i src/*.c src/*/*.[ch] kafka/*.[ch] test/bench/*.c test/fuzz/*.c test/kafka/*.c
 
 .PHONY: $(ALONE)
 

@@ -14,10 +14,20 @@
 
 /* What the bridge sets by itself. */
 static const char *const refused[] = {
-	"bootstrap.servers",	  "metadata.broker.list",	 "transactional.id",   "enable.idempotence",
-	"isolation.level",		  "enable.auto.commit",		 "auto.offset.reset",  "enable.auto.offset.store",
-	"enable.partition.eof",	  "group.id",				 "group.instance.id",  "request.required.acks",
-	"acks",					  "delivery.report.only.error",
+	"bootstrap.servers",
+	"metadata.broker.list",
+	"transactional.id",
+	"enable.idempotence",
+	"isolation.level",
+	"enable.auto.commit",
+	"auto.offset.reset",
+	"enable.auto.offset.store",
+	"enable.partition.eof",
+	"group.id",
+	"group.instance.id",
+	"request.required.acks",
+	"acks",
+	"delivery.report.only.error",
 };
 
 static void
@@ -27,7 +37,8 @@ on_log(const rd_kafka_t *kafka, int level, const char *facility, const char *tex
 	/* Properties of consumers are given to producers as well, and the other way round. */
 	if (strcmp(facility, "CONFWARN") == 0)
 		return;
-	log_line(level <= 4 ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "librdkafka: %s: %s", facility, text);
+	log_line(level <= 4 ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "librdkafka: %s: %s", facility,
+			 text);
 }
 
 static void
@@ -90,7 +101,8 @@ broker_check_properties(const Options *options)
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
 		if (is_set_by_user(options, refused[i]))
 		{
-			fprintf(stderr, "braid-kafka: property \"%s\" is set by the bridge itself\n", refused[i]);
+			fprintf(stderr, "braid-kafka: property \"%s\" is set by the bridge itself\n",
+					refused[i]);
 			exit(EXIT_USAGE);
 		}
 	rd_kafka_conf_destroy(make_conf(options, none));
@@ -140,11 +152,11 @@ bool
 broker_fail(Session *s, const char *what, rd_kafka_resp_err_t code, const char *text)
 {
 	bool fenced = code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
-		code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+				  code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
 
 	if (fenced)
-		return session_fail(s, OUTCOME_FENCED, "%s: another process is at work for bridge \"%s\"", what,
-							s->options->name);
+		return session_fail(s, OUTCOME_FENCED, "%s: another process is at work for bridge \"%s\"",
+							what, s->options->name);
 	return session_fail(s, OUTCOME_RETRY, "%s: %s", what, text ? text : rd_kafka_err2str(code));
 }
 
@@ -190,7 +202,8 @@ broker_count_partitions(Session *s, rd_kafka_t *kafka, const char *topic, int *c
 }
 
 bool
-broker_bounds(Session *s, rd_kafka_t *kafka, const char *topic, int partition, int64_t *low, int64_t *high)
+broker_bounds(Session *s, rd_kafka_t *kafka, const char *topic, int partition, int64_t *low,
+			  int64_t *high)
 {
 	rd_kafka_resp_err_t error =
 		rd_kafka_query_watermark_offsets(kafka, topic, partition, low, high, METADATA_MS);

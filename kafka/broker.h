@@ -18,8 +18,8 @@ typedef void (*DeliveryReport)(rd_kafka_t *kafka, const rd_kafka_message_t *mess
 extern void broker_check_properties(const Options *options);
 
 /* A client, with the settings up to the one without a name; NULL if the session has ended. */
-extern rd_kafka_t *broker_connect(Session *s, rd_kafka_type_t type, const Setting *settings,
-								  DeliveryReport report);
+extern rd_kafka_t *
+broker_connect(Session *s, rd_kafka_type_t type, const Setting *settings, DeliveryReport report);
 
 /* A client that reads what is committed, from where it is told, and leaves no trace in Kafka. */
 extern rd_kafka_t *broker_connect_reader(Session *s);
@@ -34,7 +34,7 @@ extern bool broker_fail_error(Session *s, const char *what, rd_kafka_error_t *er
 extern bool broker_count_partitions(Session *s, rd_kafka_t *kafka, const char *topic, int *count);
 
 /* The first offset of a partition, and the one after the last that is committed. */
-extern bool broker_bounds(Session *s, rd_kafka_t *kafka, const char *topic, int partition, int64_t *low,
-						  int64_t *high);
+extern bool broker_bounds(Session *s, rd_kafka_t *kafka, const char *topic, int partition,
+						  int64_t *low, int64_t *high);
 
 #endif

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "buffer.h"
-#include "session.h"
+#include "memory.h"
 
 void
 buffer_clear(Buffer *buffer)

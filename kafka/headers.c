@@ -106,7 +106,7 @@ add_base64(Buffer *buffer, const unsigned char *data, size_t length)
 	for (size_t i = 0; i < length; i += 3)
 	{
 		uint32_t bits = (uint32_t) data[i] << 16 | (i + 1 < length ? data[i + 1] << 8 : 0) |
-			(i + 2 < length ? data[i + 2] : 0);
+						(i + 2 < length ? data[i + 2] : 0);
 		char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63],
 						i + 1 < length ? digits[bits >> 6 & 63] : '=',
 						i + 2 < length ? digits[bits & 63] : '='};
@@ -136,10 +136,12 @@ add_values(Buffer *buffer, const rd_kafka_headers_t *headers, const char *name)
 {
 	const void *value;
 	size_t length;
-	bool several = rd_kafka_header_get(headers, 1, name, &value, &length) == RD_KAFKA_RESP_ERR_NO_ERROR;
+	bool several =
+		rd_kafka_header_get(headers, 1, name, &value, &length) == RD_KAFKA_RESP_ERR_NO_ERROR;
 
 	buffer_add_text(buffer, several ? "[" : "");
-	for (size_t i = 0; rd_kafka_header_get(headers, i, name, &value, &length) == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+	for (size_t i = 0;
+		 rd_kafka_header_get(headers, i, name, &value, &length) == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
 	{
 		buffer_add_text(buffer, i > 0 ? ", " : "");
 		add_value(buffer, value, length);
@@ -156,7 +158,8 @@ is_first(const rd_kafka_headers_t *headers, size_t i, const char *name)
 	size_t length;
 
 	for (size_t j = 0; j < i; j++)
-		if (!rd_kafka_header_get_all(headers, j, &other, &value, &length) && strcmp(other, name) == 0)
+		if (!rd_kafka_header_get_all(headers, j, &other, &value, &length) &&
+			strcmp(other, name) == 0)
 			return false;
 	return true;
 }
@@ -171,7 +174,8 @@ add_origin(Buffer *buffer, const rd_kafka_message_t *message, const char *origin
 	headers_add_string(buffer, origin, strlen(origin));
 	buffer_add_text(buffer, ": {\"topic\": ");
 	headers_add_string(buffer, topic, strlen(topic));
-	snprintf(text, sizeof(text), ", \"partition\": %" PRId32 ", \"offset\": %" PRId64 ", \"timestamp\": %" PRId64 "}",
+	snprintf(text, sizeof(text),
+			 ", \"partition\": %" PRId32 ", \"offset\": %" PRId64 ", \"timestamp\": %" PRId64 "}",
 			 message->partition, message->offset, rd_kafka_message_timestamp(message, &type));
 	buffer_add_text(buffer, text);
 }

@@ -20,6 +20,7 @@
 #include "buffer.h"
 #include "headers.h"
 #include "log.h"
+#include "memory.h"
 #include "offsets.h"
 #include "server.h"
 #include "step.h"
@@ -41,7 +42,7 @@ typedef struct Inward
 	char *dead_letters; /* the one that sends to the dead letters; NULL if there are none */
 	rd_kafka_message_t **messages;
 	int n;
-	int64_t counted;	/* when partitions were counted last */
+	int64_t counted; /* when partitions were counted last */
 } Inward;
 
 /* ---- storing */
@@ -96,7 +97,9 @@ describe(Buffer *buffer, const rd_kafka_message_t *message, const char *error)
 	headers_add_string(buffer, error, strlen(error));
 	buffer_add_text(buffer, ", \"topic\": ");
 	headers_add_string(buffer, topic, strlen(topic));
-	snprintf(text, sizeof(text), ", \"partition\": %" PRId32 ", \"offset\": %" PRId64 ", \"key\": ", message->partition, message->offset);
+	snprintf(text, sizeof(text),
+			 ", \"partition\": %" PRId32 ", \"offset\": %" PRId64 ", \"key\": ", message->partition,
+			 message->offset);
 	buffer_add_text(buffer, text);
 }
 
@@ -109,9 +112,13 @@ bury(Inward *in, const rd_kafka_message_t *message, const char *error)
 	bool ok;
 
 	if (!in->dead_letters)
-		return session_fail(s, OUTCOME_DECISION, "offset %" PRId64 " of partition %" PRId32 " is no message for topic \"%s\": %s; --dead-letters puts such messages aside",
-							message->offset, message->partition, s->options->topic, error);
-	log_line(LOG_LEVEL_WARNING, "dead letter: offset %" PRId64 " of partition %" PRId32 ": %s", message->offset, message->partition, error);
+		return session_fail(
+			s, OUTCOME_DECISION,
+			"offset %" PRId64 " of partition %" PRId32
+			" is no message for topic \"%s\": %s; --dead-letters puts such messages aside",
+			message->offset, message->partition, s->options->topic, error);
+	log_line(LOG_LEVEL_WARNING, "dead letter: offset %" PRId64 " of partition %" PRId32 ": %s",
+			 message->offset, message->partition, error);
 	describe(&headers, message, error);
 	buffer_add(&headers, "", 1);
 	parameters[0] = (Parameter){message->payload, (int) message->len};
@@ -136,7 +143,8 @@ store_range(Inward *in, int first, int n)
 		return server_run(s, "RELEASE SAVEPOINT part", 0, NULL);
 	if (!error)
 		return false;
-	ok = server_run(s, "ROLLBACK TO SAVEPOINT part", 0, NULL) && server_run(s, "RELEASE SAVEPOINT part", 0, NULL);
+	ok = server_run(s, "ROLLBACK TO SAVEPOINT part", 0, NULL) &&
+		 server_run(s, "RELEASE SAVEPOINT part", 0, NULL);
 	if (n == 1)
 		ok = ok && bury(in, in->messages[first], error);
 	else
@@ -160,7 +168,8 @@ store_messages(Inward *in)
 	if (!error)
 		return false;
 	free(error);
-	return server_run(s, "ROLLBACK", 0, NULL) && server_run(s, begin, 0, NULL) && store_range(in, 0, in->n);
+	return server_run(s, "ROLLBACK", 0, NULL) && server_run(s, begin, 0, NULL) &&
+		   store_range(in, 0, in->n);
 }
 
 static bool
@@ -211,7 +220,8 @@ read_batch(Inward *in)
 
 	while (in->n < s->options->batch_rows && bytes < s->options->batch_bytes)
 	{
-		rd_kafka_message_t *message = rd_kafka_consumer_poll(s->kafka, in->n > 0 ? LINGER_MS : WAIT_MS);
+		rd_kafka_message_t *message =
+			rd_kafka_consumer_poll(s->kafka, in->n > 0 ? LINGER_MS : WAIT_MS);
 
 		if (!message)
 			break;
@@ -253,7 +263,8 @@ count_partitions(Inward *in)
 	in->counted = stop_clock();
 	if (!broker_count_partitions(s, s->kafka, s->options->kafka_topic, &count))
 		return false;
-	return count == s->kafka_partitions || session_fail(s, OUTCOME_RETRY, "Kafka's topic has %d partitions now", count);
+	return count == s->kafka_partitions ||
+		   session_fail(s, OUTCOME_RETRY, "Kafka's topic has %d partitions now", count);
 }
 
 /* ---- sessions */
@@ -262,19 +273,28 @@ static void
 make_statements(Inward *in, const char *dead_letters)
 {
 	const Session *s = in->session;
-	const char *payload = strcmp(s->payload, "bytea") == 0 ? "r.payload" : strcmp(s->payload, "jsonb") == 0 ? "convert_from(r.payload, 'UTF8')::jsonb" : "convert_from(r.payload, 'UTF8')";
-	const char *key = s->options->base64_keys ? "translate(encode(r.key, 'base64'), E'\\n', '')" : "convert_from(r.key, 'UTF8')";
+	const char *payload = strcmp(s->payload, "bytea") == 0 ? "r.payload"
+						  : strcmp(s->payload, "jsonb") == 0
+							  ? "convert_from(r.payload, 'UTF8')::jsonb"
+							  : "convert_from(r.payload, 'UTF8')";
+	const char *key = s->options->base64_keys ? "translate(encode(r.key, 'base64'), E'\\n', '')"
+											  : "convert_from(r.key, 'UTF8')";
 	size_t size = strlen(s->topic_view) + 512;
 
 	in->insert = get_memory(NULL, size);
-	snprintf(in->insert, size, "INSERT INTO %s (key, payload, headers, partition) SELECT %s, %s, r.headers::jsonb, r.partition FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::int[]) r(key, payload, headers, partition)",
-			 s->topic_view, key, payload);
+	snprintf(
+		in->insert, size,
+		"INSERT INTO %s (key, payload, headers, partition) SELECT %s, %s, r.headers::jsonb, r.partition FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::int[]) r(key, payload, headers, partition)",
+		s->topic_view, key, payload);
 	if (!dead_letters)
 		return;
 	size = strlen(dead_letters) + 512;
 	in->dead_letters = get_memory(NULL, size);
 	/* The description ends where the key is to come. */
-	snprintf(in->dead_letters, size, "INSERT INTO %s (payload, headers) SELECT $1::bytea, ($2 || coalesce(to_json(encode($3::bytea, 'base64'))::text, 'null') || '}')::jsonb", dead_letters);
+	snprintf(
+		in->dead_letters, size,
+		"INSERT INTO %s (payload, headers) SELECT $1::bytea, ($2 || coalesce(to_json(encode($3::bytea, 'base64'))::text, 'null') || '}')::jsonb",
+		dead_letters);
 }
 
 /* The dead letters' view as it is written in SQL: it is another topic, of payloads that can be anything. */
@@ -287,16 +307,21 @@ find_dead_letters(Session *s, char **view)
 	*view = NULL;
 	if (!s->options->dead_letters)
 		return true;
-	result = server_query(s, s->conn,
-						  "SELECT format('%I.%I', n.nspname, c.relname) FROM braid.topics t JOIN pg_class c ON c.oid = t.topic JOIN pg_namespace n ON n.oid = c.relnamespace"
-						  " WHERE t.topic = to_regclass($1) AND t.payload = 'bytea'::regtype",
-						  1, &name, false, NULL);
+	result = server_query(
+		s, s->conn,
+		"SELECT format('%I.%I', n.nspname, c.relname) FROM braid.topics t JOIN pg_class c ON c.oid = t.topic JOIN pg_namespace n ON n.oid = c.relnamespace"
+		" WHERE t.topic = to_regclass($1) AND t.payload = 'bytea'::regtype",
+		1, &name, false, NULL);
 	if (!result)
 		return false;
 	if (PQntuples(result) == 1)
-		*view = strcpy(get_memory(NULL, PQgetlength(result, 0, 0) + 1), PQgetvalue(result, 0, 0));
+		*view = copy_text(PQgetvalue(result, 0, 0));
 	PQclear(result);
-	return *view || session_fail(s, OUTCOME_RETRY, "topic \"%s\" with payloads of type bytea does not exist; its schema has to be named", s->options->dead_letters);
+	return *view ||
+		   session_fail(
+			   s, OUTCOME_RETRY,
+			   "topic \"%s\" with payloads of type bytea does not exist; its schema has to be named",
+			   s->options->dead_letters);
 }
 
 static void
@@ -306,7 +331,8 @@ assign(Inward *in)
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(in->offsets.n);
 
 	for (int i = 0; i < in->offsets.n; i++)
-		rd_kafka_topic_partition_list_add(list, s->options->kafka_topic, i)->offset = in->offsets.next[i];
+		rd_kafka_topic_partition_list_add(list, s->options->kafka_topic, i)->offset =
+			in->offsets.next[i];
 	rd_kafka_assign(s->kafka, list);
 	rd_kafka_topic_partition_list_destroy(list);
 }
@@ -322,7 +348,8 @@ open_sides(Inward *in)
 	make_statements(in, dead_letters);
 	free(dead_letters);
 	s->kafka = broker_connect_reader(s);
-	if (!s->kafka || !broker_count_partitions(s, s->kafka, s->options->kafka_topic, &s->kafka_partitions) ||
+	if (!s->kafka ||
+		!broker_count_partitions(s, s->kafka, s->options->kafka_topic, &s->kafka_partitions) ||
 		!offsets_open(s, s->kafka, &in->offsets))
 		return false;
 	in->messages = get_memory(NULL, s->options->batch_rows * sizeof(rd_kafka_message_t *));
@@ -352,8 +379,10 @@ inward_run(Session *s)
 
 	if (open_sides(&inward))
 	{
-		log_line(LOG_LEVEL_INFO, "connected; %d partitions in Kafka, %d here", s->kafka_partitions, s->topic_partitions);
-		while (session_goes_on(s) && count_partitions(&inward) && read_batch(&inward) && store_batch(&inward))
+		log_line(LOG_LEVEL_INFO, "connected; %d partitions in Kafka, %d here", s->kafka_partitions,
+				 s->topic_partitions);
+		while (session_goes_on(s) && count_partitions(&inward) && read_batch(&inward) &&
+			   store_batch(&inward))
 			clear_batch(&inward);
 	}
 	close_sides(&inward);

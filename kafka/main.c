@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker.h"
 #include "log.h"
+#include "server.h"
 #include "session.h"
 #include "stop.h"
 
@@ -50,23 +52,11 @@ session_count(Session *s, int messages)
 		s->reported = now;
 	if (now - s->reported < REPORT_MS)
 		return;
-	log_line(LOG_LEVEL_INFO, "%lld messages in the last %lld s", (long long) (s->messages - s->reported_messages),
+	log_line(LOG_LEVEL_INFO, "%lld messages in the last %lld s",
+			 (long long) (s->messages - s->reported_messages),
 			 (long long) (now - s->reported) / 1000);
 	s->reported = now;
 	s->reported_messages = s->messages;
-}
-
-void *
-get_memory(void *old, size_t size)
-{
-	void *memory = realloc(old, size ? size : 1);
-
-	if (!memory)
-	{
-		log_line(LOG_LEVEL_ERROR, "out of memory");
-		exit(EXIT_DECISION);
-	}
-	return memory;
 }
 
 static Outcome
@@ -101,6 +91,12 @@ main(int argc, char **argv)
 	Options options;
 
 	options_read(&options, argc, argv);
+	if (!server_check_dsn(options.dsn))
+	{
+		fputs("braid-kafka: the connection string cannot be parsed\n", stderr);
+		return EXIT_USAGE;
+	}
+	broker_check_properties(&options);
 	log_set_level(options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	stop_install();
 	log_line(LOG_LEVEL_INFO, "bridge \"%s\": topic \"%s\" %s Kafka's \"%s\"", options.name,

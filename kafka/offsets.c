@@ -15,6 +15,7 @@
 #include "broker.h"
 #include "buffer.h"
 #include "log.h"
+#include "memory.h"
 #include "offsets.h"
 #include "server.h"
 
@@ -72,12 +73,15 @@ find_table(Session *s, Offsets *offsets, bool *exists)
 
 	if (!result)
 		return false;
-	offsets->table = strcpy(get_memory(NULL, PQgetlength(result, 0, 0) + 1), PQgetvalue(result, 0, 0));
+	offsets->table = copy_text(PQgetvalue(result, 0, 0));
 	*exists = strcmp(PQgetvalue(result, 0, 1), "t") == 0;
 	trusted = strcmp(PQgetvalue(result, 0, 2), "t") == 0;
 	PQclear(result);
 	return !*exists || trusted ||
-		session_fail(s, OUTCOME_DECISION, "%s is not a table that belongs to this role, a superuser or the owner of the topic", offsets->table);
+		   session_fail(
+			   s, OUTCOME_DECISION,
+			   "%s is not a table that belongs to this role, a superuser or the owner of the topic",
+			   offsets->table);
 }
 
 static bool
@@ -87,7 +91,9 @@ make_table(Session *s, const Offsets *offsets)
 			   "CREATE TABLE %s (bridge text, kafka_topic text, partition int, next_offset bigint, moved_at timestamptz NOT NULL DEFAULT now(),"
 			   " PRIMARY KEY (bridge, kafka_topic, partition, next_offset))",
 			   0, NULL) &&
-		run(s, offsets, "COMMENT ON TABLE %s IS 'How far bridges from Kafka have read: for each partition the highest next_offset counts. Belongs to braid-kafka.'", 0, NULL);
+		   run(s, offsets,
+			   "COMMENT ON TABLE %s IS 'How far bridges from Kafka have read: for each partition the highest next_offset counts. Belongs to braid-kafka.'",
+			   0, NULL);
 }
 
 /* The offsets that are stored; -1 where there is none. Returns how many there are, or -1. */
@@ -95,7 +101,10 @@ static int
 read_stored(Session *s, Offsets *offsets)
 {
 	Parameter names[] = {{s->options->name, SERVER_TEXT}, {s->options->kafka_topic, SERVER_TEXT}};
-	PGresult *result = query(s, offsets, "SELECT partition, max(next_offset) FROM %s WHERE bridge = $1 AND kafka_topic = $2 GROUP BY partition", 2, names);
+	PGresult *result = query(
+		s, offsets,
+		"SELECT partition, max(next_offset) FROM %s WHERE bridge = $1 AND kafka_topic = $2 GROUP BY partition",
+		2, names);
 	int found;
 
 	if (!result)
@@ -121,9 +130,13 @@ check_partition(Session *s, Offsets *offsets, int partition, int64_t low, int64_
 	if (next >= low && next <= high)
 		return true;
 	if (!s->accept)
-		return session_fail(s, OUTCOME_DECISION, "partition %d of Kafka's topic \"%s\" is to be read from offset %" PRId64 ", and has those from %" PRId64 " to %" PRId64 "; --accept goes on with the first",
-							partition, s->options->kafka_topic, next, low, high - 1);
-	log_line(LOG_LEVEL_WARNING, "partition %d: goes on with offset %" PRId64 " instead of %" PRId64, partition, low, next);
+		return session_fail(
+			s, OUTCOME_DECISION,
+			"partition %d of Kafka's topic \"%s\" is to be read from offset %" PRId64
+			", and has those from %" PRId64 " to %" PRId64 "; --accept goes on with the first",
+			partition, s->options->kafka_topic, next, low, high - 1);
+	log_line(LOG_LEVEL_WARNING, "partition %d: goes on with offset %" PRId64 " instead of %" PRId64,
+			 partition, low, next);
 	offsets->next[partition] = low;
 	offsets->moved[partition] = true;
 	return true;
@@ -162,16 +175,18 @@ remove_old(Session *s, const Offsets *offsets)
 
 	if (s->accept)
 		return run(s, offsets, "DELETE FROM %s WHERE bridge = $1 AND kafka_topic = $2", 2, names);
-	return run(s, offsets,
-			   "DELETE FROM %s o USING (SELECT partition, max(next_offset) AS last FROM %s WHERE bridge = $1 AND kafka_topic = $2 GROUP BY partition) m"
-			   " WHERE o.bridge = $1 AND o.kafka_topic = $2 AND o.partition = m.partition AND o.next_offset < m.last",
-			   2, names);
+	return run(
+		s, offsets,
+		"DELETE FROM %s o USING (SELECT partition, max(next_offset) AS last FROM %s WHERE bridge = $1 AND kafka_topic = $2 GROUP BY partition) m"
+		" WHERE o.bridge = $1 AND o.kafka_topic = $2 AND o.partition = m.partition AND o.next_offset < m.last",
+		2, names);
 }
 
 static bool
 store_starts(Session *s, Offsets *offsets)
 {
-	bool ok = server_run(s, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL) && remove_old(s, offsets);
+	bool ok = server_run(s, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL) &&
+			  remove_old(s, offsets);
 
 	for (int i = 0; s->accept && i < offsets->n; i++)
 		offsets->moved[i] = true;
@@ -219,10 +234,11 @@ remove_range(Session *s, Offsets *offsets, int n, const Parameter *parameters)
 	if (++offsets->stored < REMOVE_AFTER)
 		return true;
 	offsets->stored = 0;
-	if (!run(s, offsets,
-			 "DELETE FROM %s o USING unnest($3::int[], $4::bigint[], $5::bigint[]) u(partition, next_offset, kept)"
-			 " WHERE o.bridge = $1 AND o.kafka_topic = $2 AND o.partition = u.partition AND o.next_offset >= u.kept AND o.next_offset < u.next_offset",
-			 n, parameters))
+	if (!run(
+			s, offsets,
+			"DELETE FROM %s o USING unnest($3::int[], $4::bigint[], $5::bigint[]) u(partition, next_offset, kept)"
+			" WHERE o.bridge = $1 AND o.kafka_topic = $2 AND o.partition = u.partition AND o.next_offset >= u.kept AND o.next_offset < u.next_offset",
+			n, parameters))
 		return false;
 	for (int i = 0; i < offsets->n; i++)
 		if (offsets->moved[i])
@@ -234,7 +250,8 @@ bool
 offsets_store(Session *s, Offsets *offsets)
 {
 	Buffer arrays[3] = {{0}, {0}, {0}};
-	Parameter parameters[5] = {{s->options->name, SERVER_TEXT}, {s->options->kafka_topic, SERVER_TEXT}};
+	Parameter parameters[5] = {{s->options->name, SERVER_TEXT},
+							   {s->options->kafka_topic, SERVER_TEXT}};
 	int n = 0;
 	bool ok;
 
@@ -252,7 +269,10 @@ offsets_store(Session *s, Offsets *offsets)
 		}
 	for (int i = 0; i < 3; i++)
 		parameters[2 + i] = (Parameter){arrays[i].data, (int) arrays[i].length};
-	ok = run(s, offsets, "INSERT INTO %s (bridge, kafka_topic, partition, next_offset) SELECT $1, $2, * FROM unnest($3::int[], $4::bigint[])", 4, parameters) &&
+	ok =
+		run(s, offsets,
+			"INSERT INTO %s (bridge, kafka_topic, partition, next_offset) SELECT $1, $2, * FROM unnest($3::int[], $4::bigint[])",
+			4, parameters) &&
 		remove_range(s, offsets, 5, parameters);
 	for (int i = 0; i < 3; i++)
 		buffer_free(&arrays[i]);

@@ -7,11 +7,11 @@
 typedef struct Offsets
 {
 	char *table;
-	int n;			/* partitions of Kafka's topic */
-	int64_t *next;	/* the offset that each goes on with */
-	int64_t *kept;	/* offsets below this one are not in the table any more */
-	bool *moved;	/* since it was stored */
-	int stored;		/* how often, since old ones were removed */
+	int n;		   /* partitions of Kafka's topic */
+	int64_t *next; /* the offset that each goes on with */
+	int64_t *kept; /* offsets below this one are not in the table any more */
+	bool *moved;   /* since it was stored */
+	int stored;	   /* how often, since old ones were removed */
 } Offsets;
 
 /* Finds the table, or makes it, and the offsets; where there are none those that a new bridge has. */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "options.h"
 
 #define MAX_NAME 100
@@ -73,48 +74,38 @@ complain(const char *format, ...)
 static void
 print_help(void)
 {
-	puts("braid-kafka brings messages from a topic of braid to Apache Kafka, or back, each exactly once.\n"
-		 "\n"
-		 "  braid-kafka out --name NAME --topic TOPIC --kafka-topic TOPIC --dsn DSN --broker HOST:PORT\n"
-		 "  braid-kafka in  --name NAME --topic TOPIC --kafka-topic TOPIC --dsn DSN --broker HOST:PORT\n"
-		 "\n"
-		 "  --config FILE         lines \"option = value\", with options as here and without dashes; \"-X\" is\n"
-		 "                        \"kafka.PROPERTY = value\". Passwords belong there\n"
-		 "  --name NAME           of the bridge, of which one process is at work at a time\n"
-		 "  --topic TOPIC         of braid; may be qualified by a schema\n"
-		 "  --kafka-topic TOPIC   of Kafka; it has to exist\n"
-		 "  --dsn DSN             connection string of libpq\n"
-		 "  --broker LIST         host:port, separated by commas\n"
-		 "  -X PROPERTY=VALUE     of librdkafka: security.protocol, sasl.username, ...\n"
-		 "  --start WHERE         beginning (the default) or end: where a new bridge begins\n"
-		 "  --keys text|base64    base64: keys in braid are Kafka's bytes in base64\n"
-		 "  --batch-rows N        messages in a transaction, at most (2000)\n"
-		 "  --batch-bytes N       bytes in a transaction, about (4194304)\n"
-		 "  --accept              go on from here although the positions of both sides do not fit\n"
-		 "  --verbose             say more\n"
-		 "out:\n"
-		 "  --group GROUP         consumer group of the topic (kafka NAME); made if it does not exist\n"
-		 "  --position-topic T    Kafka's topic for the position (braid-position.NAME); likewise\n"
-		 "  --id-header HEADER    each message has its id in this header\n"
-		 "in:\n"
-		 "  --offsets-table T     table for Kafka's offsets (braid_kafka_offsets in the topic's schema); likewise\n"
-		 "  --dead-letters TOPIC  of payloads of type bytea: gets what the topic does not take\n"
-		 "  --origin-header H     each message has its topic, partition, offset and time in this header\n"
-		 "\n"
-		 "Exit codes: 0 ended by SIGTERM or SIGINT; 1 somebody has to decide, see the log; 2 wrong options;\n"
-		 "3 another process has taken over. What is only temporary is tried again for ever.");
+	puts(
+		"braid-kafka brings messages from a topic of braid to Apache Kafka, or back, each exactly once.\n"
+		"\n"
+		"  braid-kafka out --name NAME --topic TOPIC --kafka-topic TOPIC --dsn DSN --broker HOST:PORT\n"
+		"  braid-kafka in  --name NAME --topic TOPIC --kafka-topic TOPIC --dsn DSN --broker HOST:PORT\n"
+		"\n"
+		"  --config FILE         lines \"option = value\", with options as here and without dashes; \"-X\" is\n"
+		"                        \"kafka.PROPERTY = value\". Passwords belong there\n"
+		"  --name NAME           of the bridge, of which one process is at work at a time\n"
+		"  --topic TOPIC         of braid; may be qualified by a schema\n"
+		"  --kafka-topic TOPIC   of Kafka; it has to exist\n"
+		"  --dsn DSN             connection string of libpq\n"
+		"  --broker LIST         host:port, separated by commas\n"
+		"  -X PROPERTY=VALUE     of librdkafka: security.protocol, sasl.username, ...\n"
+		"  --start WHERE         beginning (the default) or end: where a new bridge begins\n"
+		"  --keys text|base64    base64: keys in braid are Kafka's bytes in base64\n"
+		"  --batch-rows N        messages in a transaction, at most (10000)\n"
+		"  --batch-bytes N       bytes in a transaction, about (8388608)\n"
+		"  --accept              go on from here although the positions of both sides do not fit\n"
+		"  --verbose             say more\n"
+		"out:\n"
+		"  --group GROUP         consumer group of the topic (kafka NAME); made if it does not exist\n"
+		"  --position-topic T    Kafka's topic for the position (braid-position.NAME); likewise\n"
+		"  --id-header HEADER    each message has its id in this header\n"
+		"in:\n"
+		"  --offsets-table T     table for Kafka's offsets (braid_kafka_offsets in the topic's schema); likewise\n"
+		"  --dead-letters TOPIC  of payloads of type bytea: gets what the topic does not take\n"
+		"  --origin-header H     each message has its topic, partition, offset and time in this header\n"
+		"\n"
+		"Exit codes: 0 ended by SIGTERM or SIGINT; 1 somebody has to decide, see the log; 2 wrong options;\n"
+		"3 another process has taken over. What is only temporary is tried again for ever.");
 	exit(EXIT_STOPPED);
-}
-
-/* Never NULL. */
-static char *
-copy_text(const char *text)
-{
-	char *copy = strdup(text);
-
-	if (!copy)
-		complain("out of memory");
-	return copy;
 }
 
 static const Known *
@@ -185,11 +176,8 @@ add_property(Options *options, const char *name, const char *value)
 	for (; *end; end = &(*end)->next)
 		if (strcmp((*end)->name, name) == 0)
 			return;
-	property = calloc(1, sizeof(Property));
-	if (!property)
-		complain("out of memory");
-	property->name = copy_text(name);
-	property->value = copy_text(value);
+	property = get_memory(NULL, sizeof(Property));
+	*property = (Property){copy_text(name), copy_text(value), NULL};
 	*end = property;
 }
 
@@ -296,10 +284,8 @@ static const char *
 name_after(const char *prefix, const char *name)
 {
 	size_t size = strlen(prefix) + strlen(name) + 1;
-	char *text = malloc(size);
+	char *text = get_memory(NULL, size);
 
-	if (!text)
-		complain("out of memory");
 	snprintf(text, size, "%s%s", prefix, name);
 	return text;
 }
@@ -312,8 +298,8 @@ long_options(void)
 	for (int i = 0; i < N_KNOWN; i++)
 	{
 		options[i].name = known[i].name;
-		options[i].has_arg = known[i].kind == TEXT || known[i].kind == NUMBER ? required_argument
-																			  : no_argument;
+		options[i].has_arg =
+			known[i].kind == TEXT || known[i].kind == NUMBER ? required_argument : no_argument;
 	}
 	options[N_KNOWN] = (struct option){"config", required_argument, NULL, 'c'};
 	options[N_KNOWN + 1] = (struct option){"help", no_argument, NULL, 'h'};
@@ -327,7 +313,7 @@ options_read(Options *options, int argc, char **argv)
 	const char *file = NULL;
 	int index = 0;
 
-	*options = (Options){.batch_rows = 2000, .batch_bytes = 4 * 1024 * 1024};
+	*options = (Options){.batch_rows = 10000, .batch_bytes = 8 * 1024 * 1024};
 	for (int c; (c = getopt_long(argc, argv, "X:h", long_options(), &index)) != -1;)
 	{
 		if (c == 0)

@@ -9,7 +9,7 @@ typedef enum ExitCode
 {
 	EXIT_STOPPED = 0,  /* it was asked to */
 	EXIT_DECISION = 1, /* somebody has to decide; the log says on what */
-	EXIT_USAGE = 2,    /* the options make no sense */
+	EXIT_USAGE = 2,	   /* the options make no sense */
 	EXIT_FENCED = 3,   /* another bridge has taken over */
 } ExitCode;
 

@@ -31,13 +31,12 @@
 #include "broker.h"
 #include "headers.h"
 #include "log.h"
+#include "memory.h"
 #include "position.h"
+#include "producer.h"
 #include "server.h"
 #include "step.h"
 #include "stop.h"
-
-/* How long to wait for what Kafka answers; longer than its own limits for transactions and messages. */
-#define ANSWER_MS 90000
 
 /* A snapshot is held while waiting for messages, so not for long. */
 #define WAIT "1 s"
@@ -55,17 +54,16 @@ typedef enum Column
 typedef struct Outward
 {
 	Session *session;
-	PGconn *flusher;   /* a second session in PostgreSQL */
-	char *server;	   /* which server, with which history, has which group */
-	int64_t consumed;  /* by the group, as it is committed */
-	Pending pending;   /* what Kafka has beyond that */
-	char *receive;	   /* the statement that receives */
-	PGresult **parts;  /* a batch: what its calls have returned ... */
+	PGconn *flusher;  /* a second session in PostgreSQL */
+	char *server;	  /* which server, with which history, has which group */
+	int64_t consumed; /* by the group, as it is committed */
+	Pending pending;  /* what Kafka has beyond that */
+	char *receive;	  /* the statement that receives */
+	PGresult **parts; /* a batch: what its calls have returned ... */
 	int n_parts;
-	int64_t *ids;	   /* ... the ids, in order ... */
+	int64_t *ids; /* ... the ids, in order ... */
 	int n;
-	int repeated;	   /* ... and how many of them Kafka has */
-	bool in_transaction;
+	int repeated; /* ... and how many of them Kafka has */
 } Outward;
 
 /* ---- where to go on */
@@ -73,9 +71,13 @@ typedef struct Outward
 static bool
 make_group(Session *s)
 {
-	Parameter group[] = {{s->topic_oid, SERVER_TEXT}, {s->options->group, SERVER_TEXT}, {s->options->start, SERVER_TEXT}};
-	PGresult *result = server_query(s, s->conn, "SELECT mode FROM braid.groups WHERE topic = $1::regclass AND group_name = $2::text",
-									2, group, false, NULL);
+	Parameter group[] = {{s->topic_oid, SERVER_TEXT},
+						 {s->options->group, SERVER_TEXT},
+						 {s->options->start, SERVER_TEXT}};
+	PGresult *result = server_query(
+		s, s->conn,
+		"SELECT mode FROM braid.groups WHERE topic = $1::regclass AND group_name = $2::text", 2,
+		group, false, NULL);
 	bool exists;
 	bool fits;
 
@@ -86,7 +88,8 @@ make_group(Session *s)
 	PQclear(result);
 	if (!exists)
 		return server_run(s, "SELECT braid.create_group($1::regclass, $2, 'log', $3)", 3, group);
-	return fits || session_fail(s, OUTCOME_DECISION, "consumer group \"%s\" is not of mode log", s->options->group);
+	return fits || session_fail(s, OUTCOME_DECISION, "consumer group \"%s\" is not of mode log",
+								s->options->group);
 }
 
 /* How many messages the group has received, and which group of which server that is. */
@@ -95,23 +98,24 @@ read_group(Outward *o)
 {
 	Session *s = o->session;
 	Parameter group[] = {{s->topic_oid, SERVER_TEXT}, {s->options->group, SERVER_TEXT}};
-	PGresult *result =
-		server_query(s, s->conn,
-					 "SELECT (SELECT sum(p.consumed)::bigint FROM braid.group_positions p WHERE p.topic = g.topic AND p.group_name = g.group_name),"
-					 " format('%s %s %s %s', (SELECT system_identifier FROM pg_control_system()), left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),"
-					 " (SELECT oid FROM pg_database WHERE datname = current_database()), extract(epoch FROM g.created))"
-					 " FROM braid.groups g WHERE g.topic = $1::regclass AND g.group_name = $2::text",
-					 2, group, false, NULL);
+	PGresult *result = server_query(
+		s, s->conn,
+		"SELECT (SELECT sum(p.consumed)::bigint FROM braid.group_positions p WHERE p.topic = g.topic AND p.group_name = g.group_name),"
+		" format('%s %s %s %s', (SELECT system_identifier FROM pg_control_system()), left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),"
+		" (SELECT oid FROM pg_database WHERE datname = current_database()), extract(epoch FROM g.created))"
+		" FROM braid.groups g WHERE g.topic = $1::regclass AND g.group_name = $2::text",
+		2, group, false, NULL);
 
 	if (!result)
 		return false;
 	if (PQntuples(result) != 1)
 	{
 		PQclear(result);
-		return session_fail(s, OUTCOME_RETRY, "consumer group \"%s\" was dropped", s->options->group);
+		return session_fail(s, OUTCOME_RETRY, "consumer group \"%s\" was dropped",
+							s->options->group);
 	}
 	o->consumed = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-	o->server = strcpy(get_memory(NULL, PQgetlength(result, 0, 1) + 1), PQgetvalue(result, 0, 1));
+	o->server = copy_text(PQgetvalue(result, 0, 1));
 	PQclear(result);
 	return true;
 }
@@ -149,9 +153,10 @@ compare_record(Outward *o, const char *record)
 
 	if (!record)
 		return o->consumed > 0 ? "Kafka has no record of it" : NULL;
-	result = server_query(o->session, o->session->conn,
-						  "SELECT r ->> 'server', (r ->> 'consumed')::bigint, r ->> 'ids' FROM (SELECT $1::jsonb AS r) s", 1,
-						  &text, false, &error);
+	result = server_query(
+		o->session, o->session->conn,
+		"SELECT r ->> 'server', (r ->> 'consumed')::bigint, r ->> 'ids' FROM (SELECT $1::jsonb AS r) s",
+		1, &text, false, &error);
 	if (result)
 		reason = apply_record(o, result);
 	else if (error)
@@ -179,123 +184,21 @@ compare_sides(Outward *o, rd_kafka_t *reader)
 		return false;
 	if (s->accept)
 	{
-		log_line(LOG_LEVEL_WARNING, "the group's position is accepted%s%s", reason ? ": " : "", reason ? reason : "");
+		log_line(LOG_LEVEL_WARNING, "the group's position is accepted%s%s", reason ? ": " : "",
+				 reason ? reason : "");
 		o->pending.left = 0;
 		s->accept = false;
 		return send_record(o);
 	}
 	if (reason)
-		return session_fail(s, OUTCOME_DECISION, "the position in Kafka does not fit that of group \"%s\": %s; --accept goes on from the group's",
-							s->options->group, reason);
+		return session_fail(
+			s, OUTCOME_DECISION,
+			"the position in Kafka does not fit that of group \"%s\": %s; --accept goes on from the group's",
+			s->options->group, reason);
 	if (o->pending.left > 0)
-		log_line(LOG_LEVEL_INFO, "Kafka has the next %" PRId64 " messages already", o->pending.left);
+		log_line(LOG_LEVEL_INFO, "Kafka has the next %" PRId64 " messages already",
+				 o->pending.left);
 	return true;
-}
-
-/* ---- Kafka's transactions */
-
-static void
-on_delivery(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *session)
-{
-	Session *s = session;
-
-	(void) kafka;
-	if (message->err && !s->delivery_error)
-		s->delivery_error = message->err;
-}
-
-/* Calls until there is an answer: NULL if that is that it was done. */
-static rd_kafka_error_t *
-call_until_done(rd_kafka_t *kafka, rd_kafka_error_t *(*call)(rd_kafka_t *, int))
-{
-	int64_t began = stop_clock();
-
-	for (;;)
-	{
-		rd_kafka_error_t *error = call(kafka, 1000);
-
-		if (!error || !rd_kafka_error_is_retriable(error) || stop_is_overdue() ||
-			stop_clock() - began > ANSWER_MS)
-			return error;
-		rd_kafka_error_destroy(error);
-	}
-}
-
-/* From here on no other process can commit anything in the name of this bridge. */
-static bool
-open_producer(Session *s)
-{
-	char id[128];
-	const Setting settings[] = {
-		{"transactional.id", id, false},
-		{"partitioner", "murmur2_random", true},
-		{NULL, NULL, false},
-	};
-	rd_kafka_error_t *error;
-
-	snprintf(id, sizeof(id), "braid-kafka %s", s->options->name);
-	s->kafka = broker_connect(s, RD_KAFKA_PRODUCER, settings, on_delivery);
-	if (!s->kafka)
-		return false;
-	error = call_until_done(s->kafka, rd_kafka_init_transactions);
-	return !error || broker_fail_error(s, "could not begin to write to Kafka", error);
-}
-
-static bool
-begin_transaction(Outward *o)
-{
-	rd_kafka_error_t *error = rd_kafka_begin_transaction(o->session->kafka);
-
-	if (error)
-		return broker_fail_error(o->session, "could not begin a transaction in Kafka", error);
-	o->in_transaction = true;
-	return true;
-}
-
-static bool
-commit_transaction(Outward *o)
-{
-	rd_kafka_error_t *error = call_until_done(o->session->kafka, rd_kafka_commit_transaction);
-
-	if (error)
-		return broker_fail_error(o->session, "could not commit in Kafka", error);
-	o->in_transaction = false;
-	return true;
-}
-
-/* Makes room in the queue as long as there is none. */
-static bool
-produce(Session *s, const rd_kafka_vu_t *message, size_t n)
-{
-	for (;;)
-	{
-		rd_kafka_error_t *error = rd_kafka_produceva(s->kafka, message, n);
-
-		if (!error)
-			return true;
-		if (rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR__QUEUE_FULL || stop_is_overdue())
-		{
-			if (rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-				session_fail(s, OUTCOME_DECISION, "a message is larger than Kafka takes: raise -X message.max.bytes, and the limit of Kafka's topic");
-			return broker_fail_error(s, "could not write to Kafka", error);
-		}
-		rd_kafka_error_destroy(error);
-		rd_kafka_poll(s->kafka, 100);
-	}
-}
-
-/* Waits until Kafka has what was produced. */
-static bool
-wait_for_delivery(Session *s)
-{
-	int64_t began = stop_clock();
-
-	while (rd_kafka_flush(s->kafka, 500) == RD_KAFKA_RESP_ERR__TIMED_OUT)
-		if (stop_is_overdue() || stop_clock() - began > ANSWER_MS)
-			return broker_fail(s, "could not write to Kafka", RD_KAFKA_RESP_ERR__TIMED_OUT, NULL);
-	if (s->delivery_error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-		return session_fail(s, OUTCOME_DECISION, "a message is larger than Kafka takes: raise max.message.bytes of Kafka's topic");
-	return !s->delivery_error || broker_fail(s, "could not write to Kafka", s->delivery_error, NULL);
 }
 
 /* ---- batches */
@@ -307,7 +210,8 @@ make_headers(const Session *s, const PGresult *result, int row)
 	const char *id_header = s->options->id_header;
 
 	if (!PQgetisnull(result, row, COLUMN_HEADERS))
-		headers_from_sql(headers, PQgetvalue(result, row, COLUMN_HEADERS), PQgetlength(result, row, COLUMN_HEADERS));
+		headers_from_sql(headers, PQgetvalue(result, row, COLUMN_HEADERS),
+						 PQgetlength(result, row, COLUMN_HEADERS));
 	if (id_header)
 	{
 		char id[24];
@@ -334,18 +238,24 @@ produce_row(Session *s, const PGresult *result, int row)
 	/* The queue copies, and the list of headers is its own if it has taken the message. */
 	rd_kafka_vu_t message[] = {
 		{.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = s->options->kafka_topic},
-		{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = same ? server_int32(result, row, COLUMN_PARTITION) : RD_KAFKA_PARTITION_UA},
+		{.vtype = RD_KAFKA_VTYPE_PARTITION,
+		 .u.i32 = same ? server_int32(result, row, COLUMN_PARTITION) : RD_KAFKA_PARTITION_UA},
 		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *) get_bytes(result, row, COLUMN_KEY), PQgetlength(result, row, COLUMN_KEY)}},
-		{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *) get_bytes(result, row, COLUMN_PAYLOAD), PQgetlength(result, row, COLUMN_PAYLOAD)}},
+		{.vtype = RD_KAFKA_VTYPE_KEY,
+		 .u.mem = {(void *) get_bytes(result, row, COLUMN_KEY),
+				   PQgetlength(result, row, COLUMN_KEY)}},
+		{.vtype = RD_KAFKA_VTYPE_VALUE,
+		 .u.mem = {(void *) get_bytes(result, row, COLUMN_PAYLOAD),
+				   PQgetlength(result, row, COLUMN_PAYLOAD)}},
 		{.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = server_int64(result, row, COLUMN_SENT_AT)},
 		{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
 	};
 
-	if (produce(s, message, sizeof(message) / sizeof(message[0])))
+	if (producer_write(s, message, sizeof(message) / sizeof(message[0])))
 		return true;
 	rd_kafka_headers_destroy(headers);
-	return session_fail(s, OUTCOME_RETRY, "message %" PRId64 " was not written", server_int64(result, row, COLUMN_ID));
+	return session_fail(s, OUTCOME_RETRY, "message %" PRId64 " was not written",
+						server_int64(result, row, COLUMN_ID));
 }
 
 static bool
@@ -383,15 +293,17 @@ produce_record(Outward *o)
 	Session *s = o->session;
 	int n;
 	int64_t *ids = join_ids(o, &n);
-	char *text = position_make(s, o->server, o->consumed + o->pending.left + o->n - o->repeated, ids, n);
+	char *text =
+		position_make(s, o->server, o->consumed + o->pending.left + o->n - o->repeated, ids, n);
 	rd_kafka_vu_t message[] = {
 		{.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = s->options->position_topic},
 		{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = 0},
 		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *) s->options->name, strlen(s->options->name)}},
+		{.vtype = RD_KAFKA_VTYPE_KEY,
+		 .u.mem = {(void *) s->options->name, strlen(s->options->name)}},
 		{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {text, strlen(text)}},
 	};
-	bool ok = produce(s, message, sizeof(message) / sizeof(message[0]));
+	bool ok = producer_write(s, message, sizeof(message) / sizeof(message[0]));
 
 	free(ids);
 	free(text);
@@ -401,7 +313,8 @@ produce_record(Outward *o)
 static bool
 send_record(Outward *o)
 {
-	return begin_transaction(o) && produce_record(o) && wait_for_delivery(o->session) && commit_transaction(o);
+	return producer_begin(o->session) && produce_record(o) && producer_wait(o->session) &&
+		   producer_commit(o->session);
 }
 
 /*
@@ -411,7 +324,8 @@ send_record(Outward *o)
 static bool
 begin_flush(Outward *o)
 {
-	return server_send(o->session, o->flusher, "SELECT pg_logical_emit_message(true, 'braid-kafka', '')", 0, NULL, false);
+	return server_send(o->session, o->flusher,
+					   "SELECT pg_logical_emit_message(true, 'braid-kafka', '')", 0, NULL, false);
 }
 
 static bool
@@ -428,11 +342,11 @@ send_batch(Outward *o)
 {
 	if (o->n == o->repeated)
 		return true;
-	if (!begin_flush(o) || !begin_transaction(o) || !produce_rows(o) || !produce_record(o) ||
-		!wait_for_delivery(o->session) || !end_flush(o))
+	if (!begin_flush(o) || !producer_begin(o->session) || !produce_rows(o) || !produce_record(o) ||
+		!producer_wait(o->session) || !end_flush(o))
 		return false;
 	step("produced");
-	return commit_transaction(o);
+	return producer_commit(o->session);
 }
 
 /* Takes a result into the batch. */
@@ -459,7 +373,11 @@ receive_once(Outward *o, int64_t bytes_left)
 	Session *s = o->session;
 	char rows[16];
 	char bytes[24];
-	Parameter call[] = {{s->topic_oid, SERVER_TEXT}, {s->options->group, SERVER_TEXT}, {rows, SERVER_TEXT}, {bytes, SERVER_TEXT}, {o->n > 0 ? "0" : WAIT, SERVER_TEXT}};
+	Parameter call[] = {{s->topic_oid, SERVER_TEXT},
+						{s->options->group, SERVER_TEXT},
+						{rows, SERVER_TEXT},
+						{bytes, SERVER_TEXT},
+						{o->n > 0 ? "0" : WAIT, SERVER_TEXT}};
 	PGresult *result;
 	int64_t received = 0;
 
@@ -469,7 +387,9 @@ receive_once(Outward *o, int64_t bytes_left)
 	if (!result)
 		return -1;
 	for (int row = 0; row < PQntuples(result); row++)
-		received += 64 + PQgetlength(result, row, COLUMN_KEY) + PQgetlength(result, row, COLUMN_PAYLOAD) + PQgetlength(result, row, COLUMN_HEADERS);
+		received += 64 + PQgetlength(result, row, COLUMN_KEY) +
+					PQgetlength(result, row, COLUMN_PAYLOAD) +
+					PQgetlength(result, row, COLUMN_HEADERS);
 	add_part(o, result);
 	return received;
 }
@@ -510,7 +430,8 @@ move_batch(Outward *o)
 	bool ok;
 
 	rd_kafka_poll(s->kafka, 0);
-	ok = server_run(s, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL) && receive_batch(o) && send_batch(o);
+	ok = server_run(s, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL) &&
+		 receive_batch(o) && send_batch(o);
 	if (ok && o->n > 0)
 		step("kafka-committed");
 	ok = ok && server_run(s, "COMMIT", 0, NULL);
@@ -536,10 +457,17 @@ make_receive(const Session *s)
 	size_t size = strlen(headers_sql) + 512;
 	char *sql = get_memory(NULL, size);
 
-	snprintf(sql, size, "SELECT r.partition, r.id, (extract(epoch FROM r.sent_at) * 1000)::bigint, %s, %s, %s FROM braid.receive%s($1::regclass, $2, $3::int, $4::bigint, $5::interval) r",
-			 s->options->base64_keys ? "decode(r.key, 'base64')" : "convert_to(r.key, 'UTF8')",
-			 is_bytea ? "r.payload" : is_jsonb ? "convert_to(r.payload::text, 'UTF8')" : "convert_to(r.payload, 'UTF8')",
-			 headers_sql, is_bytea ? "_bytea" : is_jsonb ? "" : "_text");
+	snprintf(
+		sql, size,
+		"SELECT r.partition, r.id, floor(extract(epoch FROM r.sent_at) * 1000)::bigint, %s, %s, %s FROM braid.receive%s($1::regclass, $2, $3::int, $4::bigint, $5::interval) r",
+		s->options->base64_keys ? "decode(r.key, 'base64')" : "convert_to(r.key, 'UTF8')",
+		is_bytea   ? "r.payload"
+		: is_jsonb ? "convert_to(r.payload::text, 'UTF8')"
+				   : "convert_to(r.payload, 'UTF8')",
+		headers_sql,
+		is_bytea   ? "_bytea"
+		: is_jsonb ? ""
+				   : "_text");
 	return sql;
 }
 
@@ -550,9 +478,10 @@ open_flusher(Outward *o)
 
 	if (!server_connect(o->session, &o->flusher))
 		return false;
-	result = server_query(o->session, o->flusher,
-						  "SELECT pg_catalog.set_config('synchronous_commit', 'on', false), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)",
-						  0, NULL, false, NULL);
+	result = server_query(
+		o->session, o->flusher,
+		"SELECT pg_catalog.set_config('synchronous_commit', 'on', false), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)",
+		0, NULL, false, NULL);
 	PQclear(result);
 	return result != NULL;
 }
@@ -568,26 +497,19 @@ open_sides(Outward *o)
 		return false;
 	o->receive = make_receive(s);
 	reader = broker_connect_reader(s);
-	ok = reader && position_make_topic(s, reader) && broker_count_partitions(s, reader, s->options->kafka_topic, &s->kafka_partitions) &&
-		open_producer(s) && compare_sides(o, reader);
+	ok = reader && position_make_topic(s, reader) &&
+		 broker_count_partitions(s, reader, s->options->kafka_topic, &s->kafka_partitions) &&
+		 producer_open(s) && compare_sides(o, reader);
 	if (reader)
 		rd_kafka_destroy(reader);
 	return ok;
 }
 
-/* An open transaction in Kafka would keep its readers waiting; that in PostgreSQL ends with the connection. */
+/* The transaction in PostgreSQL ends with the connection. */
 static void
 close_sides(Outward *o)
 {
-	if (o->in_transaction)
-	{
-		rd_kafka_error_t *error = rd_kafka_abort_transaction(o->session->kafka, 2000);
-
-		if (error)
-			rd_kafka_error_destroy(error);
-	}
-	if (o->session->kafka)
-		rd_kafka_destroy(o->session->kafka);
+	producer_close(o->session);
 	PQfinish(o->flusher);
 	PQfinish(o->session->conn);
 	clear_batch(o);
@@ -606,7 +528,8 @@ outward_run(Session *s)
 
 	if (open_sides(&outward))
 	{
-		log_line(LOG_LEVEL_INFO, "connected; %d partitions here, %d in Kafka", s->topic_partitions, s->kafka_partitions);
+		log_line(LOG_LEVEL_INFO, "connected; %d partitions here, %d in Kafka", s->topic_partitions,
+				 s->kafka_partitions);
 		while (session_goes_on(s) && move_batch(&outward))
 			;
 	}

@@ -14,10 +14,14 @@
 #include <string.h>
 
 #include "broker.h"
+#include "memory.h"
 #include "position.h"
 #include "stop.h"
 
 #define ANSWER_MS 10000
+
+/* More than batches have, of which a record has one or two. */
+#define MAX_IDS 1000000
 
 /* 19 digits of each end of a range, and what is between. */
 #define RANGE_SIZE 41
@@ -41,7 +45,7 @@ bool
 position_is_pending(const Pending *pending, int64_t id)
 {
 	return pending->left > 0 &&
-		bsearch(&id, pending->ids, pending->n, sizeof(int64_t), compare_ids) != NULL;
+		   bsearch(&id, pending->ids, pending->n, sizeof(int64_t), compare_ids) != NULL;
 }
 
 char *
@@ -49,8 +53,10 @@ position_make(const Session *s, const char *server, int64_t consumed, const int6
 {
 	size_t size = strlen(s->options->name) + strlen(server) + 128 + (size_t) n * RANGE_SIZE;
 	char *text = get_memory(NULL, size);
-	size_t at = snprintf(text, size, "{\"bridge\": \"%s\", \"server\": \"%s\", \"consumed\": %" PRId64 ", \"ids\": \"",
-						 s->options->name, server, consumed);
+	size_t at =
+		snprintf(text, size,
+				 "{\"bridge\": \"%s\", \"server\": \"%s\", \"consumed\": %" PRId64 ", \"ids\": \"",
+				 s->options->name, server, consumed);
 
 	for (int i = 0, end; i < n; i = end)
 	{
@@ -76,7 +82,8 @@ position_parse_ids(const char *text, int *n)
 		int64_t first = strtoll(at, &at, 10);
 		int64_t last = *at == '-' ? strtoll(at + 1, &at, 10) : first;
 
-		if ((*at != ',' && *at != '\0') || last < first || last - first > 1000000)
+		if ((*at != ',' && *at != '\0') || first < 0 || last < first ||
+			last - first >= MAX_IDS - *n)
 		{
 			free(ids);
 			return NULL;
@@ -118,7 +125,8 @@ read_from(Session *s, rd_kafka_t *reader, int64_t offset, char **record)
 		if (error)
 			broker_fail(s, "could not read the position in Kafka", error, NULL);
 		else if (stop_clock() - began > 6 * ANSWER_MS)
-			broker_fail(s, "could not read the position in Kafka", RD_KAFKA_RESP_ERR__TIMED_OUT, NULL);
+			broker_fail(s, "could not read the position in Kafka", RD_KAFKA_RESP_ERR__TIMED_OUT,
+						NULL);
 	}
 	return false;
 }
@@ -172,9 +180,10 @@ read_answer(Session *s, rd_kafka_t *reader, const rd_kafka_CreateTopics_result_t
 		if (rd_kafka_topic_result_error(topics[i]) == RD_KAFKA_RESP_ERR_NO_ERROR)
 			return true;
 	return broker_count_partitions(s, reader, s->options->position_topic, &count) &&
-		(count == 1 ||
-		 session_fail(s, OUTCOME_DECISION, "Kafka's topic \"%s\" is not one for a position: it has %d partitions",
-					  s->options->position_topic, count));
+		   (count == 1 ||
+			session_fail(s, OUTCOME_DECISION,
+						 "Kafka's topic \"%s\" is not one for a position: it has %d partitions",
+						 s->options->position_topic, count));
 }
 
 bool
@@ -186,7 +195,8 @@ position_make_topic(Session *s, rd_kafka_t *reader)
 	rd_kafka_resp_err_t error;
 
 	if (!topic)
-		return session_fail(s, OUTCOME_DECISION, "Kafka cannot have a topic \"%s\"", s->options->position_topic);
+		return session_fail(s, OUTCOME_DECISION, "Kafka cannot have a topic \"%s\"",
+							s->options->position_topic);
 	queue = rd_kafka_queue_new(reader);
 	rd_kafka_CreateTopics(reader, &topic, 1, NULL, queue);
 	event = rd_kafka_queue_poll(queue, 2 * ANSWER_MS);

@@ -18,7 +18,8 @@ extern bool position_is_pending(const Pending *pending, int64_t id);
 extern void position_sort(int64_t *ids, int n);
 
 /* The record's text; the ids are in order. */
-extern char *position_make(const Session *s, const char *server, int64_t consumed, const int64_t *ids, int n);
+extern char *
+position_make(const Session *s, const char *server, int64_t consumed, const int64_t *ids, int n);
 
 /* Ids as the record has them; NULL if it has not. */
 extern int64_t *position_parse_ids(const char *text, int *n);

@@ -9,10 +9,14 @@
 #include <string.h>
 
 #include "log.h"
+#include "memory.h"
 #include "server.h"
 #include "stop.h"
 
 #define MAX_PARAMETERS 8
+
+/* How often to look whether the bridge is free. */
+#define LOCK_MS 500
 
 bool
 server_check_dsn(const char *dsn)
@@ -28,19 +32,26 @@ server_connect(Session *s, PGconn **conn)
 {
 	char application[128];
 	/* What comes later overrides: the connection string has the last word, but on the encoding. */
-	const char *keywords[] = {"connect_timeout", "keepalives_idle", "tcp_user_timeout",
-							  "fallback_application_name", "dbname", "client_encoding", NULL};
+	const char *keywords[] = {"connect_timeout",
+							  "keepalives_idle",
+							  "tcp_user_timeout",
+							  "application_name",
+							  "dbname",
+							  "client_encoding",
+							  NULL};
 	const char *values[] = {"10", "10", "30000", application, s->options->dsn, "UTF8", NULL};
 
 	snprintf(application, sizeof(application), "braid-kafka %s", s->options->name);
 	*conn = PQconnectdbParams(keywords, values, 1);
 	if (PQstatus(*conn) != CONNECTION_OK)
-		return session_fail(s, OUTCOME_RETRY, "could not connect to PostgreSQL: %s", PQerrorMessage(*conn));
+		return session_fail(s, OUTCOME_RETRY, "could not connect to PostgreSQL: %s",
+							PQerrorMessage(*conn));
 	return true;
 }
 
 bool
-server_send(Session *s, PGconn *conn, const char *sql, int n, const Parameter *parameters, bool binary)
+server_send(Session *s, PGconn *conn, const char *sql, int n, const Parameter *parameters,
+			bool binary)
 {
 	const char *values[MAX_PARAMETERS];
 	int lengths[MAX_PARAMETERS];
@@ -67,7 +78,8 @@ wait_for_result(Session *s, PGconn *conn)
 			return session_fail(s, OUTCOME_STOP, "PostgreSQL takes too long");
 		stop_wait(PQsocket(conn), 200);
 		if (!PQconsumeInput(conn))
-			return session_fail(s, OUTCOME_RETRY, "connection to PostgreSQL: %s", PQerrorMessage(conn));
+			return session_fail(s, OUTCOME_RETRY, "connection to PostgreSQL: %s",
+								PQerrorMessage(conn));
 	}
 	return true;
 }
@@ -110,16 +122,17 @@ server_receive(Session *s, PGconn *conn, char **error)
 	if (s->outcome == OUTCOME_NONE && (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK))
 		return result;
 	if (s->outcome == OUTCOME_NONE && !is_data_error(result, error))
-		session_fail(s, OUTCOME_RETRY, "PostgreSQL: %s", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)
-															 ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)
-															 : PQerrorMessage(conn));
+		session_fail(s, OUTCOME_RETRY, "PostgreSQL: %s",
+					 PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)
+						 ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)
+						 : PQerrorMessage(conn));
 	PQclear(result);
 	return NULL;
 }
 
 PGresult *
-server_query(Session *s, PGconn *conn, const char *sql, int n, const Parameter *parameters, bool binary,
-			 char **error)
+server_query(Session *s, PGconn *conn, const char *sql, int n, const Parameter *parameters,
+			 bool binary, char **error)
 {
 	return server_send(s, conn, sql, n, parameters, binary) ? server_receive(s, conn, error) : NULL;
 }
@@ -158,25 +171,40 @@ server_int64(const PGresult *result, int row, int column)
 static bool
 take_lock(Session *s)
 {
-	Parameter name = {s->options->name, SERVER_TEXT};
+	char key[160];
+	Parameter name = {key, SERVER_TEXT};
 	PGresult *result;
 	bool mine;
 
-	result = server_query(s, s->conn,
-						  "SELECT set_config('tcp_keepalives_idle', '10', false),"
-						  " set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)",
-						  0, NULL, false, NULL);
+	snprintf(key, sizeof(key), "braid-kafka %s %s", s->options->out ? "out" : "in",
+			 s->options->name);
+	result = server_query(
+		s, s->conn,
+		"SELECT pg_catalog.set_config('tcp_keepalives_idle', '10', false),"
+		" pg_catalog.set_config('tcp_keepalives_interval', '5', false), pg_catalog.set_config('tcp_keepalives_count', '3', false)",
+		0, NULL, false, NULL);
 	PQclear(result);
 	if (!result)
 		return false;
-	result = server_query(s, s->conn,
-						  "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('braid-kafka ' OPERATOR(pg_catalog.||) $1::text, 0))",
-						  1, &name, false, NULL);
-	if (!result)
-		return false;
-	mine = strcmp(PQgetvalue(result, 0, 0), "t") == 0;
-	PQclear(result);
-	return mine || session_fail(s, OUTCOME_RETRY, "another process is at work for bridge \"%s\"; waiting for its end", s->options->name);
+	for (bool waiting = false; session_goes_on(s); waiting = true)
+	{
+		result = server_query(
+			s, s->conn,
+			"SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1::pg_catalog.text, 0))",
+			1, &name, false, NULL);
+		if (!result)
+			return false;
+		mine = strcmp(PQgetvalue(result, 0, 0), "t") == 0;
+		PQclear(result);
+		if (mine)
+			return true;
+		if (!waiting)
+			log_line(LOG_LEVEL_INFO,
+					 "another process is at work for bridge \"%s\"; waiting for its end",
+					 s->options->name);
+		stop_wait(-1, LOCK_MS);
+	}
+	return false;
 }
 
 /* The name is looked up as the user's search_path has it; nothing else is. */
@@ -184,9 +212,9 @@ static bool
 find_oid(Session *s)
 {
 	Parameter name = {s->options->topic, SERVER_TEXT};
-	PGresult *result =
-		server_query(s, s->conn, "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid", 1,
-					 &name, false, NULL);
+	PGresult *result = server_query(
+		s, s->conn, "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid", 1, &name,
+		false, NULL);
 
 	if (!result)
 		return false;
@@ -199,12 +227,12 @@ static bool
 find_topic(Session *s)
 {
 	Parameter oid = {s->topic_oid, SERVER_TEXT};
-	PGresult *result =
-		server_query(s, s->conn,
-					 "SELECT format('%I.%I', n.nspname, c.relname), t.payload, t.partitions"
-					 " FROM braid.topics t JOIN pg_class c ON c.oid = t.topic"
-					 " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.topic = nullif($1, '')::oid",
-					 1, &oid, false, NULL);
+	PGresult *result = server_query(
+		s, s->conn,
+		"SELECT format('%I.%I', n.nspname, c.relname), t.payload, t.partitions"
+		" FROM braid.topics t JOIN pg_class c ON c.oid = t.topic"
+		" JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.topic = nullif($1, '')::oid",
+		1, &oid, false, NULL);
 
 	if (!result)
 		return false;
@@ -213,7 +241,7 @@ find_topic(Session *s)
 		PQclear(result);
 		return session_fail(s, OUTCOME_RETRY, "topic \"%s\" does not exist", s->options->topic);
 	}
-	s->topic_view = strcpy(get_memory(NULL, PQgetlength(result, 0, 0) + 1), PQgetvalue(result, 0, 0));
+	s->topic_view = copy_text(PQgetvalue(result, 0, 0));
 	snprintf(s->payload, sizeof(s->payload), "%s", PQgetvalue(result, 0, 1));
 	s->topic_partitions = atoi(PQgetvalue(result, 0, 2));
 	PQclear(result);

@@ -8,7 +8,7 @@
 typedef struct Parameter
 {
 	const char *value; /* NULL: null */
-	int length;        /* of a binary value; SERVER_TEXT: it is a text */
+	int length;		   /* of a binary value; SERVER_TEXT: it is a text */
 } Parameter;
 
 #define SERVER_TEXT (-1)

@@ -14,11 +14,11 @@
  */
 typedef enum Outcome
 {
-	OUTCOME_NONE,     /* it goes on */
-	OUTCOME_RETRY,    /* begin anew, after a while */
-	OUTCOME_STOP,     /* the program was asked to end */
+	OUTCOME_NONE,	  /* it goes on */
+	OUTCOME_RETRY,	  /* begin anew, after a while */
+	OUTCOME_STOP,	  /* the program was asked to end */
 	OUTCOME_DECISION, /* somebody has to decide */
-	OUTCOME_FENCED,   /* another process is at work */
+	OUTCOME_FENCED,	  /* another process is at work */
 } Outcome;
 
 typedef struct Session
@@ -27,16 +27,17 @@ typedef struct Session
 	Outcome outcome;
 	bool accept; /* what --accept says, until it was done */
 	PGconn *conn;
-	rd_kafka_t *kafka;      /* NULL while there is none */
-	char topic_oid[32];     /* braid's topic: its view ... */
-	char *topic_view;       /* ... as it is written in SQL ... */
-	char payload[8];        /* ... the type of its payloads ... */
-	int topic_partitions;   /* ... and its partitions */
+	rd_kafka_t *kafka;	  /* NULL while there is none */
+	char topic_oid[32];	  /* braid's topic: its view ... */
+	char *topic_view;	  /* ... as it is written in SQL ... */
+	char payload[8];	  /* ... the type of its payloads ... */
+	int topic_partitions; /* ... and its partitions */
 	int kafka_partitions;
+	bool in_transaction;				/* in Kafka */
 	rd_kafka_resp_err_t delivery_error; /* of the first message that Kafka did not take */
-	int64_t messages;       /* that have come to the other side ... */
-	int64_t batches;        /* ... and in how many transactions */
-	int64_t reported;       /* when that was last said, and what it was then */
+	int64_t messages;					/* that have come to the other side ... */
+	int64_t batches;					/* ... and in how many transactions */
+	int64_t reported;					/* when that was last said, and what it was then */
 	int64_t reported_messages;
 } Session;
 
@@ -53,8 +54,5 @@ extern void session_count(Session *s, int messages);
 /* From braid's topic to Kafka's, and back, until the session's end; both close what they have opened. */
 extern void outward_run(Session *s);
 extern void inward_run(Session *s);
-
-/* Never NULL: the program ends if there is no memory. */
-extern void *get_memory(void *old, size_t size);
 
 #endif

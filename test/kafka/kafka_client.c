@@ -99,7 +99,8 @@ make_topic(const char *broker, const char *name, int partitions)
 	event = rd_kafka_queue_poll(queue, TIMEOUT_MS);
 	if (!event || rd_kafka_event_error(event))
 		give_up(name, event ? rd_kafka_event_error_string(event) : "no answer");
-	if (rd_kafka_topic_result_error(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n)[0]))
+	if (rd_kafka_topic_result_error(
+			rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n)[0]))
 		give_up(name, "could not be made");
 	rd_kafka_event_destroy(event);
 	rd_kafka_queue_destroy(queue);
@@ -115,7 +116,8 @@ print_bytes(const char *data, size_t length)
 	if (!data)
 		putchar('~');
 	for (size_t i = 0; data && i < length; i++)
-		printf(isgraph((unsigned char) data[i]) && !strchr("%~=", data[i]) ? "%c" : "%%%02X", (unsigned char) data[i]);
+		printf(isgraph((unsigned char) data[i]) && !strchr("%~=", data[i]) ? "%c" : "%%%02X",
+			   (unsigned char) data[i]);
 }
 
 static void
@@ -127,7 +129,8 @@ print_message(const rd_kafka_message_t *message)
 	const void *value;
 	size_t length;
 
-	printf("%" PRId32 "\t%" PRId64 "\t%" PRId64 "\t", message->partition, message->offset, rd_kafka_message_timestamp(message, &type));
+	printf("%" PRId32 "\t%" PRId64 "\t%" PRId64 "\t", message->partition, message->offset,
+		   rd_kafka_message_timestamp(message, &type));
 	print_bytes(message->key, message->key_len);
 	putchar('\t');
 	print_bytes(message->payload, message->len);
@@ -147,7 +150,8 @@ count_partitions(rd_kafka_t *kafka, const char *name)
 	const rd_kafka_metadata_t *metadata;
 	int n;
 
-	if (rd_kafka_metadata(kafka, 0, topic, &metadata, TIMEOUT_MS) || metadata->topics[0].partition_cnt == 0)
+	if (rd_kafka_metadata(kafka, 0, topic, &metadata, TIMEOUT_MS) ||
+		metadata->topics[0].partition_cnt == 0)
 		give_up(name, "is not there");
 	n = metadata->topics[0].partition_cnt;
 	rd_kafka_metadata_destroy(metadata);
@@ -218,7 +222,8 @@ send_message(rd_kafka_t *kafka, char **save)
 	char *key = read_bytes(strtok_r(NULL, "\t", save), &key_length);
 	size_t value_length;
 	char *value_text = strtok_r(NULL, "\t", save);
-	char *value = read_bytes(strcmp(value_text, "%") == 0 ? value_text + 1 : value_text, &value_length);
+	char *value =
+		read_bytes(strcmp(value_text, "%") == 0 ? value_text + 1 : value_text, &value_length);
 	rd_kafka_headers_t *headers = rd_kafka_headers_new(4);
 
 	for (char *header; (header = strtok_r(NULL, "\t", save)) != NULL;)
@@ -229,8 +234,10 @@ send_message(rd_kafka_t *kafka, char **save)
 
 		rd_kafka_header_add(headers, header, equals - header, bytes, length);
 	}
-	if (rd_kafka_producev(kafka, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-						  RD_KAFKA_V_KEY(key, key_length), RD_KAFKA_V_VALUE(value, value_length), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END))
+	if (rd_kafka_producev(kafka, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
+						  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, key_length),
+						  RD_KAFKA_V_VALUE(value, value_length), RD_KAFKA_V_HEADERS(headers),
+						  RD_KAFKA_V_END))
 		give_up("send", rd_kafka_err2str(rd_kafka_last_error()));
 }
 
