@@ -346,7 +346,10 @@ send_batch(Outward *o)
 		!producer_wait(o->session) || !end_flush(o))
 		return false;
 	step("produced");
-	return producer_commit(o->session);
+	if (!producer_commit(o->session))
+		return false;
+	step("kafka-committed");
+	return true;
 }
 
 /* Takes a result into the batch. */
@@ -432,8 +435,6 @@ move_batch(Outward *o)
 	rd_kafka_poll(s->kafka, 0);
 	ok = server_run(s, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL) &&
 		 receive_batch(o) && send_batch(o);
-	if (ok && o->n > 0)
-		step("kafka-committed");
 	ok = ok && server_run(s, "COMMIT", 0, NULL);
 	if (ok && o->n > 0)
 	{

@@ -36,21 +36,19 @@ my %ready;
 # Small batches, so that there are many.
 sub start { my ($direction, $step, $rows) = @_; return $kafka->start_bridge(@{ $bridge{$direction} }, [ '--batch-rows', $rows // 20 ], $step); }
 
-my $repeated = 0;
-sub look_for_repeated { $repeated += Braid::Kafka::log_of($_) =~ /has the next \d+ messages already/ for @_; return; }
-
 for my $round (1 .. $rounds)
 {
+	# After the last one, Kafka has what the group has not, and that is found out.
 	for my $step (qw(out/received out/produced out/kafka-committed out/committed in/read in/stored in/committed out/kafka-committed))
 	{
 		my ($direction, $point) = split m{/}, $step;
 		my $dying = start($direction, "$point:" . (2 + int rand 5) . ':kill');
 		my $other = start($direction eq 'out' ? 'in' : 'out');
 		is($kafka->wait_bridge($dying), -9, "killed when it has $point");
-		look_for_repeated($dying, $other);
 		is($kafka->end_bridge($other), 0, 'the other one ends when asked to');
 	}
 	%ready = map { $_ => start($_) } 'in', 'out';
+	$kafka->wait_for_log($ready{out}, qr/has the next \d+ messages already/);
 	sleep 0.5;
 	$kafka->kill_broker;
 	$kafka->spawn_broker;
@@ -60,10 +58,7 @@ for my $round (1 .. $rounds)
 	$cluster->node('node')->start;
 	sleep 1;
 	$kafka->end_bridge($_, 'KILL') for values %ready;
-	look_for_repeated(values %ready);
 }
-cmp_ok($repeated, '>=', 2 * $rounds, 'what Kafka had and the group had not was found out and left out');
-
 $messages->stop(@producers);
 %ready = map { $_ => start($_, undef, 1000) } 'in', 'out';
 my $sent = $cluster->sql('node', 'SELECT count(*) FROM messages.sent');
