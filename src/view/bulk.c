@@ -19,7 +19,6 @@
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "common/compat.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -29,8 +28,8 @@
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "view/bulk.h"
+#include "view/executor.h"
 #include "view/inserter.h"
 #include "view/population.h"
 #include "view/run.h"
@@ -291,19 +290,11 @@ fill(Filling *f, const char *sql, QueryEnvironment *environment)
 	uint64 nrows;
 
 	open_receiver(receiver, f);
-	PushCopiedSnapshot(GetActiveSnapshot());
-	UpdateActiveSnapshotCommandId();
-	query = CreateQueryDesc(plan, sql, GetActiveSnapshot(), InvalidSnapshot, &receiver->pub, NULL,
-							environment, 0);
-	ExecutorStart(query, 0);
+	query = braid_executor_start(plan, sql, environment, &receiver->pub);
 	watch(query);
 	braid_compat_executor_run_once(query);
 	nrows = close_receiver(receiver);
-	ExecutorFinish(query);
-	ExecutorEnd(query);
-	FreeQueryDesc(query);
-	PopActiveSnapshot();
-	CommandCounterIncrement();
+	braid_executor_end(query);
 	return nrows;
 }
 

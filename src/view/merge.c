@@ -20,7 +20,6 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "common/compat.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -28,6 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "view/executor.h"
 #include "view/inserter.h"
 #include "view/merge.h"
 
@@ -203,22 +203,13 @@ end(Merge *m)
 static int64
 run(Merge *m, Relation rel, PlannedStmt *stmt, const char *sql, QueryEnvironment *environment)
 {
-	QueryDesc *query;
+	QueryDesc *query = braid_executor_start(source_of(stmt), sql, environment, &m->pub);
 	int64 nrows;
 
-	PushCopiedSnapshot(GetActiveSnapshot());
-	UpdateActiveSnapshotCommandId();
-	query = CreateQueryDesc(source_of(stmt), sql, GetActiveSnapshot(), InvalidSnapshot, &m->pub,
-							NULL, environment, 0);
-	ExecutorStart(query, 0);
 	begin(m, rel);
 	braid_compat_executor_run_once(query);
 	nrows = end(m);
-	ExecutorFinish(query);
-	ExecutorEnd(query);
-	FreeQueryDesc(query);
-	PopActiveSnapshot();
-	CommandCounterIncrement();
+	braid_executor_end(query);
 	return nrows;
 }
 
