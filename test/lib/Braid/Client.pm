@@ -17,7 +17,7 @@ use strict;
 use warnings;
 use IO::Socket::UNIX;
 use IO::Select;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
 my $protocol = 3 << 16;
 
@@ -48,6 +48,20 @@ sub once
 	my $answer = $self->run($sql, 3600);
 	$self->leave;
 	return $answer;
+}
+
+# A session, as soon as there can be one in which the statement succeeds.
+sub insist
+{
+	my ($class, $node, $sql) = @_;
+	for (1 .. 1200)
+	{
+		my $self = eval { $class->new($node) };
+		my $answer = $self && $self->run($sql // 'SELECT 1', 120);
+		return $self if $answer && !$answer->{error} && !$answer->{lost};
+		sleep 0.05;
+	}
+	die "no session\n";
 }
 
 # Of the server's process.

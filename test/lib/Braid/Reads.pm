@@ -17,9 +17,9 @@ package Braid::Reads;
 use strict;
 use warnings;
 use Braid::Client;
+use Braid::Crowd;
 use POSIX ();
-use PostgreSQL::Test::Utils;
-use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
+use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 
 my $keys = 6;
 my @ways = (
@@ -33,7 +33,7 @@ my @ways = (
 sub new
 {
 	my ($class, $cluster, $name, %options) = @_;
-	my $self = bless { cluster => $cluster, name => $name, clients => $options{clients} // 6, rounds => 0, mode => 'strict',
+	my $self = bless { cluster => $cluster, name => $name, clients => $options{clients} // 6, mode => 'strict',
 		count => { reads => 0, inserts => 0, lost => 0 }, violations => [] }, $class;
 	$cluster->sql($name, <<'SQL');
 SET client_min_messages = warning;
@@ -57,18 +57,12 @@ sub new_beside
 
 sub now { return clock_gettime(CLOCK_MONOTONIC); }
 
-# A session; tries until there is one.
+# A session, as soon as there can be one.
 sub connect
 {
 	my ($self) = @_;
-	for (1 .. 1200)
-	{
-		my $client = eval { Braid::Client->new($self->{cluster}->node($self->{name})) };
-		my $answer = $client && $client->run("SET braid.read = $self->{mode}; SET braid.read_timeout = '120s'; PREPARE counts AS SELECT * FROM counts", 120);
-		return $client if $answer && !$answer->{error} && !$answer->{lost};
-		sleep 0.05;
-	}
-	die "no session\n";
+	return Braid::Client->insist($self->{cluster}->node($self->{name}),
+		"SET braid.read = $self->{mode}; SET braid.read_timeout = '120s'; PREPARE counts AS SELECT * FROM counts");
 }
 
 # What a client notes: "W began ended key key", "R began ended count...", "L" for a
@@ -115,8 +109,7 @@ sub read_counts
 # One client, in a process of its own, until it has so many reads.
 sub play
 {
-	my ($self, $reads, $file) = @_;
-	open my $log, '>', $file or die "$file: $!";
+	my ($self, $reads, $log) = @_;
 	my $client;
 	while ($reads > 0)
 	{
@@ -128,7 +121,6 @@ sub play
 		print $log "E $answer->{error}{C} $answer->{error}{M}\n" if $answer->{error}{C} !~ /^57P0/;
 		$client->run('ROLLBACK') if $client->is_open;
 	}
-	close $log or die "$file: $!";
 	return;
 }
 
@@ -136,37 +128,19 @@ sub play
 sub round
 {
 	my ($self, $reads, $disturb) = @_;
-	my $dir = PostgreSQL::Test::Utils::tempdir();
-	my %files;
-	for my $i (1 .. $self->{clients})
-	{
-		my $pid = fork // die $!;
-		if ($pid == 0)
-		{
-			srand($self->{rounds} * 1000 + $i + $$);
-			eval { $self->play(POSIX::ceil($reads / $self->{clients}), "$dir/$i"); 1 } or warn $@;
-			POSIX::_exit($@ ? 1 : 0);
-		}
-		$files{$pid} = "$dir/$i";
-	}
-	my @left = keys %files;
-	while (@left)
-	{
-		sleep 0.3;
-		@left = grep { waitpid($_, POSIX::WNOHANG) == 0 or $? && push @{ $self->{violations} }, 'a client has failed' and 0 } @left;
-		$disturb->() if @left && $disturb;
-	}
-	$self->{rounds}++;
-	$self->check(values %files);
+	my $share = POSIX::ceil($reads / $self->{clients});
+	my ($files, $failed) = Braid::Crowd::play($self->{clients}, sub { my ($number, $log) = @_; $self->play($share, $log) }, $disturb);
+	push @{ $self->{violations} }, "$failed clients have failed" if $failed;
+	$self->check($files);
 	return;
 }
 
 # The notes of all clients as [time, what, line]: b and e, the begin and the end.
 sub load
 {
-	my ($self, @files) = @_;
+	my ($self, $files) = @_;
 	my @events;
-	for my $line (map { split /\n/, PostgreSQL::Test::Utils::slurp_file($_) } @files)
+	for my $line (Braid::Crowd::lines($files))
 	{
 		my ($type, $began, $ended, @values) = split ' ', $line;
 		if ($type eq 'E') { push @{ $self->{violations} }, "error: $line"; next; }
@@ -187,11 +161,11 @@ sub raise
 
 sub check
 {
-	my ($self, @files) = @_;
+	my ($self, $files) = @_;
 	my $begun = $self->{begun} //= [ (0) x $keys ]; # rows that may be there
 	my $done = $self->{done} //= [ (0) x $keys ];   # rows whose insertion was answered
 	my $least = $self->{least} //= [ (0) x $keys ]; # rows that a read must show
-	for my $event ($self->load(@files))
+	for my $event ($self->load($files))
 	{
 		my ($time, $ends, $record) = @$event;
 		my $values = $record->{values};

@@ -1,0 +1,159 @@
+# Readers with one snapshot over the nodes never see half of a transfer: two, three and five
+# servers and rows of the coordinator, transfers at full rate, readers of many kinds, and
+# kills of whatever there is. Without the snapshot the same readers do see halves.
+#
+# BRAID_READS: how many (100,000 at full length); BRAID_KILLS: how many kills.
+use strict;
+use warnings;
+use Braid::Bank;
+use Braid::Cluster;
+use Braid::Client;
+use List::Util qw(shuffle);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $wanted = $ENV{BRAID_READS} // 900;
+my $wanted_kills = $ENV{BRAID_KILLS} // 8;
+my @participants = ('a' .. 'e');
+my $cluster = Braid::Cluster->new('hub', @participants, { conf => "fsync = on\nshared_buffers = 16MB\n" });
+my $bank = Braid::Bank->new($cluster, 'hub', @participants);
+
+# ---- a transfer of which one half is there, held by a failpoint
+
+sub half_seen
+{
+	my ($snapshot) = @_;
+	my $reader = Braid::Client->new($cluster->node('hub'));
+	$cluster->failpoint('b', 'xa-participant-finish', 'wait');
+	my $writer = Braid::Client->new($cluster->node('hub'));
+	$writer->send('BEGIN; UPDATE part_a SET bal = bal + 7 WHERE id = 1; UPDATE part_b SET bal = bal - 7 WHERE id = 1; COMMIT');
+	$cluster->wait_for('b', "SELECT braid_internal.failpoint_waiting('xa-participant-finish') = 1") or die 'the branch is not held';
+	$cluster->wait_for('a', 'SELECT count(*) = 0 FROM pg_prepared_xacts') or die 'the other branch is not finished';
+	my $answer = $reader->run("BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '500ms'; ${snapshot}SELECT sum(bal) FROM accounts WHERE id = 1; COMMIT");
+	$reader->run('ROLLBACK') if $answer->{error};
+	$cluster->failpoint('b', 'xa-participant-finish', 'off');
+	is_deeply($writer->wait->{tags}, [ 'BEGIN', 'UPDATE 1', 'UPDATE 1', 'COMMIT' ], 'the transfer is committed');
+	is($reader->value("BEGIN ISOLATION LEVEL REPEATABLE READ; ${snapshot}SELECT sum(bal) FROM accounts WHERE id = 1; COMMIT"), 0, 'and is seen as a whole');
+	$_->leave for $reader, $writer;
+	return $answer->{error} ? $answer->{error}{C} : $answer->{rows}[0][0];
+}
+
+is(half_seen(''), 7, 'without a snapshot over the nodes half of it is seen');
+like(half_seen("SET LOCAL braid.snapshot = 'all'; "), qr{^(?:40001|55P03)$}, 'with one the reader is told to try again');
+like(half_seen("SET LOCAL braid.snapshot = 'a, b'; "), qr{^(?:40001|55P03)$}, 'with one, by the names of the servers');
+
+# ---- under load
+
+sub describe
+{
+	my ($seen) = @_;
+	my $errors = join '; ', map { "$_: $seen->{errors}{$_} times" } sort keys %{ $seen->{errors} };
+	return sprintf '%d read, %d torn, %d lost%s', @$seen{qw(read torn lost)}, $errors ne '' ? "; $errors" : '';
+}
+
+# Transfers between nodes while so many reads are made of them; returns what was seen.
+sub under_load
+{
+	my ($what, $nodes, %options) = @_;
+	my $load = $cluster->start_load('hub', $bank->transfers(@$nodes), 4);
+	my $began = time;
+	my $seen = $bank->read(nodes => $nodes, readers => 3, %options);
+	my $seconds = time - $began;
+	my $transfers = $cluster->stop_load($load);
+	note sprintf '%s: %s, in %.1f s, %d transfers', $what, describe($seen), $seconds, $transfers;
+	cmp_ok($transfers, '>', 0, "$what: there were transfers");
+	return $seen;
+}
+
+sub has_no_torn_read
+{
+	my ($seen, $what, $expected_errors) = @_;
+	$cluster->wait_for('hub', 'SELECT count(*) = 0 FROM braid.transactions') or die 'transactions stay unfinished';
+	$cluster->wait_for($_, 'SELECT count(*) = 0 FROM pg_prepared_xacts') or die "transactions stay prepared on $_" for $cluster->names;
+	is($seen->{torn}, 0, "$what: no read is torn") or diag explain $seen->{torn_ways};
+	is_deeply([ grep { !/^(?:$expected_errors)/ } sort keys %{ $seen->{errors} } ], [], "$what: errors are those that may come");
+	is($bank->total('hub', @participants), 0, "$what: nothing is lost");
+	return;
+}
+
+# Each way to read, until all have been seen torn that can be: not those that see one moment by chance.
+my $seen = under_load('without a snapshot', [ 'hub', 'a', 'b' ], reads => 300, snapshot => 'none');
+cmp_ok($seen->{torn}, '>', 0, 'without a snapshot over the nodes reads are torn');
+
+for my $count (2, 3, 5)
+{
+	my @nodes = ('hub', @participants[ 0 .. $count - 1 ]);
+	my $read = under_load("$count servers", \@nodes, reads => $wanted / 4);
+	has_no_torn_read($read, "$count servers", '40001 ');
+	is($read->{lost}, 0, "$count servers: no session is lost");
+}
+
+# ---- under kills
+
+# A process of a node that is of some sort; undef if there is none now.
+sub process
+{
+	my ($name, $sort) = @_;
+	my @pids = split /\n/, eval { $cluster->sql($name, "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND $sort") } // '';
+	return $pids[ rand @pids ];
+}
+
+sub end_process
+{
+	my ($name, $sort, $signal) = @_;
+	my $pid = process($name, $sort) // return 0;
+	if ($signal eq 'KILL') { $cluster->kill_process($name, $pid); }
+	else { kill $signal, $pid; }
+	return 1;
+}
+
+sub replace_node
+{
+	my ($name) = @_;
+	$cluster->kill_node($name, at_once => 1);
+	$cluster->start_again($name);
+	return 1;
+}
+
+my %sorts = (
+	'a reader' => [ 'hub', "application_name = 'test'" ],
+	'a writer' => [ 'hub', "backend_type = 'client backend' AND application_name = current_setting('application_name')" ],
+	'the resolver' => [ 'hub', "backend_type = 'braid resolver'" ],
+	"a participant's session" => [ 'b', "backend_type = 'client backend'" ]);
+my %kills = (
+	'a participant is killed' => sub { replace_node('a') },
+	'the coordinator is killed' => sub { replace_node('hub') });
+for my $sort (keys %sorts)
+{
+	$kills{"$sort is killed"} = sub { end_process(@{ $sorts{$sort} }, 'KILL') };
+	$kills{"$sort is terminated"} = sub { end_process(@{ $sorts{$sort} }, 'TERM') };
+}
+my (@coming, %killed);
+my $kills = 0;
+
+sub disturb
+{
+	@coming = shuffle sort keys %kills if !@coming;
+	my $what = shift @coming;
+	my $done = $kills{$what}->();
+	$cluster->wait_alive($_) for 'hub', 'a', 'b';
+	$killed{$what} += $done;
+	$kills += $done;
+	sleep 0.3;
+	return;
+}
+
+# What may be told besides: no connection, a server that is not ready, a commit of which nobody knows.
+my $losses = '40001 |57P0|08|55000 |XX000 .*connection|58000 ';
+my $reads = 0;
+my $rounds = 0;
+while (($reads < $wanted / 4 || $kills < $wanted_kills) && $rounds++ < 100)
+{
+	my $read = under_load('with kills', [ 'hub', 'a', 'b', 'c' ], reads => $wanted / 4, disturb => \&disturb);
+	has_no_torn_read($read, 'with kills', $losses);
+	$reads += $read->{read};
+}
+note explain \%killed;
+cmp_ok($kills, '>=', $wanted_kills, 'there were enough kills');
+is($cluster->sql('hub', 'SELECT count(*) FROM (SELECT FROM accounts GROUP BY id HAVING sum(bal) <> 0) wrong'), 0, 'each account adds up');
+done_testing();
