@@ -165,7 +165,7 @@ sub run
 	my $answer = $client->run(join('; ', @statements, $end), 300);
 	my $completed = @{ $answer->{tags} };
 	die "an append has found no row: @{ $answer->{tags} }\n" if grep { $_ eq 'UPDATE 0' } @{ $answer->{tags} };
-	my $error = $answer->{error} ? "$answer->{error}{C} $answer->{error}{M}" : undef;
+	my $error = Braid::Client::complaint($answer);
 	if ($answer->{error} && !$answer->{lost} && $completed < @statements) { $client->run('ROLLBACK'); }
 	my $outcome =
 	    $completed > @statements ? ($answer->{tags}[-1] eq 'COMMIT' ? 'ok' : 'fail')

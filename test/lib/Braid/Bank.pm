@@ -145,7 +145,7 @@ sub reader
 		my $answer = $client->run($sql, 300);
 		if ($answer->{error})
 		{
-			print $log "error $answer->{error}{C} $answer->{error}{M}\n";
+			print $log 'error ', Braid::Client::complaint($answer), "\n";
 			$client->run('ROLLBACK') if !$answer->{lost};
 		}
 		if ($answer->{lost}) { print $log "lost\n"; }

@@ -195,6 +195,14 @@ sub describe
 	return join '; ', @words;
 }
 
+# The error of an answer in one line; undef if there is none.
+sub complaint
+{
+	my ($answer) = @_;
+	my $error = $answer->{error} // return undef;
+	return "$error->{C} " . $error->{M} =~ s/\n.*//sr;
+}
+
 # Ends the session, and gives the server's process a second to end.
 sub leave
 {

@@ -228,6 +228,19 @@ sub kill_process
 	return;
 }
 
+# A signal, TERM or KILL, to one process of the node, at random, of those that pg_stat_activity shows
+# under a condition. Returns whether there was one; after KILL, when the server has restarted.
+sub end_some
+{
+	my ($self, $name, $condition, $signal) = @_;
+	my @pids = split /\n/, eval { $self->sql($name, "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND $condition") } // '';
+	return 0 if !@pids;
+	my $pid = $pids[ rand @pids ];
+	if ($signal eq 'KILL') { $self->kill_process($name, $pid); }
+	else { kill $signal, $pid; }
+	return 1;
+}
+
 # Has the process ended? It may stand in the process table until it is collected.
 sub has_ended
 {

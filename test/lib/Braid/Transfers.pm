@@ -23,16 +23,17 @@ my $max_clients = 16;
 
 my $done = 0;
 
-# conf: lines for postgresql.conf of all nodes.
+# conf: lines for postgresql.conf of all nodes. More participants than a and b can be named.
 sub transfer_nodes
 {
-	my ($conf) = @_;
-	my $cluster = Braid::Cluster->new('hub', 'a', 'b', { conf => $Braid::Bench::durable . ($conf // '') });
+	my ($conf, @more) = @_;
+	my @participants = ('a', 'b', @more);
+	my $cluster = Braid::Cluster->new('hub', @participants, { conf => $Braid::Bench::durable . ($conf // '') });
 	my $rows = $rows_of_a_client * $max_clients;
 	my $user = getpwuid($<) . '';
 
 	$cluster->sql('hub', 'CREATE EXTENSION postgres_fdw');
-	for my $name ('a', 'b')
+	for my $name (@participants)
 	{
 		my ($host, $port) = ($cluster->node($name)->host, $cluster->node($name)->port);
 		$cluster->sql($name, "CREATE TABLE acct (id int PRIMARY KEY, bal int) WITH (fillfactor = 50);
