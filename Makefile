@@ -38,6 +38,7 @@ SQL_PARTS = src/common/common.sql \
 	src/event/event.sql \
 	src/event/reach.sql \
 	src/view/watermark.sql \
+	src/view/feed.sql \
 	src/view/view.sql \
 	src/view/statistics.sql \
 	src/view/doctor.sql \

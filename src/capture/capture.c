@@ -218,6 +218,12 @@ braid_capture_is_locked(Oid relid)
 	return source && source->locked;
 }
 
+XLogRecPtr
+braid_capture_position(void)
+{
+	return braid_decoder_is_open() ? reached : braid_decoder_insert_end();
+}
+
 /*
  * Whether S has anything of the table that its frontier has not.  If not, the
  * table is the same under both: its frontier may stay, although what reads it

@@ -86,6 +86,9 @@ extern BraidSource *braid_capture_source(Oid relid); /* NULL if it is not wanted
 /* From apply: whether the table takes part in the cycle, and is at S. */
 extern bool braid_capture_is_locked(Oid relid);
 
+/* From apply: the position in WAL that was decoded up to; elsewhere, where WAL ends. */
+extern XLogRecPtr braid_capture_position(void);
+
 /* From apply: whether there is anything new in a table that takes part. */
 extern bool braid_capture_any_news(void);
 

@@ -23,6 +23,7 @@
 #include "view/alter_options.h"
 #include "view/definition.h"
 #include "view/event_time.h"
+#include "view/feed.h"
 #include "view/options.h"
 
 static bool
@@ -110,6 +111,26 @@ is_same_watermark(const ContinuousOptions *a, const ContinuousOptions *b)
 		   strcmp(a->time.watermark, b->time.watermark) == 0;
 }
 
+/* A feed is none of the view's options, though it is given as one. */
+static void
+change_feed(Oid relation, List *set, List *reset)
+{
+	const char *topic = NULL;
+	const char *key = NULL;
+	ListCell *lc;
+
+	foreach (lc, reset)
+		braid_feed_reset(relation, strcmp(((DefElem *) lfirst(lc))->defname, "feed") != 0);
+	foreach (lc, set)
+	{
+		DefElem *option = lfirst(lc);
+
+		*(strcmp(option->defname, "feed") == 0 ? &topic : &key) = defGetString(option);
+	}
+	if (topic || key)
+		braid_feed_set(relation, topic, key);
+}
+
 /* All options of event time together: what they are in between need not fit. */
 static void
 change_time(ViewDefinition *def, List *set, List *reset)
@@ -134,6 +155,8 @@ braid_alter_options(Oid view, AlterTableStmt *alter)
 {
 	List *set = NIL;
 	List *reset = NIL;
+	List *set_feed = NIL;
+	List *reset_feed = NIL;
 	ViewDefinition def;
 	ListCell *lc;
 	ListCell *lc2;
@@ -156,7 +179,10 @@ braid_alter_options(Oid view, AlterTableStmt *alter)
 
 			if (!is_ours(option))
 				continue;
-			if (!is_of_time(option))
+			if (braid_feed_is_option(option->defname))
+				*(resets ? &reset_feed : &set_feed) =
+					lappend(resets ? reset_feed : set_feed, option);
+			else if (!is_of_time(option))
 				store(&def, expression(&def, option, resets));
 			else if (resets)
 				reset = lappend(reset, option);
@@ -169,5 +195,6 @@ braid_alter_options(Oid view, AlterTableStmt *alter)
 			alter->cmds = foreach_delete_current(alter->cmds, lc);
 	}
 	change_time(&def, set, reset);
+	change_feed(view, set_feed, reset_feed);
 	return alter->cmds != NIL;
 }

@@ -37,6 +37,7 @@
 #include "view/definition.h"
 #include "view/deparse.h"
 #include "view/event_time.h"
+#include "view/feed.h"
 #include "view/passing.h"
 #include "view/plan.h"
 #include "view/rights.h"
@@ -204,14 +205,16 @@ tell_beginning(const char *name, const char *view_name)
 }
 
 Oid
-braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousOptions *options,
+braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousOptions *given,
 			 bool if_not_exists, ParseState *pstate)
 {
+	ContinuousOptions own = *given;
+	const ContinuousOptions *options = &own;
 	Oid namespace = RangeVarGetAndCheckCreationNamespace(name, NoLock, NULL);
 	char *view_name = quote_qualified_identifier(get_namespace_name(namespace), name->relname);
 	char *query_text;
 	ViewDefinition def = {.has_schedule = options->schedule != NULL,
-						  .options = (ContinuousOptions *) options};
+						  .options = &own};
 	Query *sources;
 	int level;
 	int id;
@@ -220,6 +223,7 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 
 	if (already_exists(name, namespace, if_not_exists))
 		return InvalidOid;
+	own.feed = own.feed_key = NULL;
 	braid_capture_require_wal();
 	require_extension();
 	sources = braid_event_time_analyze(options, query);
@@ -245,6 +249,8 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 	make_definition(id, view, options);
 	SPI_finish();
 	AtEOXact_GUC(false, level);
+	if (given->feed)
+		braid_feed_set(view, given->feed, given->feed_key);
 	if (plan->streams)
 		tell_beginning(name->relname, view_name);
 	else

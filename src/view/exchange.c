@@ -47,6 +47,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "view/exchange.h"
+#include "view/feed.h"
 #include "view/index.h"
 
 #define LOCK_TIMEOUT "50ms"
@@ -329,6 +330,7 @@ take_place(const ViewDefinition *def)
 		return;
 	braid_exchange(&old, &next);
 	store_exchange(old.id, next.id);
+	braid_feed_forget(old.view);
 	BRAID_FAILPOINT("view-exchanged");
 }
 

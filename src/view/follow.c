@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "view/explain.h"
+#include "view/feed.h"
 #include "view/follow.h"
 #include "view/growth.h"
 #include "view/operators.h"
@@ -174,14 +175,14 @@ is_join(ViewNode *node)
 		   (node->kind == NODE_BLOCK && list_length(node->inputs) > 1);
 }
 
-/* The delta of a node is read if it goes into a state, or to another view. */
+/* The delta of a node is read if it goes into a state, to another view, or to a feed. */
 void
 braid_follow_prepare(KeptView *view)
 {
 	List *nodes = view->plan->nodes;
 
 	view->figures = palloc0(sizeof(NodeFigures) * (highest_number(view->plan) + 1));
-	if (view->is_read)
+	if (view->is_read || view->feed)
 		view->read = bms_add_member(view->read, view->plan->top->number);
 	for (int i = list_length(nodes) - 1; i >= 0; i--)
 	{
@@ -269,7 +270,11 @@ braid_follow_is_wanted(KeptView *view)
 {
 	ViewNode *watermark = view->plan ? view->plan->watermark : NULL;
 
-	if (watermark == NULL || view->state != VIEW_LIVE)
+	if (view->state != VIEW_LIVE)
+		return false;
+	if (braid_feed_view_begins(view))
+		return true;
+	if (watermark == NULL)
 		return false;
 	return view->merges != view->merged ||
 		   (watermark->time->idle_due != 0 && GetCurrentTimestamp() >= watermark->time->idle_due);
@@ -731,7 +736,9 @@ run(KeptView *view, void (*action)(KeptView *view))
 	}
 	following = view;
 	braid_run_begin(view->plans);
+	braid_feed_view_before(view, action == populate);
 	action(view);
+	braid_feed_view_after(view, action == populate);
 	braid_run_end();
 	take_work(view, action == populate, &start);
 	braid_explain_show(view->def.id, view->figures, highest_number(view->plan));
@@ -756,6 +763,8 @@ braid_follow_forget(KeptView *view)
 {
 	free_delta(&view->delta);
 	view->repopulated = false;
+	if (view->feed)
+		view->feed->is_sent = false;
 }
 
 void

@@ -40,6 +40,7 @@
 #include "view/options.h"
 #include "view/event_time.h"
 #include "view/exchange.h"
+#include "view/feed.h"
 #include "view/follow.h"
 #include "view/gap.h"
 #include "view/populate.h"
@@ -369,6 +370,7 @@ prepare_view(void *arg)
 	read_merged(v);
 	v->was_restored = v->state == VIEW_POPULATING && plan->streams && has_rows(v->states);
 	MemoryContextSwitchTo(views_context); /* SPI leaves its own behind */
+	braid_feed_view_prepare(v);
 	want_columns(plan);
 	v->plans = braid_run_make_plans(views_context);
 	bind_parts(v);
@@ -681,6 +683,9 @@ load(void)
 	braid_exchange_all();
 	braid_restore_define_all();
 	braid_capture_watch(braid_definition_catalog());
+	braid_feed_tidy();
+	MemoryContextSwitchTo(views_context);
+	braid_feed_load();
 	SPI_execute(VIEWS_QUERY "ORDER BY v.id", false, 0);
 	rows = SPI_tuptable;
 	nrows = SPI_processed;
@@ -718,6 +723,8 @@ braid_keeper_load_one(int id)
 		return NULL;
 	MemoryContextSwitchTo(views_context);
 	v = read_view(SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+	braid_feed_load();
+	MemoryContextSwitchTo(views_context);
 	braid_definition_resolve(&v->def);
 	if (!OidIsValid(v->owner) || !OidIsValid(v->def.query))
 		return NULL;
@@ -726,6 +733,7 @@ braid_keeper_load_one(int id)
 	braid_rights_apply(v->plan, v->owner);
 	if (!braid_state_fits(v->plan))
 		return NULL;
+	braid_feed_view_prepare(v);
 	v->plans = braid_run_make_plans(views_context);
 	braid_follow_prepare(v);
 	views = lappend(views, v);
@@ -762,6 +770,8 @@ lock_view(KeptView *v)
 	ListCell *lc;
 
 	if (v->is_read && !ConditionalLockRelationOid(v->def.view, AccessShareLock))
+		return false;
+	if (v->plan && v->feed && !braid_feed_lock(v->feed))
 		return false;
 	foreach (lc, v->states)
 		if (!ConditionalLockRelationOid(lfirst_oid(lc),
@@ -1039,6 +1049,8 @@ apply(void)
 			braid_populate_end(v);
 		if (v->has_merged)
 			v->merged = v->merges;
+		if (v->feed)
+			braid_feed_store(v->feed);
 		if (v->plan->is_recomputed && v->repopulated)
 			note_recomputation(v);
 		if (!is_being_made(v) || v->waits)

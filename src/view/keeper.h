@@ -53,6 +53,7 @@ typedef struct KeptView
 	bool is_hurried;			 /* it reads a stream, or one that does reads it */
 	bool was_restored;			 /* new here, it has rows of streams from a dump */
 	Bitmapset *read;			 /* numbers of the nodes whose deltas are read */
+	struct Feed *feed;			 /* to which its changes go; NULL if it has none */
 	struct HTAB *plans;			 /* of statements, see run.h */
 	int64 schedule_ms;			 /* 0: kept up to date; else recomputed as a whole, this often */
 	bool stale;					 /* of one with a schedule: something may be new */

@@ -52,6 +52,8 @@ static const OptionName option_names[] = {
 	{"emit", TIME_OPTION(emit), {"change", "close"}},
 	{"retain", TIME_OPTION(retain)},
 	{"base_deletes", TIME_OPTION(base_deletes), {"retract", "keep"}},
+	{"feed", offsetof(ContinuousOptions, feed)},
+	{"feed_key", offsetof(ContinuousOptions, feed_key)},
 };
 
 static char **
@@ -70,7 +72,7 @@ find_name(const char *name)
 					errmsg("unrecognized parameter \"braid.%s\"", name),
 					errhint("The parameters are braid.continuous, braid.schedule, braid.read, "
 							"braid.watermark, braid.watermark_idle, braid.late, braid.emit, "
-							"braid.retain and braid.base_deletes.")));
+							"braid.retain, braid.base_deletes, braid.feed and braid.feed_key.")));
 }
 
 static char *
@@ -176,6 +178,9 @@ check(ContinuousOptions *options)
 	if (options->schedule)
 		check_schedule(options);
 	check_read(options);
+	if (options->feed_key && !options->feed)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parameter \"braid.feed_key\" needs \"braid.feed\"")));
 	check_time(&options->time);
 }
 

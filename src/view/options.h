@@ -31,6 +31,8 @@ typedef struct ContinuousOptions
 	char *schedule; /* interval between recomputations; NULL: kept up to date */
 	char *read;		/* how it is read by default: eventual, own or strict; NULL: eventual */
 	TimeOptions time;
+	char *feed;		/* topic that changes go to, and its key: taken out before they are stored, */
+	char *feed_key; /* see feed.h */
 } ContinuousOptions;
 
 /*

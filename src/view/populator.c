@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 #include "view/attempt.h"
 #include "view/bulk.h"
+#include "view/feed.h"
 #include "view/follow.h"
 #include "view/keeper.h"
 #include "view/population.h"
@@ -155,7 +156,13 @@ populate_under_locks(int view, int64 token, Locks *locks)
 	v = braid_keeper_load_one(view);
 	same = v && equal(v->plan->tables, locks->tables) && equal(v->states, locks->states);
 	if (same)
-		store_result(view, token, braid_attempt_as_owner(v, populate, NULL));
+	{
+		char *error = braid_attempt_as_owner(v, populate, NULL);
+
+		store_result(view, token, error);
+		if (v->feed && !error)
+			braid_feed_store(v->feed);
+	}
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();

@@ -50,6 +50,7 @@
 #include "utils/rel.h"
 #include "view/attempt.h"
 #include "view/event_time.h"
+#include "view/feed.h"
 #include "view/keeper.h"
 #include "view/options.h"
 #include "view/restore.h"
@@ -358,8 +359,8 @@ Datum
 braid_sql_definition(PG_FUNCTION_ARGS)
 {
 	ViewDefinition def;
-	Datum args[3];
-	Oid types[3] = {INT4OID, REGCLASSOID, TEXTOID};
+	Datum args[4];
+	Oid types[4] = {INT4OID, REGCLASSOID, TEXTOID, TEXTOID};
 	char *watermark;
 	text *statement;
 	bool isnull;
@@ -369,15 +370,16 @@ braid_sql_definition(PG_FUNCTION_ARGS)
 	args[1] = ObjectIdGetDatum(def.view);
 	watermark = braid_event_time_text(&def);
 	args[2] = CStringGetTextDatum(watermark ? watermark : "");
+	args[3] = CStringGetTextDatum(braid_feed_clause(def.view));
 	SPI_connect();
 	SPI_execute_with_args(
-		"SELECT format(E'CREATE MATERIALIZED VIEW %s WITH (braid.continuous%s) AS\\n%s', $2, "
+		"SELECT format(E'CREATE MATERIALIZED VIEW %s WITH (braid.continuous%s%s) AS\\n%s', $2, "
 		"(SELECT string_agg(format(', braid.%s = %L', key, "
 		"CASE key WHEN 'watermark' THEN $3 ELSE value END), '' ORDER BY key) "
-		"FROM jsonb_each_text(options)), "
+		"FROM jsonb_each_text(options)), $4, "
 		"pg_get_viewdef(('braid_internal.query_' || id)::regclass)) "
 		"FROM braid_internal.views WHERE id = $1",
-		3, types, args, NULL, true, 1);
+		4, types, args, NULL, true, 1);
 	statement =
 		DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	statement = DatumGetTextPP(SPI_datumTransfer(PointerGetDatum(statement), false, -1));

@@ -6,6 +6,7 @@
 
 #include "view/explain.h"
 #include "view/fast.h"
+#include "view/feed.h"
 #include "view/follow.h"
 #include "view/guard.h"
 #include "view/keeper.h"
@@ -28,5 +29,6 @@ braid_view_init(void)
 	braid_explain_init();
 	braid_follow_init();
 	braid_fast_init();
+	braid_feed_init();
 	braid_view_stat_init();
 }

@@ -226,6 +226,7 @@ SELECT c.oid::regclass AS name,
 	t.bytes,
 	CASE WHEN x.state = 'stopped' THEN braid_internal.capture_problem()
 		WHEN s.state = 'live' AND b.what IS NOT NULL THEN b.what
+		WHEN s.error IS NULL AND g.problem IS NOT NULL THEN format('its feed: %s', g.problem)
 		WHEN n.error IS NULL AND s.error IS NULL THEN NULL
 		WHEN NOT braid_internal.view_error_is_visible(v.view) THEN '<insufficient privilege>'
 		WHEN n.error IS NOT NULL THEN format('its new query: %s', n.error)
@@ -240,7 +241,8 @@ SELECT c.oid::regclass AS name,
 	s.last_gap,
 	s.gap_reason,
 	v.options,
-	v.id
+	v.id,
+	g.topic AS feed
 FROM braid_internal.views v
 	JOIN pg_class c ON c.oid = v.view
 	CROSS JOIN braid_internal.capture_status() w
@@ -271,6 +273,9 @@ FROM braid_internal.views v
 		FROM braid_internal.views nv LEFT JOIN braid_internal.view_states ns ON ns.id = nv.id
 		WHERE nv.replaces = v.id) n ON true
 	LEFT JOIN LATERAL (
+		SELECT d.topic, braid_internal.feed_problem(d.relation) AS problem
+		FROM braid_internal.feeds d WHERE d.relation = v.view) g ON true
+	LEFT JOIN LATERAL (
 		SELECT sum(pg_stat_get_live_tuples(d.objid))::bigint AS rows, sum(pg_total_relation_size(d.objid))::bigint AS bytes
 		FROM pg_depend d JOIN pg_class p ON p.oid = d.objid AND p.relkind = 'r'
 		WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = v.view AND d.classid = 'pg_class'::regclass AND d.deptype = 'i') t ON true
@@ -297,6 +302,7 @@ COMMENT ON COLUMN braid.views.valid_since IS 'For columns that braid.alter_view(
 COMMENT ON COLUMN braid.views.gaps IS 'How often the view has gone on although rows of streams that it reads may be missing: the slot was lost, it was restored from a dump, broken or paused';
 COMMENT ON COLUMN braid.views.last_gap IS 'When that was last';
 COMMENT ON COLUMN braid.views.gap_reason IS 'And why';
+COMMENT ON COLUMN braid.views.feed IS 'The topic that its changes go to, see braid.feed in the reference';
 COMMENT ON COLUMN braid.views.options IS 'Options as given to braid.create_view()';
 REVOKE ALL ON braid.views FROM PUBLIC;
 GRANT SELECT ON braid.views TO PUBLIC;
