@@ -125,7 +125,7 @@ extract(SourceMember *m, TupleDesc desc, HeapTuple tuple, int64 weight, Datum *v
 
 		nulls[i] = true;
 		values[i] = (Datum) 0;
-		if (attnum <= desc->natts)
+		if (attnum > 0 && attnum <= desc->natts)
 			values[i] = heap_getattr(tuple, attnum, desc, &nulls[i]);
 	}
 }
@@ -156,7 +156,7 @@ put_row(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 
 static void
 put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before, HeapTuple after,
-		   int64 went)
+		   int64 went, XLogRecPtr lsn)
 {
 	TupleDesc want = m->source->desc;
 	Datum old[MaxTupleAttributeNumber];
@@ -175,6 +175,10 @@ put_change(SourceMember *m, BraidDelta *delta, TupleDesc desc, HeapTuple before,
 			new[i] = stored_value(TupleDescAttr(want, i), new[i], &new_null[i],
 								  before ? old[i] : (Datum) 0, before ? old_null[i] : true);
 	}
+	if (m->source->is_logged && before)
+		braid_source_note_change(m->source, lsn, old, old_null);
+	if (m->source->is_logged && after)
+		braid_source_note_change(m->source, lsn, new, new_null);
 	MemoryContextSwitchTo(old_context);
 	if (before && after && same_row(want, old, old_null, new, new_null))
 		return;
@@ -218,7 +222,7 @@ put_change_of(SourceMember *m, Relation rel, ReorderBufferChange *change)
 	switch (change->action)
 	{
 		case REORDER_BUFFER_CHANGE_INSERT:
-			put_change(m, delta, RelationGetDescr(rel), NULL, after, 0);
+			put_change(m, delta, RelationGetDescr(rel), NULL, after, 0, change->lsn);
 			break;
 		case REORDER_BUFFER_CHANGE_UPDATE:
 		case REORDER_BUFFER_CHANGE_DELETE:
@@ -227,7 +231,7 @@ put_change_of(SourceMember *m, Relation rel, ReorderBufferChange *change)
 			else
 				put_change(m, delta, RelationGetDescr(rel), before,
 						   change->action == REORDER_BUFFER_CHANGE_UPDATE ? after : NULL,
-						   weight_of(m, change));
+						   weight_of(m, change), change->lsn);
 			break;
 		default:
 			break;
@@ -386,6 +390,7 @@ read_record(void)
 	if (record)
 	{
 		braid_move_note(reader);
+		braid_source_set_gid(braid_record_gid(reader));
 		if (!braid_message_take(decoding) && !braid_direct_take(decoding))
 		{
 			LogicalDecodingProcessRecord(decoding, reader);

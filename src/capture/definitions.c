@@ -40,6 +40,13 @@ braid_capture_want(Oid relid, Bitmapset *attnums)
 }
 
 void
+braid_capture_want_log(Oid relid)
+{
+	braid_capture_watch(relid);
+	braid_source_want_log(relid);
+}
+
+void
 braid_capture_want_deletes(Oid relid)
 {
 	braid_source_want_deletes(relid);

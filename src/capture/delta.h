@@ -44,6 +44,7 @@ typedef struct BraidSource
 	bool has_frontier;		 /* false: never read, or the slot was lost */
 	BraidFrontier frontier;	 /* what the consumer has of this table */
 	bool tells_deletes;		 /* rows deleted have a weight of their own */
+	bool is_logged;			 /* rows tell who changed them: see braid_capture_want_log() */
 	bool reshaped;			 /* rows have another form than before the frontier moved last */
 	struct BraidSource *tie; /* towards the representative of those it is tied to */
 
@@ -65,6 +66,14 @@ typedef struct BraidSource
  */
 extern void braid_capture_want_deletes(Oid relid);
 extern bool braid_capture_tells_deletes(Oid relid);
+
+/*
+ * From load: all columns of the table, and behind them three that say where a row comes from: the
+ * positions of its commit and of its own change in WAL, pg_lsn, and the gid, text, if that was a
+ * two-phase commit.  Rows are in no order.  An update is two rows of one change.
+ */
+extern void braid_capture_want_log(Oid relid);
+#define BRAID_LOG_COLUMNS 3
 
 /*
  * The messages of a stream's delta, one after the other, as often as wanted: rewind, then

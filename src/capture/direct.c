@@ -312,9 +312,13 @@ put_rows(SourceMember *m, KnownFile *f, XLogReaderState *record)
 		{
 			AttrNumber attnum = m->attnums[i - 1];
 
+			if (attnum < 0)
+				continue;
 			nulls[i] = f->slot->tts_isnull[attnum - 1];
 			values[i] = f->slot->tts_values[attnum - 1];
 		}
+		if (m->source->is_logged)
+			braid_source_note_change(m->source, record->ReadRecPtr, values, nulls);
 		braid_large_put(delta, want, values, nulls);
 	}
 	ExecClearTuple(f->slot);

@@ -58,6 +58,20 @@ braid_record_is_end(XLogReaderState *record, RecordedEnd *end)
 	}
 }
 
+const char *
+braid_record_gid(XLogReaderState *record)
+{
+	static char gid[GIDSIZE];
+	xl_xact_parsed_commit parsed;
+
+	if (XLogRecGetRmid(record) != RM_XACT_ID ||
+		(XLogRecGetInfo(record) & XLOG_XACT_OPMASK) != XLOG_XACT_COMMIT_PREPARED)
+		return NULL;
+	ParseCommitRecord(XLogRecGetInfo(record), (xl_xact_commit *) XLogRecGetData(record), &parsed);
+	strlcpy(gid, parsed.twophase_gid, sizeof(gid));
+	return gid[0] == '\0' ? NULL : gid;
+}
+
 bool
 braid_record_tells_oldest(XLogReaderState *record, TransactionId *oldest)
 {

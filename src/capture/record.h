@@ -24,6 +24,12 @@ typedef struct RecordedEnd
 extern bool braid_record_is_end(XLogReaderState *record, RecordedEnd *end);
 
 /*
+ * The gid, if the record commits a prepared transaction; else NULL.  It is valid until the next
+ * call.
+ */
+extern const char *braid_record_gid(XLogReaderState *record);
+
+/*
  * Whether the record tells which transactions run: then those older than *oldest do not.
  * Subtransactions are younger than their transactions.
  */

@@ -42,6 +42,7 @@
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/pg_lsn.h"
 #include "utils/rel.h"
 
 typedef struct SourceSet
@@ -59,6 +60,12 @@ static SourceMember *last_member = NULL;
 static BraidFrontier cycle_frontier;
 static SourceTransaction txn;
 static bool txn_in_s;
+static bool txn_has_gid;
+static union
+{
+	char bytes[VARHDRSZ + GIDSIZE];
+	int32 align;
+} txn_gid; /* as text */
 
 /* Where its rows of one source go; desc: see braid_piece_share(). */
 static struct
@@ -105,11 +112,19 @@ find(SourceSet *set, Oid relid)
 	return NULL;
 }
 
-/* A name for the weight that no column of the table has. */
-static char *
-weight_name(TupleDesc table)
+/* Columns of a source that are none of its table. */
+enum
 {
-	char *name = pstrdup("weight");
+	LOG_COMMIT = -101,
+	LOG_CHANGE = -102,
+	LOG_GID = -103
+};
+
+/* A name that no column of the table has. */
+static char *
+unused_name(TupleDesc table, const char *like)
+{
+	char *name = pstrdup(like);
 
 	for (int i = 0; i < table->natts; i++)
 		if (strcmp(name, NameStr(TupleDescAttr(table, i)->attname)) == 0)
@@ -123,18 +138,26 @@ weight_name(TupleDesc table)
 static void
 describe(BraidSource *source, TupleDesc table, Bitmapset *attnums)
 {
-	int n = bms_num_members(attnums);
+	int n = bms_num_members(attnums) + (source->is_logged ? BRAID_LOG_COLUMNS : 0);
 	int attnum = -1;
 	int i = 0;
 
 	source->attnums = palloc(sizeof(AttrNumber) * (n + 1));
 	source->desc = CreateTemplateTupleDesc(n + 1);
-	TupleDescInitEntry(source->desc, 1, weight_name(table), INT8OID, -1, 0);
+	TupleDescInitEntry(source->desc, 1, unused_name(table, "weight"), INT8OID, -1, 0);
 	while ((attnum = bms_next_member(attnums, attnum)) >= 0)
 	{
 		source->attnums[i++] = attnum;
 		TupleDescCopyEntry(source->desc, i + 1, table, attnum);
 	}
+	if (!source->is_logged)
+		return;
+	source->attnums[i++] = LOG_COMMIT;
+	TupleDescInitEntry(source->desc, i + 1, unused_name(table, "commit_lsn"), LSNOID, -1, 0);
+	source->attnums[i++] = LOG_CHANGE;
+	TupleDescInitEntry(source->desc, i + 1, unused_name(table, "change_lsn"), LSNOID, -1, 0);
+	source->attnums[i++] = LOG_GID;
+	TupleDescInitEntry(source->desc, i + 1, unused_name(table, "gid"), TEXTOID, -1, 0);
 }
 
 static void
@@ -165,25 +188,38 @@ add_member(SourceSet *set, BraidSource *source, Oid relid)
 		/* Attributes of a partition may have other numbers, never other names. */
 		const char *name = NameStr(TupleDescAttr(source->desc, i + 1)->attname);
 
-		m->attnums[i] = relid == source->relid ? source->attnums[i] : get_attnum(relid, name);
+		m->attnums[i] = relid == source->relid || source->attnums[i] < 0 ? source->attnums[i]
+																		 : get_attnum(relid, name);
 	}
 }
 
-const char *
-braid_source_want(Oid relid, Bitmapset *attnums)
+static Bitmapset *
+all_columns(TupleDesc desc)
+{
+	Bitmapset *all = NULL;
+
+	for (int i = 1; i <= desc->natts; i++)
+		if (!TupleDescAttr(desc, i - 1)->attisdropped)
+			all = bms_add_member(all, i);
+	return all;
+}
+
+static const char *
+want(Oid relid, Bitmapset *attnums, bool is_logged)
 {
 	MemoryContext old = MemoryContextSwitchTo(next->context);
 	BraidSource *source = find(next, relid);
 	Relation rel = braid_capture_look_at(relid);
 	TupleDesc desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
-	Bitmapset *all = bms_copy(attnums);
+	Bitmapset *all = is_logged ? all_columns(desc) : bms_copy(attnums);
 	ListCell *lc;
 
 	RelationClose(rel);
 	if (source)
 	{
 		for (int i = 0; i < source->desc->natts - 1; i++)
-			all = bms_add_member(all, source->attnums[i]);
+			if (source->attnums[i] > 0)
+				all = bms_add_member(all, source->attnums[i]);
 	}
 	else
 	{
@@ -192,6 +228,7 @@ braid_source_want(Oid relid, Bitmapset *attnums)
 		source->is_stream = braid_stream_is(relid);
 		next->sources = lappend(next->sources, source);
 	}
+	source->is_logged |= is_logged;
 	describe(source, desc, all);
 	source->members = braid_capture_members(relid);
 	list_sort(source->members, list_oid_cmp);
@@ -199,6 +236,18 @@ braid_source_want(Oid relid, Bitmapset *attnums)
 		add_member(next, source, lfirst_oid(lc));
 	MemoryContextSwitchTo(old);
 	return NameStr(TupleDescAttr(source->desc, 0)->attname);
+}
+
+const char *
+braid_source_want(Oid relid, Bitmapset *attnums)
+{
+	return want(relid, attnums, false);
+}
+
+void
+braid_source_want_log(Oid relid)
+{
+	(void) want(relid, NULL, true);
 }
 
 void
@@ -417,6 +466,38 @@ braid_source_bring(BraidSource *source, const SourceTransaction *t, Datum *value
 		braid_tap_put(source, t->xid, values, nulls);
 }
 
+void
+braid_source_set_gid(const char *gid)
+{
+	txn_has_gid = gid != NULL;
+	if (gid == NULL)
+		return;
+	SET_VARSIZE(txn_gid.bytes, VARHDRSZ + strlen(gid));
+	memcpy(VARDATA(txn_gid.bytes), gid, strlen(gid));
+}
+
+void
+braid_source_note_change(BraidSource *source, XLogRecPtr change, Datum *values, bool *nulls)
+{
+	int first = source->desc->natts - BRAID_LOG_COLUMNS;
+
+	values[first + 1] = LSNGetDatum(change);
+	nulls[first + 1] = false;
+	nulls[first] = nulls[first + 2] = true;
+}
+
+/* Only now it is known of rows of large transactions. */
+static void
+note_commit(TupleDesc desc, Datum *values, bool *nulls)
+{
+	int first = desc->natts - BRAID_LOG_COLUMNS;
+
+	values[first] = LSNGetDatum(txn.commit);
+	nulls[first] = false;
+	values[first + 2] = PointerGetDatum(txn_gid.bytes);
+	nulls[first + 2] = !txn_has_gid;
+}
+
 /* Appends a row to a delta of a cycle or to a piece. */
 void
 braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
@@ -424,6 +505,8 @@ braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls)
 	Assert(delta == target.delta);
 	if (delta->recompute)
 		return;
+	if (target.source->is_logged)
+		note_commit(desc, values, nulls);
 	if (target.owner == ROWS_OF_CYCLE)
 		braid_source_bring(target.source, &txn, values, nulls);
 	else if (target.desc)
@@ -473,7 +556,9 @@ braid_source_put_all(BraidSource *source, BraidDelta *from)
 
 	if (from->rows == NULL || to->recompute)
 		return;
-	if (target.owner == ROWS_OF_CYCLE)
+	if (source->is_logged)
+		put_each(source, to, from->rows);
+	else if (target.owner == ROWS_OF_CYCLE)
 		braid_source_bring_all(source, &txn, from);
 	else if (target.desc)
 		put_each(source, to, from->rows);

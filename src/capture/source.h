@@ -37,6 +37,9 @@ extern void braid_source_begin_set(void);
 /* Returns the name of the weight's column. */
 extern const char *braid_source_want(Oid relid, Bitmapset *attnums);
 
+/* The same for all columns, and those of braid_capture_want_log(). */
+extern void braid_source_want_log(Oid relid);
+
 /* Of the new set: see braid_capture_want_deletes(). */
 extern void braid_source_want_deletes(Oid relid);
 extern bool braid_source_next_tells_deletes(Oid relid);
@@ -71,6 +74,13 @@ extern void braid_source_end_cycle(void);
 extern void
 braid_source_begin_transaction(TransactionId xid, XLogRecPtr commit, TimestampTz committed);
 extern BraidDelta *braid_source_target(BraidSource *source);
+
+/* The gid by which the transaction that comes next is committed; NULL if it is not in two phases. */
+extern void braid_source_set_gid(const char *gid);
+
+/* Of a source that is logged: puts into a row where its change is in WAL. */
+extern void
+braid_source_note_change(BraidSource *source, XLogRecPtr change, Datum *values, bool *nulls);
 extern void braid_source_put(BraidDelta *delta, TupleDesc desc, Datum *values, bool *nulls);
 
 /* The same for a message of a stream, of the transaction that has begun. */

@@ -150,51 +150,100 @@ change_time(ViewDefinition *def, List *set, List *reset)
 	(void) braid_alter_to(def, &options, sources);
 }
 
-bool
-braid_alter_options(Oid view, AlterTableStmt *alter)
+/* A table has no other options of ours. */
+static void
+check_option_of_table(const DefElem *option)
 {
-	List *set = NIL;
-	List *reset = NIL;
-	List *set_feed = NIL;
-	List *reset_feed = NIL;
-	ViewDefinition def;
+	if (!braid_feed_is_option(option->defname))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("unrecognized parameter \"braid.%s\"", option->defname),
+						errhint("The parameters of a table are braid.feed and braid.feed_key.")));
+}
+
+/* Takes the options that are ours out of the statement. */
+static void
+take_options(AlterTableStmt *alter, List **set, List **reset)
+{
 	ListCell *lc;
 	ListCell *lc2;
 
-	LockRelationOid(view, ShareUpdateExclusiveLock);
-	braid_definition_get(view, &def);
-	if (!braid_compat_is_relation_owner(view, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_VIEW, get_rel_name(view));
 	foreach (lc, alter->cmds)
 	{
 		AlterTableCmd *cmd = lfirst(lc);
-		bool resets = cmd->subtype == AT_ResetRelOptions;
+		List **taken = cmd->subtype == AT_ResetRelOptions ? reset : set;
 		List *options = (List *) cmd->def;
 
 		if (!is_set_or_reset(cmd))
 			continue;
 		foreach (lc2, options)
 		{
-			DefElem *option = lfirst(lc2);
-
-			if (!is_ours(option))
+			if (!is_ours(lfirst(lc2)))
 				continue;
-			if (braid_feed_is_option(option->defname))
-				*(resets ? &reset_feed : &set_feed) =
-					lappend(resets ? reset_feed : set_feed, option);
-			else if (!is_of_time(option))
-				store(&def, expression(&def, option, resets));
-			else if (resets)
-				reset = lappend(reset, option);
-			else
-				set = lappend(set, option);
+			*taken = lappend(*taken, lfirst(lc2));
 			options = foreach_delete_current(options, lc2);
 		}
 		cmd->def = (Node *) options;
 		if (options == NIL)
 			alter->cmds = foreach_delete_current(alter->cmds, lc);
 	}
-	change_time(&def, set, reset);
+}
+
+bool
+braid_alter_options_of_table(Oid table, AlterTableStmt *alter)
+{
+	List *set = NIL;
+	List *reset = NIL;
+	ListCell *lc;
+
+	take_options(alter, &set, &reset);
+	foreach (lc, set)
+		check_option_of_table(lfirst(lc));
+	foreach (lc, reset)
+		check_option_of_table(lfirst(lc));
+	if (set)
+		braid_feed_table_claim(table);
+	change_feed(table, set, reset);
+	return alter->cmds != NIL;
+}
+
+/* What becomes of each of the options; those that are not set at once are put into lists. */
+static void
+sort_options(const ViewDefinition *def, List *options, bool resets, List **of_time, List **of_feed)
+{
+	ListCell *lc;
+
+	foreach (lc, options)
+	{
+		DefElem *option = lfirst(lc);
+
+		if (braid_feed_is_option(option->defname))
+			*of_feed = lappend(*of_feed, option);
+		else if (is_of_time(option))
+			*of_time = lappend(*of_time, option);
+		else
+			store(def, expression(def, option, resets));
+	}
+}
+
+bool
+braid_alter_options(Oid view, AlterTableStmt *alter)
+{
+	List *set = NIL;
+	List *reset = NIL;
+	List *set_time = NIL;
+	List *reset_time = NIL;
+	List *set_feed = NIL;
+	List *reset_feed = NIL;
+	ViewDefinition def;
+
+	LockRelationOid(view, ShareUpdateExclusiveLock);
+	braid_definition_get(view, &def);
+	if (!braid_compat_is_relation_owner(view, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_VIEW, get_rel_name(view));
+	take_options(alter, &set, &reset);
+	sort_options(&def, set, false, &set_time, &set_feed);
+	sort_options(&def, reset, true, &reset_time, &reset_feed);
+	change_time(&def, set_time, reset_time);
 	change_feed(view, set_feed, reset_feed);
 	return alter->cmds != NIL;
 }

@@ -16,4 +16,7 @@ extern bool braid_alter_options_are_named(const AlterTableStmt *alter);
  */
 extern bool braid_alter_options(Oid view, AlterTableStmt *alter);
 
+/* The same of a table, which the user owns. */
+extern bool braid_alter_options_of_table(Oid table, AlterTableStmt *alter);
+
 #endif /* BRAID_ALTER_OPTIONS_H */

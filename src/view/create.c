@@ -213,8 +213,7 @@ braid_create(RangeVar *name, List *column_names, Query *query, const ContinuousO
 	Oid namespace = RangeVarGetAndCheckCreationNamespace(name, NoLock, NULL);
 	char *view_name = quote_qualified_identifier(get_namespace_name(namespace), name->relname);
 	char *query_text;
-	ViewDefinition def = {.has_schedule = options->schedule != NULL,
-						  .options = &own};
+	ViewDefinition def = {.has_schedule = options->schedule != NULL, .options = &own};
 	Query *sources;
 	int level;
 	int id;

@@ -20,8 +20,14 @@ typedef struct Feed
 	List *key;	  /* char *: the columns that were given as the key; NIL: none */
 	char *begun;  /* the shape of its messages since it began; NULL: it has not */
 	char *shape;  /* what it is now */
+	int requests; /* to begin, that it answers */
 	bool is_sent; /* in this cycle a snapshot was: it begins */
 	bool is_held; /* that it cannot be sent to has been said */
+
+	/* Of a table. */
+	bool is_of_table;
+	bool has_stopped;
+	struct HTAB *plans; /* see run.h */
 } Feed;
 
 /* ---- users' commands: feed_define.c */
@@ -51,6 +57,8 @@ extern void braid_feed_init(void);
 
 /* From load, before all else: reads what feeds there are, into the current context. */
 extern void braid_feed_load(void);
+extern void braid_feed_unload(void);		/* before that context is reset */
+extern List *braid_feed_list(void);			/* Feed */
 extern Feed *braid_feed_find(Oid relation); /* NULL if it has none */
 
 /* From load, in the capture worker: forgets what was sent of feeds that have ended. */
@@ -61,6 +69,9 @@ extern bool braid_feed_lock(Feed *feed);
 
 /* After what was sent has not been rolled back: stores that it has begun.  As superuser, in SPI. */
 extern void braid_feed_store(Feed *feed);
+
+/* An error that the table's feed is to blame for: it sends nothing more. */
+extern void braid_feed_stop(Feed *feed, const char *error);
 
 /* The view shows something else from now on: its feed begins anew. */
 extern void braid_feed_forget(Oid relation);
@@ -76,5 +87,19 @@ extern bool braid_feed_view_begins(struct KeptView *view);
 /* Before the view is followed, or populated, and after it. */
 extern void braid_feed_view_before(struct KeptView *view, bool populates);
 extern void braid_feed_view_after(struct KeptView *view, bool populates);
+
+/* ---- of tables: feed_table.c */
+
+/* Raises an error unless the table can have one, and sees to it that whole rows are logged. */
+extern void braid_feed_table_claim(Oid table);
+
+/* From load, when all views are loaded: wants the tables; in the context of the feeds. */
+extern bool braid_feed_tables_load(void);
+extern void braid_feed_tables_unload(void);
+
+/* The consumer's: see capture.h. */
+extern bool braid_feed_table_lock(Oid table);
+extern bool braid_feed_tables_have_work(void);
+extern void braid_feed_tables_apply(void);
 
 #endif /* BRAID_FEED_H */

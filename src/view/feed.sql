@@ -5,10 +5,11 @@
 CREATE TABLE braid_internal.feeds (
 	relation regclass PRIMARY KEY,
 	topic regclass NOT NULL,
-	key text[]
+	key text[],
+	requests int NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE braid_internal.feeds IS
-'Changefeeds: continuous views and tables whose changes go to a topic. key: names of the columns that are the key of the messages, if they were given.';
+'Changefeeds: continuous views and tables whose changes go to a topic. key: names of the columns that are the key of the messages, if they were given; requests counts how often it was set: each time it begins anew.';
 SELECT pg_catalog.pg_extension_config_dump('braid_internal.feeds', '');
 GRANT SELECT ON braid_internal.feeds TO PUBLIC; -- so that whoever owns a database can dump it
 
@@ -16,12 +17,13 @@ GRANT SELECT ON braid_internal.feeds TO PUBLIC; -- so that whoever owns a databa
 CREATE TABLE braid_internal.feed_states (
 	relation oid PRIMARY KEY,
 	topic oid NOT NULL,
-	shape text NOT NULL,
+	requests int NOT NULL,
+	shape text,
 	since timestamptz NOT NULL,
 	error text
 );
 COMMENT ON TABLE braid_internal.feed_states IS
-'Feeds that have begun, with a message "snapshot": to which topic, what the rows of their messages are like, and since when; error: why that of a table has stopped.';
+'Feeds that have begun, with a message "snapshot": to which topic, by which request, what the rows of their messages are like, and since when; error: why that of a table has stopped.';
 
 CREATE FUNCTION braid_internal.feeds_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'braid_sql_views_changed' LANGUAGE C;
@@ -37,7 +39,7 @@ REVOKE ALL ON FUNCTION braid_internal.feed_dropped() FROM PUBLIC;
 CREATE EVENT TRIGGER braid_feed_dropped ON sql_drop EXECUTE FUNCTION braid_internal.feed_dropped();
 COMMENT ON EVENT TRIGGER braid_feed_dropped IS 'braid: ends feeds of what is dropped';
 
-CREATE FUNCTION braid_internal.feed_problem(relation oid) RETURNS text
+CREATE FUNCTION braid_internal.feed_problem(owner oid, topic oid) RETURNS text
 AS 'MODULE_PATHNAME', 'braid_sql_feed_problem' LANGUAGE C STABLE STRICT;
-COMMENT ON FUNCTION braid_internal.feed_problem(oid) IS
-'Why the feed of a view or table cannot send, so that it is held back; null if it can, or there is none.';
+COMMENT ON FUNCTION braid_internal.feed_problem(oid, oid) IS
+'Why the owner of a view or table cannot send to the topic, so that its feed is held back; null if nothing is in the way.';

@@ -116,7 +116,8 @@ braid_feed_set(Oid relation, const char *topic, const char *key)
 	SPI_connect();
 	if (topic)
 		run("INSERT INTO braid_internal.feeds VALUES ($1, $2, $3) ON CONFLICT (relation) "
-			"DO UPDATE SET topic = excluded.topic, key = coalesce(excluded.key, feeds.key)",
+			"DO UPDATE SET topic = excluded.topic, key = coalesce(excluded.key, feeds.key), "
+			"requests = feeds.requests + 1",
 			relation, view, columns);
 	else
 	{
@@ -160,8 +161,8 @@ braid_feed_clause(Oid relation)
 		"FROM braid_internal.feeds WHERE relation = $1",
 		1, types, args, NULL, true, 1);
 	if (SPI_processed > 0)
-		clause = MemoryContextStrdup(
-			caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+		clause = MemoryContextStrdup(caller,
+									 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	SPI_finish();
 	return clause;
 }

@@ -44,43 +44,22 @@ problem_of(Oid owner, Oid topic)
 	if (found->payload != JSONBOID)
 		return psprintf("payloads of topic \"%s\" are not jsonb", name);
 	if (pg_class_aclcheck(topic, owner, ACL_INSERT) != ACLCHECK_OK)
-		return psprintf("role \"%s\" may not send to topic \"%s\"",
-						GetUserNameFromId(owner, false), name);
+		return psprintf("role \"%s\" may not send to topic \"%s\"", GetUserNameFromId(owner, false),
+						name);
 	return NULL;
 }
 
 PG_FUNCTION_INFO_V1(braid_sql_feed_problem);
 
-/* braid_internal.feed_problem(relation oid) */
+/* braid_internal.feed_problem(owner oid, topic oid) */
 Datum
 braid_sql_feed_problem(PG_FUNCTION_ARGS)
 {
-	char *problem = NULL;
-	text *result = NULL;
-	MemoryContext caller = CurrentMemoryContext;
+	char *problem = problem_of(PG_GETARG_OID(0), PG_GETARG_OID(1));
 
-	SPI_connect();
-	SPI_execute(psprintf("SELECT c.relowner, f.topic::oid FROM braid_internal.feeds f "
-						 "JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) f.relation "
-						 "WHERE f.relation OPERATOR(pg_catalog.=) %u::pg_catalog.regclass",
-						 PG_GETARG_OID(0)),
-				true, 1);
-	if (SPI_processed > 0)
-	{
-		HeapTuple row = SPI_tuptable->vals[0];
-		bool isnull;
-
-		problem =
-			problem_of(DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull)),
-					   DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull)));
-	}
-	MemoryContextSwitchTo(caller);
-	if (problem)
-		result = cstring_to_text(problem);
-	SPI_finish();
-	if (result == NULL)
+	if (problem == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(result);
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
 }
 
 static void
@@ -145,6 +124,8 @@ read_feed(HeapTuple row, TupleDesc desc)
 	if (!isnull)
 		feed->key = names_of(key);
 	feed->begun = SPI_getvalue(row, desc, 5);
+	feed->requests = DatumGetInt32(SPI_getbinval(row, desc, 6, &isnull));
+	feed->has_stopped = DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
 	feed->name = braid_relation_name(feed->relation);
 	return feed;
 }
@@ -159,10 +140,11 @@ braid_feed_load(void)
 	if (!OidIsValid(catalog))
 		return;
 	braid_capture_watch(catalog);
-	SPI_execute("SELECT f.relation::oid, c.relowner, f.topic::oid, f.key, s.shape "
-				"FROM braid_internal.feeds f JOIN pg_class c ON c.oid = f.relation "
-				"LEFT JOIN braid_internal.feed_states s "
-				"ON s.relation = f.relation AND s.topic = f.topic ORDER BY 1",
+	SPI_execute("SELECT f.relation::oid, c.relowner, f.topic::oid, f.key, s.shape, f.requests, "
+				"s.error IS NOT NULL FROM braid_internal.feeds f "
+				"JOIN pg_class c ON c.oid = f.relation LEFT JOIN braid_internal.feed_states s "
+				"ON s.relation = f.relation AND s.topic = f.topic AND s.requests = f.requests "
+				"ORDER BY 1",
 				false, 0);
 	MemoryContextSwitchTo(context); /* SPI leaves its own behind */
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -175,6 +157,19 @@ braid_feed_tidy(void)
 	SPI_execute("DELETE FROM braid_internal.feed_states s WHERE NOT EXISTS "
 				"(SELECT FROM braid_internal.feeds f WHERE f.relation = s.relation)",
 				false, 0);
+}
+
+void
+braid_feed_unload(void)
+{
+	braid_feed_tables_unload();
+	feeds = NIL;
+}
+
+List *
+braid_feed_list(void)
+{
+	return feeds;
 }
 
 Feed *
@@ -190,24 +185,43 @@ braid_feed_find(Oid relation)
 
 /* ---------------------------------------------------------------- what has been sent */
 
+static void
+store(Feed *feed, const char *error)
+{
+	SPI_execute(psprintf("INSERT INTO braid_internal.feed_states "
+						 "VALUES (%u, %u, %d, %s, clock_timestamp(), %s) ON CONFLICT (relation) "
+						 "DO UPDATE SET topic = excluded.topic, requests = excluded.requests, "
+						 "shape = excluded.shape, since = excluded.since, error = excluded.error",
+						 feed->relation, feed->topic, feed->requests,
+						 error ? "NULL" : quote_literal_cstr(feed->shape),
+						 error ? quote_literal_cstr(error) : "NULL"),
+				false, 0);
+}
+
 void
 braid_feed_store(Feed *feed)
 {
 	if (!feed->is_sent)
 		return;
-	SPI_execute(psprintf("INSERT INTO braid_internal.feed_states "
-						 "VALUES (%u, %u, %s, clock_timestamp()) ON CONFLICT (relation) "
-						 "DO UPDATE SET topic = excluded.topic, shape = excluded.shape, "
-						 "since = excluded.since, error = NULL",
-						 feed->relation, feed->topic, quote_literal_cstr(feed->shape)),
-				false, 0);
+	store(feed, NULL);
 	feed->begun = feed->shape;
 	feed->is_sent = false;
 }
 
 void
+braid_feed_stop(Feed *feed, const char *error)
+{
+	ereport(LOG,
+			(errmsg("the feed of %s has stopped: %s", feed->name, error),
+			 errhint("Mend the cause, then run ALTER TABLE ... SET (braid.feed = ...) again.")));
+	store(feed, error);
+	feed->has_stopped = true;
+	braid_capture_load_again();
+}
+
+void
 braid_feed_forget(Oid relation)
 {
-	SPI_execute(
-		psprintf("DELETE FROM braid_internal.feed_states WHERE relation = %u", relation), false, 0);
+	SPI_execute(psprintf("DELETE FROM braid_internal.feed_states WHERE relation = %u", relation),
+				false, 0);
 }

@@ -236,5 +236,4 @@ braid_feed_send_all(Feed *feed, const char *op, const char *sql, int64 nrows)
 		send(&s, op, NULL, NULL, part);
 	send_rows(&s);
 	end(&s);
-	feed->is_sent = true;
 }

@@ -176,6 +176,7 @@ remember(KeptView *view)
 static void
 send_snapshot(KeptView *view)
 {
+	view->feed->is_sent = true;
 	braid_feed_send_all(view->feed, "snapshot",
 						psprintf("SELECT r.w, r.key AS tie, r.key, r.row FROM (%s) r "
 								 "ORDER BY r.key COLLATE \"C\"",

@@ -540,6 +540,7 @@ unload(void)
 	foreach (lc, views)
 		if (((KeptView *) lfirst(lc))->plans)
 			braid_run_free_plans(((KeptView *) lfirst(lc))->plans);
+	braid_feed_unload();
 	views = NIL;
 	groups = NIL;
 	if (views_context)
@@ -705,6 +706,7 @@ load(void)
 		any = true;
 	}
 	MemoryContextSwitchTo(views_context);
+	any |= braid_feed_tables_load();
 	relate_views();
 	braid_view_stat_keep(views);
 	MemoryContextSwitchTo(old);
@@ -787,6 +789,8 @@ lock(BraidSource *source)
 	ViewGroup *g = find_group(source->relid);
 	ListCell *lc;
 
+	if (!braid_feed_table_lock(source->relid))
+		return false;
 	if (g != NULL)
 		foreach (lc, g->views)
 			if (!lock_view(lfirst(lc)))
@@ -820,7 +824,7 @@ has_work(void)
 		if (v->plan && v->tables && (is_being_made(v) || is_due(v) || braid_follow_is_wanted(v)))
 			return true;
 	}
-	return braid_verify_wanted();
+	return braid_feed_tables_have_work() || braid_verify_wanted();
 }
 
 static bool
@@ -1062,6 +1066,7 @@ apply(void)
 			CacheInvalidateRelcacheByRelid(braid_definition_catalog());
 	}
 	forget_deltas(todo);
+	braid_feed_tables_apply();
 	braid_verify_answer();
 }
 

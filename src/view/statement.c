@@ -261,16 +261,32 @@ new_tablespace(Node *stmt)
 	return cmd->subtype == AT_SetTableSpace && is_continuous(alter->relation) ? cmd->name : NULL;
 }
 
+static bool
+is_table(char relkind)
+{
+	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE ||
+		   relkind == RELKIND_FOREIGN_TABLE;
+}
+
 /* Changes options of ours.  Returns whether anything is left of the statement. */
 static bool
 alter_options(Node *stmt)
 {
 	AlterTableStmt *alter = (AlterTableStmt *) stmt;
+	Oid relid;
 
-	if (!IsA(stmt, AlterTableStmt) || !braid_alter_options_are_named(alter) ||
-		!is_continuous(alter->relation))
+	if (!IsA(stmt, AlterTableStmt) || !braid_alter_options_are_named(alter))
 		return true;
-	return braid_alter_options(RangeVarGetRelid(alter->relation, NoLock, false), alter);
+	if (is_continuous(alter->relation))
+		return braid_alter_options(RangeVarGetRelid(alter->relation, NoLock, false), alter);
+	relid = RangeVarGetRelid(alter->relation, NoLock, true);
+	if (!OidIsValid(braid_definition_catalog()) || !OidIsValid(relid) ||
+		!is_table(get_rel_relkind(relid)))
+		return true;
+	return braid_alter_options_of_table(
+		RangeVarGetRelidExtended(alter->relation, ShareUpdateExclusiveLock, 0,
+								 RangeVarCallbackOwnsRelation, NULL),
+		alter);
 }
 
 static void

@@ -273,7 +273,7 @@ FROM braid_internal.views v
 		FROM braid_internal.views nv LEFT JOIN braid_internal.view_states ns ON ns.id = nv.id
 		WHERE nv.replaces = v.id) n ON true
 	LEFT JOIN LATERAL (
-		SELECT d.topic, braid_internal.feed_problem(d.relation) AS problem
+		SELECT d.topic, braid_internal.feed_problem(c.relowner, d.topic) AS problem
 		FROM braid_internal.feeds d WHERE d.relation = v.view) g ON true
 	LEFT JOIN LATERAL (
 		SELECT sum(pg_stat_get_live_tuples(d.objid))::bigint AS rows, sum(pg_total_relation_size(d.objid))::bigint AS bytes
@@ -306,6 +306,30 @@ COMMENT ON COLUMN braid.views.feed IS 'The topic that its changes go to, see bra
 COMMENT ON COLUMN braid.views.options IS 'Options as given to braid.create_view()';
 REVOKE ALL ON braid.views FROM PUBLIC;
 GRANT SELECT ON braid.views TO PUBLIC;
+
+CREATE VIEW braid.feeds AS
+SELECT c.oid::regclass AS relation,
+	f.topic,
+	f.key,
+	CASE WHEN s.error IS NOT NULL THEN 'stopped'
+		WHEN p.problem IS NOT NULL THEN 'held back'
+		WHEN s.shape IS NULL THEN 'waiting'
+		ELSE 'live' END AS state,
+	s.since,
+	CASE WHEN s.error IS NULL THEN p.problem
+		WHEN NOT braid_internal.view_error_is_visible(f.relation) THEN '<insufficient privilege>'
+		ELSE s.error END AS last_error
+FROM braid_internal.feeds f
+	JOIN pg_class c ON c.oid = f.relation
+	LEFT JOIN braid_internal.feed_states s ON s.relation = f.relation AND s.topic = f.topic AND s.requests = f.requests
+	CROSS JOIN LATERAL braid_internal.feed_problem(c.relowner, f.topic) p(problem);
+COMMENT ON VIEW braid.feeds IS
+'Changefeeds of continuous views and tables. state: waiting (a snapshot of all rows is still to be sent, by the next cycle), live, held back (it cannot send, see last_error: nothing is lost, WAL is kept), stopped (of a table: an error, see last_error; ALTER TABLE ... SET (braid.feed = ...) begins anew). What a view sends depends on its state in braid.views too.';
+COMMENT ON COLUMN braid.feeds.key IS 'The columns given by braid.feed_key; null: those that follow from the view or table';
+COMMENT ON COLUMN braid.feeds.since IS 'When the snapshot was sent that the feed began with, or it stopped';
+REVOKE ALL ON braid.feeds FROM PUBLIC;
+GRANT SELECT ON braid.feeds TO PUBLIC;
+COMMENT ON COLUMN braid.feeds.last_error IS 'Why it is held back or stopped; what its rows failed of is for members of the owner, of pg_read_all_stats and of braid_operator';
 
 CREATE FUNCTION braid_internal.deviation(variance numeric) RETURNS numeric
 AS 'MODULE_PATHNAME', 'braid_sql_deviation' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
