@@ -55,14 +55,14 @@ extern void braid_feed_init(void);
 
 /* ---- the worker: feed_load.c */
 
-/* From load, before all else: reads what feeds there are, into the current context. */
+/* Before views are loaded: reads what feeds there are, into the current context. */
 extern void braid_feed_load(void);
 extern void braid_feed_unload(void);		/* before that context is reset */
 extern List *braid_feed_list(void);			/* Feed */
 extern Feed *braid_feed_find(Oid relation); /* NULL if it has none */
 
-/* From load, in the capture worker: forgets what was sent of feeds that have ended. */
-extern void braid_feed_tidy(void);
+/* Before that, in the capture worker: forgets what was sent of feeds that have ended. */
+extern void braid_feed_begin_load(void);
 
 /* Locks, without waiting, what is sent to, and looks whether that is allowed. */
 extern bool braid_feed_lock(Feed *feed);

@@ -134,12 +134,8 @@ void
 braid_feed_load(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Oid catalog = braid_feed_catalog();
 
 	feeds = NIL;
-	if (!OidIsValid(catalog))
-		return;
-	braid_capture_watch(catalog);
 	SPI_execute("SELECT f.relation::oid, c.relowner, f.topic::oid, f.key, s.shape, f.requests, "
 				"s.error IS NOT NULL FROM braid_internal.feeds f "
 				"JOIN pg_class c ON c.oid = f.relation LEFT JOIN braid_internal.feed_states s "
@@ -152,8 +148,9 @@ braid_feed_load(void)
 }
 
 void
-braid_feed_tidy(void)
+braid_feed_begin_load(void)
 {
+	braid_capture_watch(braid_feed_catalog());
 	SPI_execute("DELETE FROM braid_internal.feed_states s WHERE NOT EXISTS "
 				"(SELECT FROM braid_internal.feeds f WHERE f.relation = s.relation)",
 				false, 0);

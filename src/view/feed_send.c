@@ -64,7 +64,7 @@ typedef struct FeedRow
 char *
 braid_feed_row_text(const char *columns)
 {
-	return psprintf("(SELECT to_jsonb(r) FROM (SELECT %s) r)::text", columns);
+	return psprintf("(SELECT to_jsonb(r.*) FROM (SELECT %s) r)::text", columns);
 }
 
 /* ---------------------------------------------------------------- messages */

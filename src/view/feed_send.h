@@ -18,7 +18,7 @@ extern void braid_feed_send_changes(Feed *feed, const char *sql, int64 nrows);
 /* The same for rows that all come, after a message to each partition that what was there is gone. */
 extern void braid_feed_send_all(Feed *feed, const char *op, const char *sql, int64 nrows);
 
-/* "(SELECT to_jsonb(r) FROM (SELECT d.c1 AS a, ...) r)::text"; columns is what stands in the parentheses. */
+/* "(SELECT to_jsonb(r.*) FROM (SELECT d.c1 AS a, ...) r)::text"; columns is what stands in the parentheses. */
 extern char *braid_feed_row_text(const char *columns);
 
 #endif /* BRAID_FEED_SEND_H */

@@ -684,7 +684,7 @@ load(void)
 	braid_exchange_all();
 	braid_restore_define_all();
 	braid_capture_watch(braid_definition_catalog());
-	braid_feed_tidy();
+	braid_feed_begin_load();
 	MemoryContextSwitchTo(views_context);
 	braid_feed_load();
 	SPI_execute(VIEWS_QUERY "ORDER BY v.id", false, 0);
