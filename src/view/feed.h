@@ -42,6 +42,9 @@ extern void braid_feed_set(Oid relation, const char *topic, const char *key);
 /* Ends it, or with key_only lets its key be what it is by itself. */
 extern void braid_feed_reset(Oid relation, bool key_only);
 
+/* A column was renamed. */
+extern void braid_feed_follow_column(Oid relation, const char *old, const char *new);
+
 /* The options of ALTER ... SET and RESET; those that are of a feed. */
 extern bool braid_feed_is_option(const char *name);
 

@@ -146,6 +146,29 @@ braid_feed_reset(Oid relation, bool key_only)
 	AtEOXact_GUC(false, level);
 }
 
+void
+braid_feed_follow_column(Oid relation, const char *old, const char *new)
+{
+	Oid types[3] = {REGCLASSOID, TEXTOID, TEXTOID};
+	Datum args[3] = {ObjectIdGetDatum(relation), CStringGetTextDatum(old),
+					 CStringGetTextDatum(new)};
+	int level;
+
+	if (!OidIsValid(braid_feed_catalog()))
+		return;
+	level = braid_superuser_fix_search_path();
+	SPI_connect();
+	braid_superuser_execute_with_args(
+		"SELECT FROM braid_internal.feeds WHERE relation = $1 AND $2 = ANY (key) AND $3 <> ''", 3,
+		types, args, NULL);
+	if (SPI_processed > 0)
+		braid_superuser_execute_with_args(
+			"UPDATE braid_internal.feeds SET key = array_replace(key, $2, $3) WHERE relation = $1",
+			3, types, args, NULL);
+	SPI_finish();
+	AtEOXact_GUC(false, level);
+}
+
 char *
 braid_feed_clause(Oid relation)
 {
@@ -156,9 +179,9 @@ braid_feed_clause(Oid relation)
 
 	SPI_connect();
 	SPI_execute_with_args(
-		"SELECT format(', braid.feed = %L', topic) || coalesce(format(', braid.feed_key = %L', "
-		"(SELECT string_agg(quote_ident(k), ', ') FROM unnest(key) k)), '') "
-		"FROM braid_internal.feeds WHERE relation = $1",
+		"SELECT format(', braid.feed = %L', topic) || coalesce((SELECT "
+		"format(', braid.feed_key = %L', string_agg(quote_ident(k), ', ')) "
+		"FROM unnest(key) k HAVING count(*) > 0), '') FROM braid_internal.feeds WHERE relation = $1",
 		1, types, args, NULL, true, 1);
 	if (SPI_processed > 0)
 		clause = MemoryContextStrdup(caller,

@@ -208,10 +208,13 @@ braid_feed_store(Feed *feed)
 void
 braid_feed_stop(Feed *feed, const char *error)
 {
+	MemoryContext context = CurrentMemoryContext;
+
 	ereport(LOG,
 			(errmsg("the feed of %s has stopped: %s", feed->name, error),
 			 errhint("Mend the cause, then run ALTER TABLE ... SET (braid.feed = ...) again.")));
 	store(feed, error);
+	MemoryContextSwitchTo(context); /* SPI leaves its own behind */
 	feed->has_stopped = true;
 	braid_capture_load_again();
 }

@@ -30,6 +30,7 @@
 #include "view/alter_options.h"
 #include "view/create.h"
 #include "view/definition.h"
+#include "view/feed.h"
 #include "view/options.h"
 #include "view/guard.h"
 #include "view/index.h"
@@ -349,6 +350,19 @@ run_create_index(PlannedStmt *pstmt, const char *source_text, ProcessUtilityCont
 	SetUserIdAndSecContext(user, security);
 }
 
+/* A column was renamed, of a view of ours or of another relation. */
+static void
+follow_column(RenameStmt *rename)
+{
+	Oid relid = RangeVarGetRelid(rename->relation, NoLock, true);
+
+	if (!OidIsValid(relid))
+		return;
+	if (is_continuous(rename->relation))
+		braid_create_follow_column(relid, rename->newname);
+	braid_feed_follow_column(relid, rename->subname, rename->newname);
+}
+
 static void
 process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
@@ -435,10 +449,8 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 	if (changes_owner(stmt) && is_continuous(((AlterTableStmt *) stmt)->relation))
 		braid_create_follow_owner(
 			RangeVarGetRelid(((AlterTableStmt *) stmt)->relation, NoLock, false));
-	if (IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType == OBJECT_COLUMN &&
-		is_continuous(((RenameStmt *) stmt)->relation))
-		braid_create_follow_column(RangeVarGetRelid(((RenameStmt *) stmt)->relation, NoLock, false),
-								   ((RenameStmt *) stmt)->newname);
+	if (IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType == OBJECT_COLUMN)
+		follow_column((RenameStmt *) stmt);
 }
 
 void
