@@ -73,6 +73,9 @@ extern bool braid_feed_lock(Feed *feed);
 /* After what was sent has not been rolled back: stores that it has begun.  As superuser, in SPI. */
 extern void braid_feed_store(Feed *feed);
 
+/* Somebody else may have stored it: the process that has populated the view. */
+extern void braid_feed_look_again(Feed *feed);
+
 /* An error that the table's feed is to blame for: it sends nothing more. */
 extern void braid_feed_stop(Feed *feed, const char *error);
 

@@ -25,6 +25,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "view/definition.h"
 #include "view/feed.h"
 
@@ -203,6 +204,21 @@ braid_feed_store(Feed *feed)
 	store(feed, NULL);
 	feed->begun = feed->shape;
 	feed->is_sent = false;
+}
+
+void
+braid_feed_look_again(Feed *feed)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	SPI_execute(psprintf("SELECT shape FROM braid_internal.feed_states "
+						 "WHERE relation = %u AND topic = %u AND requests = %d",
+						 feed->relation, feed->topic, feed->requests),
+				true, 1);
+	MemoryContextSwitchTo(GetMemoryChunkContext(feed)); /* SPI leaves its own behind */
+	feed->begun =
+		SPI_processed > 0 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
+	MemoryContextSwitchTo(context);
 }
 
 void

@@ -899,6 +899,8 @@ look_at_population(KeptView *v)
 			if (error)
 				mark_broken(v, error);
 			v->catches_up = error == NULL;
+			if (v->catches_up && v->feed)
+				braid_feed_look_again(v->feed);
 			v->waits = error != NULL;
 			break;
 	}

@@ -215,6 +215,6 @@ my $ended = messages("relation IN ('public.sold', 'public.p')");
 sql('UPDATE sold SET x = x + 1; UPDATE p SET x = x + 1');
 are_told('at the end');
 is(messages("relation IN ('public.sold', 'public.p')"), $ended, 'what has no feed any more tells nothing');
-is(sql("SELECT relreplident FROM pg_class WHERE relname = 'sold'"), 'd', 'and is not captured');
+ok($cluster->wait_for('db', "SELECT relreplident = 'd' FROM pg_class WHERE relname = 'sold'"), 'and is not captured');
 
 done_testing();
