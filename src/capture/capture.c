@@ -221,7 +221,7 @@ braid_capture_is_locked(Oid relid)
 XLogRecPtr
 braid_capture_position(void)
 {
-	return braid_decoder_is_open() ? reached : braid_decoder_insert_end();
+	return braid_decoder_is_open() ? reached : braid_wal_end();
 }
 
 /*
