@@ -43,6 +43,28 @@ is(half_seen(''), 7, 'without a snapshot over the nodes half of it is seen');
 like(half_seen("SET LOCAL braid.snapshot = 'all'; "), qr{^(?:40001|55P03)$}, 'with one the reader is told to try again');
 like(half_seen("SET LOCAL braid.snapshot = 'a, b'; "), qr{^(?:40001|55P03)$}, 'with one, by the names of the servers');
 
+# The same when the coordinator has forgotten all that was in its memory.
+{
+	$cluster->failpoint('b', 'xa-participant-finish', 'wait');
+	my $writer = Braid::Client->new($cluster->node('hub'));
+	$writer->send('BEGIN; UPDATE part_hub SET bal = bal + 7 WHERE id = 2; UPDATE part_a SET bal = bal + 7 WHERE id = 2; UPDATE part_b SET bal = bal - 14 WHERE id = 2; COMMIT');
+	$cluster->wait_for('b', "SELECT braid_internal.failpoint_waiting('xa-participant-finish') = 1") or die 'the branch is not held';
+	$cluster->kill_node('hub', at_once => 1);
+	$cluster->start_again('hub');
+	is($cluster->sql('hub', 'SELECT bal FROM part_hub WHERE id = 2'), 7, 'after a crash of the coordinator the transfer is there on one node');
+	my $reader = Braid::Client->new($cluster->node('hub'));
+	my $read = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL braid.snapshot = 'a, b'; SELECT sum(bal) FROM accounts WHERE id = 2 AND node IN ('hub', 'a', 'b'); COMMIT";
+	my $complaint = Braid::Client::complaint($reader->run("SET braid.xa_ready_timeout = '200ms'; $read"));
+	like($complaint // 'none', qr/^(?:40001|55000|55P03) /, 'and readers are told that it is not over');
+	note $complaint;
+	$reader->run('ROLLBACK');
+	$cluster->failpoint('b', 'xa-participant-finish', 'off');
+	my $answer;
+	Braid::Cluster::until_true(sub { $answer = $reader->run($read); $reader->run('ROLLBACK') if $answer->{error}; return !$answer->{error} });
+	is($answer->{rows}[0][0], 0, 'the first who is let in sees all of it');
+	$reader->leave;
+}
+
 # ---- under load
 
 sub describe

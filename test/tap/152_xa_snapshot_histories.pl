@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 
 my $wanted = $ENV{BRAID_OPERATIONS} // 6000;
 my @nodes = ('hub', 'a', 'b');
-my $cluster = Braid::Cluster->new(@nodes, { conf => "fsync = on\nsynchronous_commit = off\ndeadlock_timeout = 200ms\n" });
+my $cluster = Braid::Cluster->new(@nodes, { conf => "deadlock_timeout = 200ms\n" });
 $cluster->wait_ready('hub', 2);
 my $appends = Braid::Appends->new($cluster, nodes => \@nodes, operations => $wanted / 2);
 
@@ -54,7 +54,7 @@ note join "\n", $appends->errors($conflicts);
 my $kinds;
 for (1 .. 10)
 {
-	my $without = $appends->play;
+	my $without = $appends->play(operations => 3000);
 	note 'without a snapshot over the nodes: ', $without->summary;
 	$kinds = $without->kinds;
 	last if $kinds->{'G-single'} || $kinds->{'long fork'};

@@ -124,6 +124,34 @@ sub reads_beside_increment
 is(reads_beside_increment($snapshot), '0 0', 'a transaction reads both as they were');
 is(reads_beside_increment($begin), '0 1', 'without a snapshot over the nodes it reads them as they never were');
 
+# It does so whatever happens to it meanwhile.
+sub reads_after
+{
+	my ($before, $event) = @_;
+	my $session = session('hub');
+	set_to(2, 0);
+	$session->value($_) for split /; /, $before;
+	$session->value('SELECT v FROM n_b WHERE id = 20') if $event eq 'a lost connection';
+	$cluster->sql('hub', 'BEGIN; UPDATE n_a SET v = 1 WHERE id = 2; UPDATE n_b SET v = 1 WHERE id = 2; UPDATE n SET v = 1 WHERE id = 2; COMMIT');
+	$cluster->sql('b', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'postgres_fdw'") if $event eq 'a lost connection';
+	my @seen;
+	for my $table ('n_a', 'n_b', 'n_b', 'n')
+	{
+		my $answer = $session->run("SAVEPOINT each; SELECT v FROM $table WHERE id = 2");
+		push @seen, $answer->{error} ? 'error' : $answer->{rows}[0][0];
+		$session->run('ROLLBACK TO each');
+	}
+	$session->run('ROLLBACK');
+	$session->leave;
+	return "@seen";
+}
+is(reads_after($snapshot, 'nothing'), '0 0 0 0', 'in savepoints');
+is(reads_after("$begin; SAVEPOINT s; SET LOCAL braid.snapshot = 'a, b'; ROLLBACK TO s", 'nothing'), '0 0 0 0', 'when the savepoint in which it was asked for is gone');
+is(reads_after("$snapshot; DECLARE c CURSOR FOR SELECT v FROM n_b WHERE id = 2; SELECT v FROM n_a WHERE id = 1", 'nothing'), '0 0 0 0', 'with a cursor');
+is(reads_after("SET braid.default_snapshot = 'all'; $begin", 'nothing'), '0 0 0 0', 'when it did not ask for it');
+is(reads_after("SET braid.default_snapshot = 'all'; BEGIN; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", 'nothing'), '0 0 0 0', 'when it says its isolation level later');
+is(reads_after($snapshot, 'a lost connection'), '0 error error 0', 'what it can no longer see is refused');
+
 # Clients that do so until each has had its way so many times. The number is on all nodes.
 my ($clients, $increments) = (5, 40 * $rounds);
 set_to(3, 0);

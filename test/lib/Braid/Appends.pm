@@ -11,7 +11,8 @@
 #
 # A transaction is one message: BEGIN, what makes its snapshot one over the nodes, up to six
 # operations, between which it rests now and then, and its end. What the server has
-# answered tells whether it was committed; if the connection was lost, nobody knows.
+# answered tells whether it was committed; if the connection was lost, nobody knows. Every third
+# client's COMMIT does not wait for the branches: its next transaction has to see them all the same.
 package Braid::Appends;
 
 use strict;
@@ -23,7 +24,7 @@ use Braid::History;
 my $keys_in_use = 10;
 my $operations_of_a_key = 50;
 
-# operations: how many play() is to have, at least.
+# operations: how many play() is to have, at least, unless told otherwise.
 sub new
 {
 	my ($class, $cluster, %options) = @_;
@@ -48,12 +49,13 @@ sub table
 	return $node eq $hub ? 'lists' : "lists_$node";
 }
 
-# Plays until there are enough operations in committed transactions. Options: snapshot, what
-# braid.snapshot is set to (default: it is not), and disturb, called now and then meanwhile.
+# Plays until there are enough operations in committed transactions. Options: operations, if others than
+# those of new(), which are the most; snapshot, what braid.snapshot is set to (default: it is not);
+# and disturb, called now and then meanwhile.
 sub play
 {
 	my ($self, %options) = @_;
-	my $share = 1 + int $self->{operations} / $self->{clients};
+	my $share = 1 + int(($options{operations} // $self->{operations}) / $self->{clients});
 	my $keys = 2 * $keys_in_use + int 1.1 * $self->{operations} / $operations_of_a_key;
 	$self->{first_key} = $self->{plays}++ * $keys * 2;
 	for my $node (@{ $self->{nodes} })
@@ -111,7 +113,7 @@ sub client
 	my ($client, $done, $value) = (undef, 0, $number);
 	while ($done < $share)
 	{
-		$client = Braid::Client->insist($node) if !$client || !$client->is_open;
+		$client = Braid::Client->insist($node, 'SET braid.xa_commit_wait = ' . ($number % 3 ? 'on' : 'off')) if !$client || !$client->is_open;
 		my $first = $self->{first_key} + int $done * $self->{clients} / $operations_of_a_key;
 		my @operations = operations($first, sub { return $value += $self->{clients} });
 		my ($outcome, $error, @rows) = $self->run($client, $hub, $snapshot, @operations);
