@@ -77,7 +77,10 @@ join(const char *message, const char *detail)
 RelayFailure
 braid_relay_failure_of_connection(const char *message)
 {
-	return (RelayFailure){foreign_line(message), pstrdup(unreachable)};
+	char *line = foreign_line(message);
+
+	return (RelayFailure){line[0] != '\0' ? line : pstrdup("the connection was lost"),
+						  pstrdup(unreachable)};
 }
 
 /* 0 if there is none. */
