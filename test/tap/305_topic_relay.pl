@@ -86,6 +86,7 @@ until ($round >= 2 && $messages->enough('a'))
 	my $relay = relay_pid($crashing);
 	$cluster->kill_process($crashing, $relay) if $relay;
 	$cluster->wait_alive($_) for 'a', 'b', 'c';
+	$messages->end_prepared('a');
 	sleep 0.5;
 }
 
