@@ -28,8 +28,8 @@
 
 #define WAIT_MS 500
 
-/* How long to wait for another message before a batch is stored. */
-#define LINGER_MS 5
+/* A batch ends when nothing has come for so long. */
+#define PAUSE_MS 2
 
 /* How often to look whether the topic has got more partitions. */
 #define COUNT_MS 30000
@@ -211,17 +211,19 @@ is_harmless(Session *s, rd_kafka_resp_err_t error)
 	}
 }
 
-/* Waits for the first message, and takes what there is besides. */
+/* Waits for the first message, and takes what else comes soon; headers are not counted. */
 static bool
 read_batch(Inward *in)
 {
 	Session *s = in->session;
 	int64_t bytes = 0;
+	int64_t until = stop_clock() + WAIT_MS;
 
 	while (in->n < s->options->batch_rows && bytes < s->options->batch_bytes)
 	{
-		rd_kafka_message_t *message =
-			rd_kafka_consumer_poll(s->kafka, in->n > 0 ? LINGER_MS : WAIT_MS);
+		int64_t left = until - stop_clock();
+		int wait = in->n > 0 && left > PAUSE_MS ? PAUSE_MS : left > 0 ? (int) left : 0;
+		rd_kafka_message_t *message = rd_kafka_consumer_poll(s->kafka, wait);
 
 		if (!message)
 			break;
@@ -234,9 +236,10 @@ read_batch(Inward *in)
 				return false;
 			continue;
 		}
+		if (in->n == 0)
+			until = stop_clock() + GATHER_MS;
 		in->messages[in->n++] = message;
 		bytes += 64 + (int64_t) message->len + (int64_t) message->key_len;
-		/* Headers are bytes as well, but seldom many. */
 	}
 	if (in->n > 0)
 		step("read");

@@ -397,13 +397,15 @@ receive_once(Outward *o, int64_t bytes_left)
 	return received;
 }
 
-/* A call returns messages of one partition. */
+/* A call returns messages of one partition; if they come one by one, this is no reason to wait for more of them. */
 static bool
 receive_batch(Outward *o)
 {
 	int64_t bytes = 0;
+	int64_t until = 0;
 
-	while (o->n < o->session->options->batch_rows && bytes < o->session->options->batch_bytes)
+	while (o->n < o->session->options->batch_rows && bytes < o->session->options->batch_bytes &&
+		   (o->n == 0 || stop_clock() < until))
 	{
 		int64_t received = receive_once(o, o->session->options->batch_bytes - bytes);
 
@@ -411,6 +413,8 @@ receive_batch(Outward *o)
 			return false;
 		if (received == 0)
 			break;
+		if (bytes == 0)
+			until = stop_clock() + GATHER_MS;
 		bytes += received;
 	}
 	if (o->n > 0)

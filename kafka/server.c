@@ -166,7 +166,8 @@ server_int64(const PGresult *result, int row, int column)
 
 /*
  * The lock is the session's.  So who has it knows that no transaction of another process for this
- * bridge is open any more; a server that has lost its client gives it up soon.
+ * bridge is open any more; a server that has lost its client gives it up soon.  Statements are short, and
+ * compiling them would take longer than they do.
  */
 static bool
 take_lock(Session *s)
@@ -181,7 +182,7 @@ take_lock(Session *s)
 	result = server_query(
 		s, s->conn,
 		"SELECT pg_catalog.set_config('tcp_keepalives_idle', '10', false),"
-		" pg_catalog.set_config('tcp_keepalives_interval', '5', false), pg_catalog.set_config('tcp_keepalives_count', '3', false)",
+		" pg_catalog.set_config('tcp_keepalives_interval', '5', false), pg_catalog.set_config('tcp_keepalives_count', '3', false), pg_catalog.set_config('jit', 'off', false)",
 		0, NULL, false, NULL);
 	PQclear(result);
 	if (!result)

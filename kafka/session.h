@@ -8,6 +8,9 @@
 
 #include "options.h"
 
+/* How long messages are gathered for a batch, if there are not as many as it can have at once. */
+#define GATHER_MS 20
+
 /*
  * Why a session has ended.  All errors end the session: the next one connects anew, and finds out from
  * what is committed on both sides where to go on.
