@@ -3,6 +3,7 @@
  *	  Reads and writes topics of Kafka, for tests.
  *
  *		kafka_client BROKER make TOPIC PARTITIONS
+ *		kafka_client BROKER grow TOPIC PARTITIONS
  *		kafka_client BROKER dump TOPIC         what is committed, up to the end
  *		kafka_client BROKER write              commands from standard input, an answer after each
  *
@@ -83,28 +84,52 @@ check(const char *what, rd_kafka_error_t *error)
 		give_up(what, rd_kafka_error_string(error));
 }
 
-/* ---- make */
+/* ---- make, grow */
 
+/* What the broker says of a request about one topic. */
 static void
-make_topic(const char *broker, const char *name, int partitions)
+wait_for_answer(rd_kafka_queue_t *queue, const char *name)
 {
-	rd_kafka_t *kafka = connect_client(RD_KAFKA_CONSUMER, broker);
-	char why[256];
-	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, 1, why, sizeof(why));
-	rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka);
-	rd_kafka_event_t *event;
+	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, TIMEOUT_MS);
+	const rd_kafka_topic_result_t **topics;
 	size_t n;
 
-	rd_kafka_CreateTopics(kafka, &topic, 1, NULL, queue);
-	event = rd_kafka_queue_poll(queue, TIMEOUT_MS);
 	if (!event || rd_kafka_event_error(event))
 		give_up(name, event ? rd_kafka_event_error_string(event) : "no answer");
-	if (rd_kafka_topic_result_error(
-			rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n)[0]))
-		give_up(name, "could not be made");
+	topics =
+		rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT
+			? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n)
+			: rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event),
+													  &n);
+	if (rd_kafka_topic_result_error(topics[0]))
+		give_up(name, rd_kafka_topic_result_error_string(topics[0]));
 	rd_kafka_event_destroy(event);
+}
+
+static void
+make_topic(const char *broker, const char *name, int partitions, bool exists)
+{
+	rd_kafka_t *kafka = connect_client(RD_KAFKA_CONSUMER, broker);
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka);
+	char why[256];
+
+	if (exists)
+	{
+		rd_kafka_NewPartitions_t *more =
+			rd_kafka_NewPartitions_new(name, partitions, why, sizeof(why));
+
+		rd_kafka_CreatePartitions(kafka, &more, 1, NULL, queue);
+		rd_kafka_NewPartitions_destroy(more);
+	}
+	else
+	{
+		rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, 1, why, sizeof(why));
+
+		rd_kafka_CreateTopics(kafka, &topic, 1, NULL, queue);
+		rd_kafka_NewTopic_destroy(topic);
+	}
+	wait_for_answer(queue, name);
 	rd_kafka_queue_destroy(queue);
-	rd_kafka_NewTopic_destroy(topic);
 	rd_kafka_destroy(kafka);
 }
 
@@ -286,8 +311,8 @@ write_commands(const char *broker)
 int
 main(int argc, char **argv)
 {
-	if (argc == 5 && strcmp(argv[2], "make") == 0)
-		make_topic(argv[1], argv[3], atoi(argv[4]));
+	if (argc == 5 && (strcmp(argv[2], "make") == 0 || strcmp(argv[2], "grow") == 0))
+		make_topic(argv[1], argv[3], atoi(argv[4]), strcmp(argv[2], "grow") == 0);
 	else if (argc == 4 && strcmp(argv[2], "dump") == 0)
 		dump(argv[1], argv[3]);
 	else if (argc == 3 && strcmp(argv[2], "write") == 0)

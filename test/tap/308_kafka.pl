@@ -115,9 +115,10 @@ is($kafka->end_bridge($ready{$_}), 0, "$_: SIGTERM ends it") for 'in', 'out';
 	$kafka->end_bridge($_) for $second, $third, $stopped;
 }
 
-# ---- what a message can be
+# ---- what a message can be, and which rights are needed
 
-$cluster->sql('node', "SELECT braid.create_topic('odd', partitions => 2, retain => '1 hour'); SELECT braid.create_topic('bytes', partitions => 2, payload => 'bytea', retain => '1 hour'); SELECT braid.create_topic('dead', payload => 'bytea', retain => '1 hour')");
+$kafka->set_role('bridge');
+$cluster->sql('node', "CREATE ROLE bridge LOGIN; GRANT CREATE ON SCHEMA public TO bridge; GRANT SELECT, INSERT, DELETE ON braid_kafka_offsets TO bridge; SET ROLE bridge; SELECT braid.create_topic('odd', partitions => 2, retain => '1 hour'); SELECT braid.create_topic('bytes', partitions => 2, payload => 'bytea', retain => '1 hour'); SELECT braid.create_topic('dead', payload => 'bytea', retain => '1 hour')");
 $kafka->make_topic('odd', 2);
 $cluster->sql('node', <<'SQL');
 SELECT braid.send('odd', '{"a": "ä"}', key => 'ü', headers => '{"n": null, "s": "ö", "l": ["1", null], "b": {"base64": "AP8="}, "e": "", "o": {"x": 1}, "i": 7}');
@@ -145,7 +146,7 @@ is($cluster->sql('node', q{SELECT headers - 'id' - 'from' FROM bytes WHERE key =
 is($cluster->sql('node', q{SELECT count(*) FROM bytes WHERE payload IS NULL AND key = encode('gone', 'base64')}), 1, 'a tombstone has no payload');
 is($cluster->sql('node', q{SELECT count(DISTINCT (headers #>> '{from,partition}', headers #>> '{from,offset}')), bool_and((headers #>> '{from,partition}')::int = partition), min(headers #>> '{from,topic}') FROM bytes}), '11|t|odd', 'each says where it comes from');
 
-$cluster->sql('node', "SELECT braid.create_topic('json', partitions => 3, retain => '1 hour')");
+$cluster->sql('node', "SET ROLE bridge; SELECT braid.create_topic('json', partitions => 3, retain => '1 hour')");
 $in = $kafka->start_bridge('in', 'json', 'json', 'odd', [ '--batch-rows', 5 ]);
 is($kafka->wait_bridge($in), 1, 'what is no JSON ends a bridge without dead letters');
 like(Braid::Kafka::log_of($in), qr/error: offset \d+ of partition 1 is no message for topic "json": 22P02/, 'which says what it was');
@@ -164,6 +165,10 @@ like(Braid::Kafka::log_of($out), qr/does not fit that of group "kafka odd": the 
 $out = $kafka->start_bridge('out', 'odd', 'public.odd', 'odd', ['--accept']);
 ok($kafka->wait_for_log($out, qr/info: connected/), 'who accepts it goes on');
 $kafka->end_bridge($out);
+$kafka->write('begin', "send\tbraid-position.odd\t0\todd\t" . '{"server":"another","consumed":' . (1 + $cluster->sql('node', q{SELECT sum(consumed) FROM braid.group_positions WHERE group_name = 'kafka odd'})) . ',"ids":"1-4"}', 'commit');
+$out = $kafka->start_bridge('out', 'odd', 'public.odd', 'odd');
+is($kafka->wait_bridge($out), 1, 'ids of another server mean nothing here');
+like(Braid::Kafka::log_of($out), qr/the last messages that Kafka has came from another server, or from before a fail-over, or from another group/, 'and that is said');
 $cluster->sql('node', q{SELECT braid.drop_group('odd', 'kafka odd')});
 $out = $kafka->start_bridge('out', 'odd', 'public.odd', 'odd');
 is($kafka->wait_bridge($out), 1, 'so is another group of the same name');
@@ -177,6 +182,19 @@ $in = $kafka->start_bridge('in', 'json', 'json', 'odd', [ '--accept', '--dead-le
 $cluster->wait_for('node', q{SELECT count(*) > 9 FROM json});
 like(Braid::Kafka::log_of($in), qr/warning: partition 1: goes on with offset 0 instead of 100/, 'and goes on with the first when told');
 $kafka->end_bridge($in);
+
+# Partitions that come later are read from their beginning, wherever the bridge has begun.
+$kafka->set_role(undef);
+$in = $kafka->start_bridge('in', 'late', 'json', 'odd', [ '--start', 'end' ]);
+$kafka->wait_for_log($in, qr/info: connected/);
+$kafka->end_bridge($in);
+$kafka->add_partitions('odd', 3);
+Braid::Cluster::until_true(sub { return eval { $kafka->write('begin', "send\todd\t2\tlate\t{}", 'commit'); 1 } }) or die 'there is no new partition';
+$cluster->sql('node', q{SELECT braid.send('json', '1', key => 'mark')});
+$in = $kafka->start_bridge('in', 'late', 'json', 'odd', [ '--start', 'end' ]);
+$cluster->wait_for('node', q{SELECT count(*) = 1 FROM json WHERE key = 'late'});
+$kafka->end_bridge($in);
+is($cluster->sql('node', q{SELECT string_agg(key, ',' ORDER BY id) FROM json WHERE id >= (SELECT id FROM json WHERE key = 'mark')}), 'mark,late', 'a partition that has come later is read, and nothing that was before');
 
 # ---- what is asked for wrongly
 

@@ -159,6 +159,11 @@ sub client
 
 sub make_topic { my ($self, $topic, $partitions) = @_; $self->client('make', $topic, $partitions); return; }
 
+sub add_partitions { my ($self, $topic, $partitions) = @_; $self->client('grow', $topic, $partitions); return; }
+
+# Bridges that are started from here on connect as this role.
+sub set_role { my ($self, $role) = @_; $self->{role} = $role; return; }
+
 sub decode { my ($text) = @_; return undef if $text eq '~'; $text =~ s/%(..)/chr hex $1/ge; return $text; }
 
 # All messages that are committed: hashes of partition, offset, time, key, value, headers (as texts "name=value").
@@ -191,7 +196,7 @@ sub bridge_command
 {
 	my ($self, $direction, $name, $topic, $kafka_topic, @options) = @_;
 	return ("$self->{dir}/braid-kafka", $direction, '--name', $name, '--topic', $topic, '--kafka-topic', $kafka_topic,
-		'--dsn', $self->{node}->connstr('postgres'), '--broker', $self->{broker}, '-X', 'reconnect.backoff.max.ms=500', @options);
+		'--dsn', $self->{node}->connstr('postgres') . ($self->{role} ? " user=$self->{role}" : ''), '--broker', $self->{broker}, '-X', 'reconnect.backoff.max.ms=500', @options);
 }
 
 # Starts one; a step ("name:n:kill") is where it ends or stops.
