@@ -88,7 +88,7 @@ run_sessions(const Options *options)
 int
 main(int argc, char **argv)
 {
-	Options options;
+	static Options options;
 
 	options_read(&options, argc, argv);
 	if (!server_check_dsn(options.dsn))
