@@ -141,7 +141,7 @@ braid_capture_claim(Oid relid)
 				NOTICE,
 				(errmsg("replica identity of table \"%s\" was set to FULL", get_rel_name(member)),
 				 errdetail(
-					 "Updates and deletes now write the whole old row to WAL, until the last continuous view on the table is dropped.")));
+					 "Updates and deletes now write the whole old row to WAL, until the last continuous view or changefeed on the table is dropped.")));
 	}
 	SPI_finish();
 }

@@ -84,7 +84,8 @@ AS $$
 			(state = 'held back' AND (lag > patience OR last_error IS NOT NULL), 'warning',
 				format('it is held back%s', coalesce(': ' || last_error, format(' for %s by %s', for_long,
 					coalesce(braid_internal.view_lock_holders(name, base_tables), 'a lock that was let go of just now')))),
-				CASE WHEN last_error IS NOT NULL THEN 'Mend, or resume, the view that it reads.'
+				CASE WHEN last_error LIKE 'its feed: %' THEN format('GRANT INSERT on the topic to the view''s owner, or end the feed: ALTER MATERIALIZED VIEW %s RESET (braid.feed).', name)
+					WHEN last_error IS NOT NULL THEN 'Mend, or resume, the view that it reads.'
 					ELSE 'See pg_stat_activity for what the process does; end it by pg_terminate_backend() if need be.' END),
 			(state IN ('populating', 'rebuilding') AND age > 10 * patience, 'warning',
 				format('it is %s since %s', state, date_trunc('second', since)),
@@ -102,6 +103,13 @@ AS $$
 		WHERE c.is_so
 	)
 	SELECT format('continuous view %s', name), fault, detail, advice FROM trouble
+	UNION ALL
+	SELECT format('changefeed of table %s', f.relation), CASE f.state WHEN 'stopped' THEN 'error' ELSE 'warning' END,
+		format('it is %s%s', f.state, ': ' || f.last_error),
+		CASE f.state WHEN 'stopped' THEN 'Mend the cause, then run ALTER TABLE ... SET (braid.feed = ...) again, if the capture worker runs.'
+			ELSE 'GRANT INSERT on the topic to the table''s owner, or end the feed: ALTER TABLE ... RESET (braid.feed).' END
+	FROM braid.feeds f JOIN pg_class c ON c.oid = f.relation AND c.relkind <> 'v'
+	WHERE f.state IN ('stopped', 'held back')
 	UNION ALL
 	SELECT 'continuous views', 'ok', format('%s, none in trouble', (SELECT count(*) FROM v)), NULL
 	WHERE NOT EXISTS (SELECT FROM trouble) AND EXISTS (SELECT FROM v)

@@ -311,20 +311,22 @@ CREATE VIEW braid.feeds AS
 SELECT c.oid::regclass AS relation,
 	f.topic,
 	f.key,
-	CASE WHEN s.error IS NOT NULL THEN 'stopped'
+	CASE WHEN s.error IS NOT NULL OR w.pid IS NULL AND NOT pg_is_in_recovery() THEN 'stopped'
 		WHEN p.problem IS NOT NULL THEN 'held back'
 		WHEN s.shape IS NULL THEN 'waiting'
 		ELSE 'live' END AS state,
 	s.since,
-	CASE WHEN s.error IS NULL THEN p.problem
+	CASE WHEN s.error IS NULL AND w.pid IS NULL AND NOT pg_is_in_recovery() THEN braid_internal.capture_problem()
+		WHEN s.error IS NULL THEN p.problem
 		WHEN NOT braid_internal.view_error_is_visible(f.relation) THEN '<insufficient privilege>'
 		ELSE s.error END AS last_error
 FROM braid_internal.feeds f
 	JOIN pg_class c ON c.oid = f.relation
 	LEFT JOIN braid_internal.feed_states s ON s.relation = f.relation AND s.topic = f.topic AND s.requests = f.requests
-	CROSS JOIN LATERAL braid_internal.feed_problem(c.relowner, f.topic) p(problem);
+	CROSS JOIN LATERAL braid_internal.feed_problem(c.relowner, f.topic) p(problem)
+	CROSS JOIN braid_internal.capture_status() w;
 COMMENT ON VIEW braid.feeds IS
-'Changefeeds of continuous views and tables. state: waiting (a snapshot of all rows is still to be sent, by the next cycle), live, held back (it cannot send, see last_error: nothing is lost, WAL is kept), stopped (of a table: an error, see last_error; ALTER TABLE ... SET (braid.feed = ...) begins anew). What a view sends depends on its state in braid.views too.';
+'Changefeeds of continuous views and tables. state: waiting (a snapshot of all rows is still to be sent, by the next cycle), live, held back (it cannot send, see last_error: nothing is lost, WAL is kept), stopped (see last_error: no capture worker runs; or, of a table, an error, after which ALTER TABLE ... SET (braid.feed = ...) begins anew). What a view sends depends on its state in braid.views too.';
 COMMENT ON COLUMN braid.feeds.key IS 'The columns given by braid.feed_key; null: those that follow from the view or table';
 COMMENT ON COLUMN braid.feeds.since IS 'When the snapshot was sent that the feed began with, or it stopped';
 REVOKE ALL ON braid.feeds FROM PUBLIC;

@@ -9,7 +9,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 my $rounds = $ENV{BRAID_ROUNDS} // 1;
-my $cluster = Braid::Cluster->new('db', { conf => <<'CONF' });
+my $cluster = Braid::Cluster->new('db', 'far', { conf => <<'CONF' });
 max_prepared_transactions = 10
 autovacuum_naptime = 1s
 braid.topic_rotate_interval = 500ms
@@ -216,5 +216,28 @@ sql('UPDATE sold SET x = x + 1; UPDATE p SET x = x + 1');
 are_told('at the end');
 is(messages("relation IN ('public.sold', 'public.p')"), $ended, 'what has no feed any more tells nothing');
 ok($cluster->wait_for('db', "SELECT relreplident = 'd' FROM pg_class WHERE relname = 'sold'"), 'and is not captured');
+
+# ---- a global transaction
+$cluster->sql('far', "SELECT braid.create_topic('changes'); CREATE TABLE stock (id int PRIMARY KEY, n int); ALTER TABLE stock SET (braid.feed = 'changes')");
+sql('CREATE FOREIGN TABLE stock (id int, n int) SERVER far; CREATE TABLE sent (id int)');
+ok($cluster->wait_for('far', q{SELECT state = 'live' FROM braid.feeds}), 'a feed begins on another server');
+sql('BEGIN; INSERT INTO stock VALUES (1, 1); INSERT INTO sent VALUES (1); COMMIT');
+ok($cluster->wait_for('far', q{SELECT EXISTS (SELECT FROM changes WHERE payload->>'op' = 'insert')}), 'what was written there is told');
+like($cluster->sql('far', q{SELECT payload->>'gid' FROM changes WHERE payload->>'op' = 'insert'}), qr/^braid:/, 'with the gid of the branch');
+
+# ---- a dump has feeds, and the topic with where its groups are
+my $dump = PostgreSQL::Test::Utils::tempdir() . '/feeds.sql';
+sql('UPDATE t SET x = x - 1 WHERE id < 100');
+end_prepared();
+$feeds->drain;
+my $defined = q{SELECT string_agg(concat_ws(' ', relation, topic, key), ', ' ORDER BY relation::text) FROM braid.feeds};
+my $defined_before = sql($defined);
+PostgreSQL::Test::Utils::system_or_bail('pg_dump', '-f', $dump, $node->connstr('postgres'));
+sql('CREATE DATABASE restored');
+PostgreSQL::Test::Utils::system_or_bail('psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr('restored'));
+is($node->safe_psql('restored', $defined), $defined_before, 'feeds are restored');
+ok($node->poll_query_until('restored', q{SELECT bool_and(state = 'live') FROM braid.feeds}), 'and begin anew');
+$node->safe_psql('restored', 'UPDATE t SET x = x + 1; DELETE FROM bare; INSERT INTO bare VALUES (7, NULL)');
+is(join("\n", $feeds->differences(\%told, 'restored')), '', 'the messages add up there too');
 
 done_testing();

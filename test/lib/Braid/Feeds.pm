@@ -96,11 +96,11 @@ sub start
 
 sub stop { my ($self, $load) = @_; return $self->{cluster}->stop_load($load); }
 
-# Takes in all that there is.
+# Takes in all that there is; of another database with the same topic, if one is given.
 sub drain
 {
-	my ($self) = @_;
-	$self->ask("DO \$\$ DECLARE idle int := 0; BEGIN WHILE idle < 8 LOOP idle := CASE folded.take('$self->{topic}') WHEN 0 THEN idle + 1 ELSE 0 END; COMMIT; END LOOP; END \$\$");
+	my ($self, $database) = @_;
+	$self->ask($database, "DO \$\$ DECLARE idle int := 0; BEGIN WHILE idle < 8 LOOP idle := CASE folded.take('$self->{topic}') WHEN 0 THEN idle + 1 ELSE 0 END; COMMIT; END LOOP; END \$\$");
 	return;
 }
 
@@ -108,18 +108,22 @@ sub drain
 # whether its rows are told apart by their key.
 sub differences
 {
-	my ($self, $relations) = @_;
+	my ($self, $relations, $database) = @_;
 	my @wrong;
 	my $values = join ', ', map { "('$_', " . ($relations->{$_} ? 'true' : 'false') . ')' } sort keys %$relations;
 	Braid::Cluster::until_true(sub {
-		$self->drain;
-		@wrong = split /\n/, $self->ask("SELECT x.relation || ': ' || d FROM (VALUES $values) x(relation, keyed), folded.difference(x.relation, keyed) d WHERE d <> ''");
+		$self->drain($database);
+		@wrong = split /\n/, $self->ask($database, "SELECT x.relation || ': ' || d FROM (VALUES $values) x(relation, keyed), folded.difference(x.relation, keyed) d WHERE d <> ''");
 		return !@wrong;
 	});
-	push @wrong, split /\n/, $self->ask('SELECT left(what, 300) FROM folded.mistakes LIMIT 3');
+	push @wrong, split /\n/, $self->ask($database, 'SELECT left(what, 300) FROM folded.mistakes LIMIT 3');
 	return @wrong;
 }
 
-sub ask { my ($self, $sql) = @_; return $self->{cluster}->sql($self->{node}, $sql); }
+sub ask
+{
+	my ($self, $database, $sql) = @_;
+	return $self->{cluster}->node($self->{node})->safe_psql($database // 'postgres', $sql);
+}
 
 1;
