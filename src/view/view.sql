@@ -125,7 +125,7 @@ COMMENT ON AGGREGATE braid_internal.single(anyelement) IS
 CREATE FUNCTION braid.create_view(name text, query text, options jsonb DEFAULT '{}') RETURNS regclass
 AS 'MODULE_PATHNAME', 'braid_sql_create_view' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION braid.create_view(text, text, jsonb) IS
-'Makes a continuous view, as CREATE MATERIALIZED VIEW name WITH (braid.continuous) AS query does. name may be qualified. Options: read, how the view is read where braid.read is default (eventual, own, strict); schedule, an interval as text: the whole query is run that often, if there may be something new, and not kept up to date; braid.allow_recompute must be on; watermark, watermark_idle, late (update, drop, divert), emit (change, close), retain and base_deletes (retract, keep) for event time. Returns the view. Errors: 0A000 what cannot be kept up to date, 42809 not a table, 42501 missing privilege, 42P07 name taken, 55000 wal_level is not logical.';
+'Makes a continuous view, as CREATE MATERIALIZED VIEW name WITH (braid.continuous) AS query does. name may be qualified. Options: read, how the view is read where braid.read is default (eventual, own, strict); schedule, an interval as text: the whole query is run that often, if there may be something new, and not kept up to date; braid.allow_recompute must be on; watermark, watermark_idle, late (update, drop, divert), emit (change, close), retain and base_deletes (retract, keep) for event time; feed, a topic that changes go to, and feed_key, the columns that are the key of the messages. Returns the view. Errors: 0A000 what cannot be kept up to date, 42809 not a table, 42501 missing privilege, 42P07 name taken, 55000 wal_level is not logical.';
 
 CREATE FUNCTION braid.drop_view(view regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'braid_sql_drop_view' LANGUAGE C VOLATILE STRICT;
@@ -284,7 +284,7 @@ FROM braid_internal.views v
 		WHERE relation = ANY (i.tables) ORDER BY advanced DESC LIMIT 1) f ON true
 WHERE v.replaces IS NULL;
 COMMENT ON VIEW braid.views IS
-'Continuous views. state: populating (new), live, held back (a table cannot be locked just now, or a view that it reads is broken or paused), rebuilding, paused (by braid.pause()), broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs; last_error says why). On a standby, the state of the primary. frontier: the snapshot whose rows the view shows.';
+'Continuous views. state: populating (new), live, held back (a table cannot be locked just now, a view that it reads is broken or paused, or its feed cannot send), rebuilding, paused (by braid.pause()), broken (see last_error; REFRESH MATERIALIZED VIEW starts anew), stopped (no capture worker runs; last_error says why). On a standby, the state of the primary. frontier: the snapshot whose rows the view shows.';
 COMMENT ON COLUMN braid.views.base_tables IS 'Tables that the view reads, also by way of other views';
 COMMENT ON COLUMN braid.views.strategy IS 'The dearest among its operators, see braid.explain(): algebraic, combine or affected keys';
 COMMENT ON COLUMN braid.views.lag_bytes IS 'WAL, of the whole server, that was written since the view''s worker last looked';

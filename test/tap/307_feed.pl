@@ -51,9 +51,10 @@ my %views = (
 	v_limit => [ 'SELECT id, x FROM t ORDER BY x DESC, id LIMIT 10', q{, braid.feed_key = 'id'}, 1 ],
 	w_cascaded => [ 'SELECT sx % 10 AS r, count(*), sum(count) AS n FROM v_sum GROUP BY sx % 10', '', 1 ],
 	v_closed => [ q{SELECT braid.tumble(ts, '10 s') AS span, count(*), sum(x) FROM events GROUP BY 1}, q{, braid.watermark = 'ts - interval ''5 s''', braid.emit = 'close'}, 1 ],
+	v_scheduled => [ 'SELECT k, rank() OVER (ORDER BY sum(x), k) AS place FROM t GROUP BY k', q{, braid.schedule = '1 s', braid.feed_key = 'k'}, 1 ],
 	v_stream => [ 'SELECT k, count(*), sum(x) FROM s GROUP BY k', '', 1 ],
 );
-sql("SET client_min_messages = warning; SET TimeZone = 'UTC'; CREATE MATERIALIZED VIEW $_ WITH (braid.continuous, braid.feed = 'changes'$views{$_}[1]) AS $views{$_}[0]")
+sql("SET client_min_messages = warning; SET braid.allow_recompute = on; SET TimeZone = 'UTC'; CREATE MATERIALIZED VIEW $_ WITH (braid.continuous, braid.feed = 'changes'$views{$_}[1]) AS $views{$_}[0]")
   for sort keys %views;
 my %told = (map({ ("public.$_" => $views{$_}[2]) } keys %views), 'public.t' => 1, 'public.p' => 1, 'public.bare' => 0);
 my $feeds = Braid::Feeds->new($cluster, 'db', 'changes');
