@@ -96,6 +96,23 @@ position_parse_ids(const char *text, int *n)
 	return ids;
 }
 
+/* With records of another bridge, transactions of both would be in each other's way. */
+static bool
+take_record(Session *s, const rd_kafka_message_t *message, char **record)
+{
+	const char *name = s->options->name;
+
+	if (message->key_len != strlen(name) || memcmp(message->key, name, message->key_len) != 0)
+		return session_fail(s, OUTCOME_DECISION,
+							"Kafka's topic \"%s\" has the position of another bridge",
+							s->options->position_topic);
+	*record = get_memory(*record, message->len + 1);
+	if (message->len > 0)
+		memcpy(*record, message->payload, message->len);
+	(*record)[message->len] = '\0';
+	return true;
+}
+
 /* Reads from the offset to the end; *record is the last that was met, if any. */
 static bool
 read_from(Session *s, rd_kafka_t *reader, int64_t offset, char **record)
@@ -112,12 +129,8 @@ read_from(Session *s, rd_kafka_t *reader, int64_t offset, char **record)
 		rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, 200);
 		rd_kafka_resp_err_t error = message ? message->err : RD_KAFKA_RESP_ERR_NO_ERROR;
 
-		if (message && !error && message->payload)
-		{
-			*record = get_memory(*record, message->len + 1);
-			memcpy(*record, message->payload, message->len);
-			(*record)[message->len] = '\0';
-		}
+		if (message && !error)
+			take_record(s, message, record);
 		if (message)
 			rd_kafka_message_destroy(message);
 		if (error == RD_KAFKA_RESP_ERR__PARTITION_EOF)

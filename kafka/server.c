@@ -84,7 +84,7 @@ wait_for_result(Session *s, PGconn *conn)
 	return true;
 }
 
-/* Is it an error of the data that was sent?  Then what it says is the caller's. */
+/* Is it an error of the data that was sent, or a limit that they exceed?  Then what it says is the caller's. */
 static bool
 is_data_error(const PGresult *result, char **error)
 {
@@ -92,7 +92,7 @@ is_data_error(const PGresult *result, char **error)
 	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 	size_t size;
 
-	if (!error || !state || strncmp(state, "22", 2) != 0)
+	if (!error || !state || (strncmp(state, "22", 2) != 0 && strncmp(state, "54", 2) != 0))
 		return false;
 	size = strlen(text ? text : "") + 16;
 	*error = get_memory(NULL, size);

@@ -24,7 +24,7 @@ extern bool server_open(Session *s);
 
 /*
  * Runs a statement; the result has binary columns if asked for.  An error ends the session and NULL is
- * returned; or, if it is one of the data (class 22) and error is not NULL, *error is what it says.
+ * returned; or, if it is one of the data (classes 22 and 54) and error is not NULL, *error is what it says.
  * Ends with the session if the program has been asked to end for too long.
  */
 extern PGresult *server_query(Session *s, PGconn *conn, const char *sql, int n,

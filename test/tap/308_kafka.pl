@@ -174,6 +174,11 @@ $out = $kafka->start_bridge('out', 'odd', 'public.odd', 'odd');
 is($kafka->wait_bridge($out), 1, 'so is another group of the same name');
 like(Braid::Kafka::log_of($out), qr/Kafka has messages from this bridge that the group has not received/, 'which has received less than Kafka has');
 
+$kafka->write('begin', "send\tbraid-position.odd\t0\tother\t{}", 'commit');
+$out = $kafka->start_bridge('out', 'odd', 'public.odd', 'odd');
+is($kafka->wait_bridge($out), 1, 'a topic of positions is of one bridge');
+like(Braid::Kafka::log_of($out), qr/"braid-position.odd" has the position of another bridge/, 'and another one does not take it');
+
 $cluster->sql('node', q{UPDATE braid_kafka_offsets SET next_offset = 100 WHERE bridge = 'json' AND partition = 1 AND next_offset = (SELECT max(next_offset) FROM braid_kafka_offsets WHERE bridge = 'json' AND partition = 1)});
 $in = $kafka->start_bridge('in', 'json', 'json', 'odd');
 is($kafka->wait_bridge($in), 1, 'an offset that Kafka does not have ends a bridge');
