@@ -119,7 +119,7 @@ sub effects_of { my ($group) = @_; return "(SELECT count(*) FROM messages.effect
 my @groups = qw(simple timed keyed);
 for my $round (1 .. $rounds)
 {
-	my @producers = map { $messages->produce('db', 'jobs', { pause => 0.05, two_phase => $_ % 2 }) } 1 .. 3;
+	my @producers = map { $messages->produce('db', 'jobs', { pause => 0.05, count => 3, two_phase => $_ % 2 }) } 1 .. 3;
 	my @consumers = map { my $work = $_; map { $messages->consume('db', 'jobs', '', { receive => $work }) } 1 .. 3 } \&take_simple, \&take_timed, \&take_keyed;
 	my $tidy = $messages->start('db', sub { my ($client) = @_; $client->run('SELECT braid_internal.work_tidy()'); sleep(0.2); });
 	do

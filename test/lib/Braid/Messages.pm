@@ -165,13 +165,13 @@ sub end_prepared
 # Methods that each disturb those who work on a node.
 sub disturbances { return qw(terminate_some cancel_some pause_one kill_one stop_at_once); }
 
-# What a function of the server does to sessions at random, several times.
+# What a function of the server does at random, several times, to sessions and to our workers.
 sub do_to_sessions
 {
 	my ($self, $name, $function, $share, $pause) = @_;
 	for (1 .. 10)
 	{
-		$self->{cluster}->sql($name, "SELECT $function(pid) FROM pg_stat_activity WHERE application_name = 'messages' AND random() < $share");
+		$self->{cluster}->sql($name, "SELECT $function(pid) FROM pg_stat_activity WHERE (application_name = 'messages' OR backend_type LIKE 'braid %') AND random() < $share");
 		sleep($pause);
 	}
 	return;
