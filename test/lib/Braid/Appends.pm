@@ -7,7 +7,7 @@
 #
 # Key n is a row on node n modulo the number of nodes. A coordinator that is one of the nodes has
 # its rows in a table, and those of others in foreign tables. Keys come and go: at any time
-# a few are in use, and after some dozens of operations others take their place.
+# a few are in use by all clients, and after some dozens of operations others take their place.
 #
 # A transaction is one message: BEGIN, what makes its snapshot one over the nodes, up to six
 # operations, between which it rests now and then, and its end. What the server has
@@ -20,6 +20,7 @@ use warnings;
 use Braid::Client;
 use Braid::Crowd;
 use Braid::History;
+use PostgreSQL::Test::Utils;
 
 my $keys_in_use = 10;
 my $operations_of_a_key = 50;
@@ -55,14 +56,15 @@ sub table
 sub play
 {
 	my ($self, %options) = @_;
-	my $share = 1 + int(($options{operations} // $self->{operations}) / $self->{clients});
+	my $wanted = $options{operations} // $self->{operations};
 	my $keys = 2 * $keys_in_use + int 1.1 * $self->{operations} / $operations_of_a_key;
 	$self->{first_key} = $self->{plays}++ * $keys * 2;
 	for my $node (@{ $self->{nodes} })
 	{
 		$self->{cluster}->sql($node, "INSERT INTO lists SELECT generate_series($self->{first_key}, $self->{first_key} + $keys)");
 	}
-	my ($files, $failed) = Braid::Crowd::play($self->{clients}, sub { $self->client(@_, $share, $options{snapshot}) }, $options{disturb});
+	$self->{progress} = PostgreSQL::Test::Utils::tempdir() . '/progress';
+	my ($files, $failed) = Braid::Crowd::play($self->{clients}, sub { $self->client(@_, $wanted, $options{snapshot}) }, $options{disturb});
 	die "$failed clients have failed" if $failed;
 	my $history = Braid::History->new;
 	for my $line (Braid::Crowd::lines($files))
@@ -105,16 +107,19 @@ sub errors
 	return map { "$_ ($self->{errors}{$_} times)" } sort grep { !/^(?:$expected)/ } keys %{ $self->{errors} };
 }
 
+# A client, until all together have had so many operations in committed transactions: these are the
+# bytes of a file to which each adds its own.
 sub client
 {
-	my ($self, $number, $log, $share, $snapshot) = @_;
+	my ($self, $number, $log, $wanted, $snapshot) = @_;
+	open my $progress, '>>', $self->{progress} or die $!;
 	my $hub = $self->{coordinators}[ $number % @{ $self->{coordinators} } ];
 	my $node = $self->{cluster}->node($hub);
-	my ($client, $done, $value) = (undef, 0, $number);
-	while ($done < $share)
+	my ($client, $value) = (undef, $number);
+	while ((my $done = -s $progress || 0) < $wanted)
 	{
 		$client = Braid::Client->insist($node, 'SET braid.xa_commit_wait = ' . ($number % 3 ? 'on' : 'off')) if !$client || !$client->is_open;
-		my $first = $self->{first_key} + int $done * $self->{clients} / $operations_of_a_key;
+		my $first = $self->{first_key} + int $done / $operations_of_a_key;
 		my @operations = operations($first, sub { return $value += $self->{clients} });
 		my ($outcome, $error, @rows) = $self->run($client, $hub, $snapshot, @operations);
 		print $log "E $error\n" if defined $error;
@@ -126,9 +131,9 @@ sub client
 			push @seen, join ':', $type, $key, $type eq 'a' ? $what : shift(@rows)->[0];
 		}
 		print $log "c$number $outcome @seen\n" if @seen;
-		$done += @seen if $outcome eq 'ok';
+		syswrite $progress, '.' x @seen if $outcome eq 'ok';
 	}
-	$client->leave;
+	$client->leave if $client;
 	return;
 }
 
