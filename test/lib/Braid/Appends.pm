@@ -13,6 +13,8 @@
 # operations, between which it rests now and then, and its end. What the server has
 # answered tells whether it was committed; if the connection was lost, nobody knows. Every third
 # client's COMMIT does not wait for the branches: its next transaction has to see them all the same.
+# Every fourth one's transactions are SERIALIZABLE; and some that only append are those of clients
+# who know of nothing: READ COMMITTED, without a snapshot over the nodes.
 package Braid::Appends;
 
 use strict;
@@ -121,7 +123,10 @@ sub client
 		$client = Braid::Client->insist($node, 'SET braid.xa_commit_wait = ' . ($number % 3 ? 'on' : 'off')) if !$client || !$client->is_open;
 		my $first = $self->{first_key} + int $done / $operations_of_a_key;
 		my @operations = operations($first, sub { return $value += $self->{clients} });
-		my ($outcome, $error, @rows) = $self->run($client, $hub, $snapshot, @operations);
+		my $is_blind = rand() < 0.3 && !grep { $_->[0] eq 'r' } @operations;
+		my @begin = $is_blind ? 'BEGIN' : $number % 4 ? 'BEGIN ISOLATION LEVEL REPEATABLE READ' : 'BEGIN ISOLATION LEVEL SERIALIZABLE';
+		push @begin, "SET LOCAL braid.snapshot = '$snapshot'" if defined $snapshot && !$is_blind;
+		my ($outcome, $error, @rows) = $self->run($client, $hub, \@begin, @operations);
 		print $log "E $error\n" if defined $error;
 		my @seen;
 		for (@operations)
@@ -155,12 +160,11 @@ sub operations
 	return @operations;
 }
 
-# Runs a transaction. Returns its outcome, the error that it got, if any, and what its reads have returned.
+# Runs a transaction that begins with these statements. Returns its outcome, the error that it got, if any, and what its reads have returned.
 sub run
 {
-	my ($self, $client, $hub, $snapshot, @operations) = @_;
-	my @statements = ('BEGIN ISOLATION LEVEL REPEATABLE READ');
-	push @statements, "SET LOCAL braid.snapshot = '$snapshot'" if defined $snapshot;
+	my ($self, $client, $hub, $begin, @operations) = @_;
+	my @statements = @$begin;
 	for (@operations)
 	{
 		my ($type, $key, $value) = @$_;
