@@ -116,6 +116,23 @@ sub read_of_servers
 }
 read_of_servers($_) for 2, 3;
 
+# Over the extended protocol: a sum that is not 0 would be a division by zero.
+{
+	my $load = $cluster->start_load('hub', $bank->transfers('hub', 'a', 'b', 'c'), 4);
+	my $script = $cluster->write_script(<<"SQL");
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SET LOCAL braid.snapshot = 'all';
+SELECT 1 / (sum(bal) = 0)::int FROM accounts WHERE node IN ('hub', 'a', 'b', 'c');
+COMMIT;
+SQL
+	for my $protocol ('extended', 'prepared')
+	{
+		$cluster->node('hub')->command_like([ 'pgbench', '-n', '-M', $protocol, '-c', 2, '-t', 50, '--max-tries=50', '-f', $script, 'postgres' ],
+			qr{actually processed: 100/100}, "protocol $protocol: no read is torn");
+	}
+	$cluster->stop_load($load);
+}
+
 # ---- under kills
 
 sub replace_node
