@@ -119,9 +119,10 @@ set_row(FastRows *rows, int row)
 	{
 		FastColumn *c = lfirst(lc);
 
-		rows->slot->tts_values[c->attnum - 1] = c->values[row];
-		rows->slot->tts_isnull[c->attnum - 1] = c->nulls[row];
+		rows->inputs_slot->tts_values[c->attnum - 1] = c->values[row];
+		rows->inputs_slot->tts_isnull[c->attnum - 1] = c->nulls[row];
 	}
+	rows->context->ecxt_scantuple = rows->inputs_slot;
 }
 
 /* Which rows meet a simple condition; those are left that meet the others. */
@@ -277,6 +278,20 @@ filter_column(FastRows *rows, FastColumn *c)
 	c->any_null = true;
 }
 
+bool
+braid_fast_column_compute(FastRows *rows, FastColumn *c)
+{
+	bool done = compute_at_once(rows, c);
+
+	if (!done && c->state == NULL)
+		return false;
+	if (!done)
+		compute_by_row(rows, c);
+	else if (c->filter)
+		filter_column(rows, c);
+	return true;
+}
+
 static bool
 compute_columns(FastRows *rows)
 {
@@ -286,13 +301,9 @@ compute_columns(FastRows *rows)
 	{
 		FastColumn *c = lfirst(lc);
 
-		if (c->attnum == 0 && !compute_at_once(rows, c))
-		{
-			if (c->state == NULL)
-				return false;
-			compute_by_row(rows, c);
-		}
-		else if (c->filter)
+		if (c->attnum == 0 && !braid_fast_column_compute(rows, c))
+			return false;
+		if (c->attnum > 0 && c->filter)
 			filter_column(rows, c);
 	}
 	return true;

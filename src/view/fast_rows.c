@@ -7,6 +7,8 @@
  *	  reading the delta, and are evaluated by it.  Rows that do not meet the
  *	  conditions are left out, so that whoever goes through a column needs to look
  *	  at nothing else.
+ *
+ *	  Of rows, other than of messages, what is simple is computed when they are in columns.
  */
 #include "postgres.h"
 
@@ -53,10 +55,11 @@ braid_fast_column(FastRows *rows, Expr *expr, FastColumn *filter)
 
 /* ---------------------------------------------------------------- begin and end */
 
-/* The columns that an expression refers to: the last of them, and of messages all. */
+/* The columns that an expression refers to: the last of them, and all if it is computed of columns. */
 typedef struct Inputs
 {
 	FastRows *rows;
+	bool are_columns;
 	bool are_kept;
 } Inputs;
 
@@ -71,11 +74,13 @@ find_inputs(Node *node, Inputs *inputs)
 	if (!IsA(node, Var))
 		return expression_tree_walker(node, find_inputs, inputs);
 	rows->last = Max(rows->last, var->varattno);
-	if (rows->message)
+	if (inputs->are_columns)
 	{
 		FastColumn *input = braid_fast_column(rows, (Expr *) var, NULL);
 
-		input->is_null_only = false;
+		/* Whatever else is in a simple expression over rows is asked only whether it is null. */
+		if (rows->message || input->by_value)
+			input->is_null_only = false;
 		input->is_kept |= inputs->are_kept;
 		rows->inputs = list_append_unique_ptr(rows->inputs, input);
 	}
@@ -87,7 +92,7 @@ static void
 find_all_inputs(FastRows *rows)
 {
 	int n = list_length(rows->columns);
-	Inputs inputs = {rows, true};
+	Inputs inputs = {rows, rows->message != NULL, true};
 
 	for (int i = 0; i < n; i++)
 	{
@@ -147,25 +152,55 @@ make_room(FastRows *rows, int nrows)
  * compiled if the plan says so.
  */
 static PlanState *
-make_parent(FastRows *rows, int jit_flags)
+make_parent(FastRows *rows, TupleTableSlot *slot)
 {
 	NamedTuplestoreScanState *parent = makeNode(NamedTuplestoreScanState);
 
-	rows->estate->es_jit_flags = jit_flags;
 	parent->ss.ps.plan = &rows->scan->plan;
 	parent->ss.ps.state = rows->estate;
-	parent->ss.ps.scanops = rows->slot->tts_ops;
+	parent->ss.ps.scanops = slot->tts_ops;
 	parent->ss.ps.scanopsset = true;
 	parent->ss.ps.scanopsfixed = true;
 	return &parent->ss.ps;
 }
 
+static bool
+is_filter(FastRows *rows, FastColumn *c)
+{
+	ListCell *lc;
+
+	foreach (lc, rows->columns)
+		if (((FastColumn *) lfirst(lc))->filter == c)
+			return true;
+	return false;
+}
+
+/* NULL: it is not simple.  Filters are asked as each row is read. */
+static FastVector *
+make_vector(FastRows *rows, FastColumn *c)
+{
+	Inputs inputs = {rows, true, true};
+
+	if (rows->message)
+		return braid_fast_vector(rows, c->expr);
+	if (rows->are_few || c->filter || is_filter(rows, c))
+		return NULL;
+	c->vector = braid_fast_vector(rows, c->expr);
+	if (c->vector)
+		(void) find_inputs((Node *) c->expr, &inputs);
+	return c->vector;
+}
+
 static void
 make_expressions(FastRows *rows, int jit_flags)
 {
-	PlanState *parent = make_parent(rows, jit_flags);
+	PlanState *parent;
+	PlanState *inputs_parent;
 	ListCell *lc;
 
+	rows->estate->es_jit_flags = jit_flags;
+	parent = make_parent(rows, rows->slot);
+	inputs_parent = make_parent(rows, rows->inputs_slot);
 	rows->qual = ExecInitQual(rows->scan->plan.qual, parent);
 	foreach (lc, rows->columns)
 	{
@@ -173,9 +208,8 @@ make_expressions(FastRows *rows, int jit_flags)
 
 		if (c->attnum > 0)
 			continue;
-		c->state = ExecInitExpr(c->expr, parent);
-		if (rows->message)
-			c->vector = braid_fast_vector(rows, c->expr);
+		c->vector = make_vector(rows, c);
+		c->state = ExecInitExpr(c->expr, c->vector ? inputs_parent : parent);
 	}
 }
 
@@ -203,18 +237,16 @@ braid_fast_rows_prepare(FastRows *rows, int jit_flags, TupleDesc desc)
 {
 	rows->estate = CreateExecutorState();
 	rows->context = GetPerTupleExprContext(rows->estate);
-	rows->slot =
-		MakeSingleTupleTableSlot(desc, rows->message ? &TTSOpsVirtual : &TTSOpsMinimalTuple);
-	rows->context->ecxt_scantuple = rows->slot;
+	rows->inputs_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	rows->slot = rows->message ? rows->inputs_slot
+							   : MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	ExecStoreAllNullTuple(rows->inputs_slot);
 	find_all_inputs(rows);
 	make_expressions(rows, jit_flags);
 	if (rows->message)
-	{
 		make_conditions(rows);
-		ExecStoreAllNullTuple(rows->slot);
-	}
 	else
-		make_room(rows, FAST_FEW_ROWS);
+		make_room(rows, rows->are_few ? FAST_FEW_ROWS : FAST_ROWS);
 }
 
 bool
@@ -245,6 +277,8 @@ braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt)
 	rows->store = braid_run_rows(name, &desc);
 	if (messages)
 		rows->message = braid_fast_message_make(messages, source);
+	else
+		rows->are_few = tuplestore_tuple_count(rows->store) <= FAST_FEW_ROWS;
 	braid_fast_rows_prepare(rows, stmt->jitFlags, desc);
 	if (rows->message)
 	{
@@ -252,8 +286,6 @@ braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt)
 		braid_delta_rewind(messages);
 		return;
 	}
-	if (tuplestore_tuple_count(rows->store) > FAST_FEW_ROWS)
-		make_room(rows, FAST_ROWS);
 	tuplestore_select_read_pointer(rows->store, 0);
 	tuplestore_rescan(rows->store);
 }
@@ -261,7 +293,9 @@ braid_fast_rows_open(FastRows *rows, PlannedStmt *stmt)
 void
 braid_fast_rows_close(FastRows *rows)
 {
-	ExecDropSingleTupleTableSlot(rows->slot);
+	if (rows->slot != rows->inputs_slot)
+		ExecDropSingleTupleTableSlot(rows->slot);
+	ExecDropSingleTupleTableSlot(rows->inputs_slot);
 	FreeExecutorState(rows->estate);
 }
 
@@ -289,7 +323,9 @@ take_value(FastRows *rows, FastColumn *c, int row)
 		value = ExecEvalExprSwitchContext(c->state, rows->context, &isnull);
 	c->nulls[row] = isnull;
 	c->any_null |= isnull;
-	if (!isnull && !c->is_null_only)
+	if (isnull)
+		c->values[row] = (Datum) 0;
+	else if (!c->is_null_only)
 		c->values[row] = c->by_value ? value : braid_fast_keep(c, row, value);
 }
 
@@ -299,8 +335,28 @@ take_row(FastRows *rows)
 	ListCell *lc;
 
 	foreach (lc, rows->columns)
-		take_value(rows, lfirst(lc), rows->nrows);
+	{
+		FastColumn *c = lfirst(lc);
+
+		if (c->vector == NULL)
+			take_value(rows, c, rows->nrows);
+	}
 	rows->nrows++;
+}
+
+/* What is computed once rows are in columns. */
+static void
+compute_vectors(FastRows *rows)
+{
+	ListCell *lc;
+
+	foreach (lc, rows->columns)
+	{
+		FastColumn *c = lfirst(lc);
+
+		if (c->vector)
+			(void) braid_fast_column_compute(rows, c);
+	}
 }
 
 bool
@@ -313,6 +369,7 @@ braid_fast_rows_next(FastRows *rows)
 	rows->nrows = 0;
 	if (rows->message)
 		return braid_fast_batch_next(rows);
+	rows->context->ecxt_scantuple = rows->slot;
 	while (rows->nrows < rows->nroom &&
 		   tuplestore_gettupleslot(rows->store, true, false, rows->slot))
 	{
@@ -321,5 +378,8 @@ braid_fast_rows_next(FastRows *rows)
 		if (ExecQual(rows->qual, rows->context))
 			take_row(rows);
 	}
-	return rows->nrows > 0;
+	if (rows->nrows == 0)
+		return false;
+	compute_vectors(rows);
+	return true;
 }

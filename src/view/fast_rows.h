@@ -32,7 +32,7 @@ typedef struct FastColumn
 	AttrNumber attnum;	/* of a plain column; else 0 */
 	bool is_kept;		/* needed once rows have met the conditions */
 	ExprState *state;	/* of any other, */
-	FastVector *vector; /* and if it is simple; or NULL */
+	FastVector *vector; /* and if it is simple, or else NULL: then it is computed once rows have been read */
 	Datum *values;		/* of the rows that are looked at */
 	bool *nulls;
 	bool any_null;
@@ -74,17 +74,19 @@ typedef struct FastRows
 	List *columns; /* FastColumn; filters before what they are of */
 	int nrows;	   /* that are looked at */
 	int nroom;	   /* that there is room for */
+	bool are_few;  /* there are few in all */
 	ExprState *qual;
 	List *conditions; /* FastVector, the same; NIL if it is not simple */
 	EState *estate;
 	ExprContext *context;
-	TupleTableSlot *slot;
+	TupleTableSlot *slot;	/* of a row that is read, */
+	TupleTableSlot *inputs_slot; /* and of one that is in columns, by which expressions are computed */
 	AttrNumber last;		/* column of the scanned rows that is needed */
 	Tuplestorestate *store; /* rows; or */
 	FastMessage *message;	/* messages of a stream, */
 	FastNextMessage next_message;
 	void *feed;				/* of next_message */
-	List *inputs;			/* their columns that expressions refer to, */
+	List *inputs;			/* columns that such expressions refer to, */
 	bool *meets;			/* whether a row meets the conditions */
 	int *passed;			/* and which rows do */
 	bool *no_nulls;			/* of columns without any */
@@ -125,6 +127,9 @@ extern bool braid_fast_batch_next(FastRows *rows);
 
 /* Looks at the rows of the message; false: some need to be looked at one by one. */
 extern bool braid_fast_batch_take(FastRows *rows);
+
+/* Computes an expression for the rows that are looked at, of columns that have been; the same. */
+extern bool braid_fast_column_compute(FastRows *rows, FastColumn *c);
 
 /* A value that does not stay where it is. */
 static inline Datum

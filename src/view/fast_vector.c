@@ -17,15 +17,12 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "datatype/timestamp.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "view/fast_vector.h"
-
-#define QUOTIENT_LIMIT (INT64CONST(1) << 51)
+#include "view/fast_window.h"
 
 typedef enum VectorKind
 {
@@ -58,7 +55,8 @@ struct FastVector
 	FastVector *right; /* a divisor is a constant */
 	FastColumn *column;
 	int64 constant; /* of WINDOW: its length */
-	int64 limit;	/* of WINDOW: of what can be computed here */
+	int64 from;		/* of WINDOW: of which times it can be computed here */
+	int64 until;
 	int nroom;
 	int64 *values;
 	bool *nulls;
@@ -221,100 +219,25 @@ wide_call(VectorKind kind, FastVector *left, int64 right)
 	return v;
 }
 
-/*
- * Below that no time is infinite, and no window of a length below it begins where
- * there are no times.
- */
-static int64
-limit_of_times(Oid type)
-{
-	switch (type)
-	{
-		case INT4OID:
-			return INT64CONST(1) << 32; /* see fit() */
-		case INT8OID:
-			return INT64CONST(1) << 61;
-		case DATEOID:
-			return INT64CONST(1) << 20;
-		case TIMESTAMPOID:
-		case TIMESTAMPTZOID:
-			return INT64CONST(1) << 56;
-		default:
-			return 0;
-	}
-}
-
-/* The size of windows over times of the type, in its unit; 0 if it is no fixed one. */
-static int64
-window_length(Oid type, const Const *size)
-{
-	Interval *interval;
-	int64 unit = type == DATEOID ? USECS_PER_DAY : 1;
-	int64 length;
-
-	if (!IsA(size, Const) || size->constisnull)
-		return 0;
-	if (size->consttype != INTERVALOID)
-		return size->consttype == type ? (int64) size->constvalue : 0;
-	interval = DatumGetIntervalP(size->constvalue);
-	if (interval->month != 0 || abs(interval->day) > QUOTIENT_LIMIT / USECS_PER_DAY ||
-		interval->time < -QUOTIENT_LIMIT || interval->time > QUOTIENT_LIMIT)
-		return 0;
-	length = interval->day * USECS_PER_DAY + interval->time;
-	return length % unit == 0 ? length / unit : 0;
-}
-
-/* Where windows begin: the begin of one of them, of zero. */
-static int64
-some_begin(FuncExpr *call)
-{
-	Const *origin = list_length(call->args) > 2 ? lthird(call->args) : NULL;
-	Datum size = ((Const *) lsecond(call->args))->constvalue;
-
-	return (int64) (origin ? OidFunctionCall3(call->funcid, (Datum) 0, size, origin->constvalue)
-						   : OidFunctionCall2(call->funcid, (Datum) 0, size));
-}
-
-/* braid.tumble(time, size [, origin]), without a time zone; an origin is not infinite. */
-static bool
-is_tumble(FuncExpr *call, int64 limit)
-{
-	Const *origin = list_length(call->args) == 3 ? lthird(call->args) : NULL;
-	int64 at;
-
-	if (call->funcresulttype != exprType(linitial(call->args)) || list_length(call->args) > 3 ||
-		get_func_namespace(call->funcid) != get_namespace_oid("braid", true) ||
-		strcmp(get_func_name(call->funcid), "tumble") != 0)
-		return false;
-	if (origin == NULL)
-		return true;
-	if (!IsA(origin, Const) || origin->constisnull || origin->consttype != call->funcresulttype)
-		return false;
-	at = (int64) origin->constvalue;
-	return at > -limit && at < limit;
-}
-
 /* NULL: it is no such call, or one that is not simple. */
 static FastVector *
 make_window(FastRows *rows, FuncExpr *call)
 {
-	int64 limit = limit_of_times(call->funcresulttype);
+	FastWindow window;
 	FastVector *time;
 	FastVector *v;
-	int64 length;
 
-	if (limit == 0 || list_length(call->args) < 2 || !is_tumble(call, limit))
+	if (!braid_fast_window(call, &window))
 		return NULL;
-	length = window_length(call->funcresulttype, lsecond(call->args));
-	time = braid_fast_vector(rows, linitial(call->args));
-	if (length <= 1 || length >= Min(limit, QUOTIENT_LIMIT) || time == NULL ||
-		time->kind == VECTOR_CONSTANT)
+	time = braid_fast_vector(rows, window.time);
+	if (time == NULL || time->kind == VECTOR_CONSTANT)
 		return NULL;
-	v = wide_call(VECTOR_SUBTRACT, time, some_begin(call));
-	v = new_vector(VECTOR_WINDOW, time, wide_call(VECTOR_MODULO, v, length));
+	v = wide_call(VECTOR_SUBTRACT, time, window.begin);
+	v = new_vector(VECTOR_WINDOW, time, wide_call(VECTOR_MODULO, v, window.length));
 	v->length = call->funcresulttype == INT4OID ? 4 : 8;
-	v->constant = length;
-	v->limit = limit;
+	v->constant = window.length;
+	v->from = window.from;
+	v->until = window.until;
 	return v;
 }
 
@@ -497,13 +420,24 @@ divide(FastVector *v, int n)
 	return true;
 }
 
+/* Whether all are between; what wraps around is not. */
+static bool
+are_between(int64 from, int64 until, const int64 *x, int n)
+{
+	uint64 outside = 0;
+
+	for (int i = 0; i < n; i++)
+		outside |= ((uint64) x[i] - (uint64) from) | ((uint64) until - 1 - (uint64) x[i]);
+	return (int64) outside >= 0;
+}
+
 /* Remainders have the sign of what was divided. */
 static bool
 begin_windows(FastVector *v, int n)
 {
 	int64 length = v->constant;
 
-	if (!are_below(v->limit, v->left->values, n))
+	if (!are_between(v->from, v->until, v->left->values, n))
 		return false;
 	LOOP(r[i] = x[i] - (y + (y >> 63 & length)));
 	return v->length == 8 || fit(v, n);

@@ -35,21 +35,22 @@ my %views = (
 	per_day => 'SELECT d, sum(n) AS n, sum(s) AS s, max(m) AS m FROM daily GROUP BY d',
 	domains => 'SELECT p, sum(p) AS s, max(p) AS m FROM t GROUP BY p',
 	words => 'SELECT x, count(*) FROM t GROUP BY x',
+	sums => 'SELECT k % 3 AS m, i2 / 7 AS q, count(*) AS n, sum(i2::int4 + 1) AS a, sum(i4::int8 - i2) AS b, sum(i4::int8 * 3) AS c, sum(i8 / 1000) AS d FROM t GROUP BY 1, 2',
+	remainders => 'SELECT i8 % 1000 AS m, i8 / 1000000000000000 AS q, i8 % -7 AS n, i4 / -3 % 10 AS r, i2 % 5 AS s, count(*) FROM t GROUP BY 1, 2, 3, 4, 5',
+	windows => q{SELECT braid.tumble(tz, '2 s') AS a, braid.tumble(ts, '90 min', '2000-01-01 00:03') AS b, braid.tumble(d, '3 days') AS c, braid.tumble(i4 / 3, 1000) AS e, braid.tumble(i8 / 4, 1000000007, 5) AS f, count(*) FROM t WHERE isfinite(ts) AND isfinite(tz) AND isfinite(d) GROUP BY 1, 2, 3, 4, 5},
+	null_windows => q{SELECT braid.tumble(i2::int4, 7) AS a, braid.tumble(i4 / 3, 100000, -7) AS b, braid.tumble(i8 % 1000000, 9999) AS c, count(*) FROM t GROUP BY 1, 2, 3},
+	bins => q{SELECT date_bin('90 min', ts, '2026-01-01 00:03') AS a, date_bin('7 s', tz, '2025-01-01') AS b, date_trunc('hour', ts) AS c, date_trunc('week', ts) AS d, count(*), max(i4) AS m FROM t GROUP BY 1, 2, 3, 4},
 );
 
 # On a stream and on a table with the same rows.
 my %passing = (
 	%views,
-	sums => 'SELECT k % 3 AS m, i2 / 7 AS q, count(*) AS n, sum(i2::int4 + 1) AS a, sum(i4::int8 - i2) AS b, sum(i4::int8 * 3) AS c, sum(i8 / 1000) AS d FROM t GROUP BY 1, 2',
-	quotients => 'SELECT i8 % 1000 AS m, i8 / 1000000000000000 AS q, i8 % -7 AS n, i4 / -3 % 10 AS r, i2 % 5 AS s, count(*) FROM t GROUP BY 1, 2, 3, 4, 5',
 	conditions => "SELECT k, count(*) AS n FROM t WHERE (i4 > 5 OR i2 <= 3) AND NOT b AND i8 IS NOT NULL AND d < '2026-01-03' AND tz >= '2026-01-01' AND x IS NOT NULL GROUP BY k",
 	same_conditions => "SELECT k, sum(i2) AS s, min(i8) AS m FROM t WHERE (i4 > 5 OR i2 <= 3) AND NOT b AND i8 IS NOT NULL AND d < '2026-01-03' AND tz >= '2026-01-01' AND x IS NOT NULL GROUP BY k",
 	other_conditions => "SELECT k, max(i8) AS m, count(b) AS n FROM t WHERE i8 > 0 GROUP BY k",
 	three_values => 'SELECT i2 > 0 AND b AS a, i2 > 0 OR b AS o, NOT (b AND k = 3) AS n, b IS NULL AS u, k <> 2 AS d, count(*) FROM t GROUP BY 1, 2, 3, 4, 5',
 	guarded => 'SELECT k, count(*) FILTER (WHERE abs(i4::int8) < 1000000000 AND i4 * 2 < 100) AS n, sum(i4 * 2) FILTER (WHERE abs(i4::int8) < 1000000000) AS s FROM t WHERE i2 <> 0 AND 1000 / i2 < 500 GROUP BY k',
 	scattered => 'SELECT i4, count(*) FROM t GROUP BY i4',
-	windows => q{SELECT braid.tumble(tz, '2 s') AS a, braid.tumble(ts, '90 min', '2000-01-01 00:03') AS b, braid.tumble(d, '3 days') AS c, braid.tumble(i4 / 3, 1000) AS e, braid.tumble(i8 / 4, 1000000007, 5) AS f, count(*) FROM t WHERE isfinite(ts) AND isfinite(tz) AND isfinite(d) GROUP BY 1, 2, 3, 4, 5},
-	null_windows => q{SELECT braid.tumble(i2::int4, 7) AS a, braid.tumble(i4 / 3, 100000, -7) AS b, braid.tumble(i8 % 1000000, 9999) AS c, count(*) FROM t GROUP BY 1, 2, 3},
 	times_of_windows => q{SELECT braid.tumble(tz, '1 week') AS a, braid.tumble(ts, '1 day') AS b, braid.tumble(d, '1 week') AS c, max(i4) AS m FROM t GROUP BY 1, 2, 3},
 	pairs => 'SELECT k, i2, d, count(*) FROM t GROUP BY 1, 2, 3',
 );
@@ -106,7 +107,7 @@ for my $database (@databases)
 	in_db($database, 'CREATE INDEX ON integers (count); CREATE INDEX ON floats_of_s (k); CREATE INDEX ON "words" (count, x)');
 }
 my @kept = ('daily', 'everything', sort grep { $_ ne 'all' } keys %views);
-my @names = (@kept, map { "${_}_of_s" } sort keys %passing);
+my @names = (@kept, map { ("${_}_of_s", "${_}_of_same") } sort keys %passing);
 
 # The rows of the states of all views, as text.
 sub states
