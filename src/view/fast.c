@@ -13,6 +13,8 @@
  *	  (fast_groups.c), and short loops go through columns (fast_step.c).  Anything
  *	  else, and more groups than there is memory for, is left to SQL.  Several views
  *	  of one stream do it together (fast_share.c), or several processes (fast_team.c).
+ *
+ *	  Sessions of the delta are made of the same columns (fast_session.c).
  */
 #include "postgres.h"
 
@@ -24,6 +26,7 @@
 #include "view/accumulator.h"
 #include "view/fast.h"
 #include "view/fast_path.h"
+#include "view/fast_session.h"
 #include "view/fast_share.h"
 #include "view/fast_team.h"
 #include "view/operators.h"
@@ -65,8 +68,9 @@ is_fit(ViewNode *node)
 
 	if (!is_enabled || node->strategy == STRATEGY_AFFECTED_KEYS || !is_scan(braid_node_input(node)))
 		return false;
-	return t == NULL || (!t->merges && t->counts == NULL &&
-						 !(t->is_policy && braid_options_keeps_deleted(t->options)));
+	return t == NULL || node->kind == NODE_SESSION ||
+		   (!t->merges && t->counts == NULL &&
+			!(t->is_policy && braid_options_keeps_deleted(t->options)));
 }
 
 /* ---------------------------------------------------------------- running */
@@ -166,26 +170,13 @@ make_alone(FastPath *path, Scan *scan, PlannedStmt *stmt, bool retracts)
 	return done;
 }
 
-static char *
-rows_statement(FastPath *path)
-{
-	return psprintf("SELECT %s FROM %s i1", path->select.data, braid_late_delta(path->node));
-}
-
-/* Makes the groups of what the plan reads, and puts them into rows. */
+/* Makes the groups of what is scanned, and puts them into rows. */
 static bool
-make_by_plan(FastPath *path, PlannedStmt *stmt, bool retracts, Tuplestorestate *rows,
-			 TupleDesc desc)
+make_groups(FastPath *path, Scan *scan, PlannedStmt *stmt, bool retracts, Tuplestorestate *rows,
+			TupleDesc desc)
 {
-	Scan *scan = braid_fast_path_scan(path, stmt);
-	FastPath *shared;
+	FastPath *shared = retracts ? NULL : braid_fast_share_make(path, scan);
 
-	if (scan == NULL)
-	{
-		path->node->fast->is_unfit = true;
-		return false;
-	}
-	shared = retracts ? NULL : braid_fast_share_make(path, scan);
 	if (shared == NULL && !make_alone(path, scan, stmt, retracts))
 		return false;
 	if (shared)
@@ -195,16 +186,55 @@ make_by_plan(FastPath *path, PlannedStmt *stmt, bool retracts, Tuplestorestate *
 	return true;
 }
 
+/* The same of sessions. */
 static bool
-make_groups(FastPath *path, bool retracts, Tuplestorestate *rows, TupleDesc desc)
+make_sessions(FastPath *path, Scan *scan, PlannedStmt *stmt, bool retracts, Tuplestorestate *rows,
+			  TupleDesc desc)
 {
-	SPIPlanPtr plan =
-		braid_run_plan(rows_statement(path), braid_run_delta_rows(braid_node_input(path->node)));
+	path->node->path = PATH_COLUMNS;
+	if (!braid_fast_path_take(path, scan, retracts))
+	{
+		path->node->fast->is_unfit = true;
+		return false;
+	}
+	return braid_fast_session_make(path, stmt, rows, desc);
+}
+
+/* Of what the plan reads. */
+static bool
+make_by_plan(FastPath *path, PlannedStmt *stmt, bool retracts, Tuplestorestate *rows,
+			 TupleDesc desc)
+{
+	Scan *scan = braid_fast_path_scan(path, stmt);
+
+	if (path->node->kind == NODE_SESSION)
+		return scan && make_sessions(path, scan, stmt, retracts, rows, desc);
+	if (scan)
+		return make_groups(path, scan, stmt, retracts, rows, desc);
+	path->node->fast->is_unfit = true;
+	return false;
+}
+
+static bool
+make(FastPath *path, bool retracts, Tuplestorestate *rows, TupleDesc desc)
+{
+	char *sql = psprintf("SELECT %s FROM %s i1", path->select.data, path->from);
+	SPIPlanPtr plan = braid_run_plan(sql, braid_run_delta_rows(braid_node_input(path->node)));
 	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
 	bool done = make_by_plan(path, linitial(cached->stmt_list), retracts, rows, desc);
 
 	ReleaseCachedPlan(cached, CurrentResourceOwner);
 	return done;
+}
+
+static bool
+select_targets(FastPath *path)
+{
+	if (!braid_fast_path_select(path))
+		return false;
+	if (path->node->kind == NODE_SESSION)
+		braid_fast_session_select(path);
+	return true;
 }
 
 /* What is known of the node; it lives as long. */
@@ -234,9 +264,10 @@ describe(ViewNode *node, FastStatement statement, bool retracts)
 }
 
 int64
-braid_fast_follow(ViewNode *node, const char *name, FastStatement statement, bool retracts)
+braid_fast_follow(ViewNode *node, const char *name, const char *from, FastStatement statement,
+				  bool retracts)
 {
-	FastPath path = {.node = node};
+	FastPath path = {.node = node, .from = from};
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context;
 	Tuplestorestate *rows;
@@ -250,7 +281,7 @@ braid_fast_follow(ViewNode *node, const char *name, FastStatement statement, boo
 	context = AllocSetContextCreate(old, "braid groups of a delta", ALLOCSET_DEFAULT_SIZES);
 	rows = braid_run_begin_rows();
 	MemoryContextSwitchTo(context);
-	done = braid_fast_path_select(&path) && make_groups(&path, retracts, rows, desc);
+	done = select_targets(&path) && make(&path, retracts, rows, desc);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	if (!done)

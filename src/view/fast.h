@@ -13,12 +13,12 @@
 #define PATH_SQL 's'
 
 /*
- * Makes name, what the delta of its input does to the groups of a node, as the statement
- * would.  Returns how many groups, or -1: then run it.
+ * Makes name, what the rows of a FROM item do to the groups or sessions of a node, as the statement
+ * would.  Returns how many these are, or -1: then run it.
  */
 typedef char *(*FastStatement)(ViewNode *node, bool retracts);
-extern int64
-braid_fast_follow(ViewNode *node, const char *name, FastStatement statement, bool retracts);
+extern int64 braid_fast_follow(ViewNode *node, const char *name, const char *from,
+							   FastStatement statement, bool retracts);
 
 /* braid.view_fast_path: whether anything is done without SQL that could be done by it. */
 extern bool braid_fast_is_enabled(void);

@@ -23,8 +23,8 @@
 
 /* ---------------------------------------------------------------- what is selected */
 
-static int
-add_target(FastPath *path, const char *text)
+int
+braid_fast_path_select_more(FastPath *path, const char *text)
 {
 	if (text == NULL)
 		return 0;
@@ -56,8 +56,8 @@ add_accumulator(FastPath *path, Accumulator *a, FastTargets *targets)
 		return false;
 	if (a->kind == ACCUMULATE_EXTREME && (argument = extreme_argument(a)) == NULL)
 		return false;
-	targets->value = add_target(path, argument);
-	targets->filter = add_target(path, a->filter);
+	targets->value = braid_fast_path_select_more(path, argument);
+	targets->filter = braid_fast_path_select_more(path, a->filter);
 	return true;
 }
 
@@ -75,9 +75,9 @@ braid_fast_path_select(FastPath *path)
 
 	initStringInfo(&path->select);
 	path->targets = palloc0(sizeof(FastTargets) * (list_length(path->node->accumulators) + 1));
-	add_target(path, "i1.w");
+	braid_fast_path_select_more(path, "i1.w");
 	for (int i = 1; i <= key_count(path->node); i++)
-		add_target(path, psprintf("i1.c%d", i));
+		braid_fast_path_select_more(path, psprintf("i1.c%d", i));
 	foreach (lc, path->node->accumulators)
 		if (!add_accumulator(path, lfirst(lc), &path->targets[foreach_current_index(lc)]))
 			return false;
@@ -115,8 +115,8 @@ braid_fast_path_scan(FastPath *path, PlannedStmt *stmt)
 	return (Scan *) plan;
 }
 
-static Expr *
-nth_target(FastPath *path, int n)
+Expr *
+braid_fast_path_target(FastPath *path, int n)
 {
 	return ((TargetEntry *) list_nth(path->task.rows.scan->plan.targetlist, n - 1))->expr;
 }
@@ -160,6 +160,12 @@ value_column(FastPath *path, Expr *expr, FastColumn *filter)
 	return column;
 }
 
+FastColumn *
+braid_fast_path_column(FastPath *path, int n)
+{
+	return value_column(path, braid_fast_path_target(path, n), NULL);
+}
+
 static bool
 take_keys(FastPath *path)
 {
@@ -169,7 +175,7 @@ take_keys(FastPath *path)
 	groups->keys = palloc0(sizeof(FastKey) * (groups->nkeys + 1));
 	for (int i = 0; i < groups->nkeys; i++)
 	{
-		groups->keys[i].column = value_column(path, nth_target(path, i + 2), NULL);
+		groups->keys[i].column = braid_fast_path_column(path, i + 2);
 		if (!is_bitwise(groups->keys[i].column->type))
 			return false;
 	}
@@ -232,9 +238,9 @@ static bool
 take_accumulator(FastPath *path, Accumulator *a, FastTargets *targets)
 {
 	FastColumn *filter =
-		targets->filter ? value_column(path, nth_target(path, targets->filter), NULL) : NULL;
+		targets->filter ? value_column(path, braid_fast_path_target(path, targets->filter), NULL) : NULL;
 	Expr *expr =
-		targets->value ? nth_target(path, targets->value) : (Expr *) makeBoolConst(true, false);
+		targets->value ? braid_fast_path_target(path, targets->value) : (Expr *) makeBoolConst(true, false);
 
 	switch (a->kind)
 	{
@@ -261,12 +267,12 @@ take_steps(FastPath *path, bool retracts)
 
 	path->task.steps = palloc0(sizeof(FastStep) * (list_length(path->node->accumulators) + 2));
 	if (retracts)
-		path->task.weight = value_column(path, nth_target(path, 1), NULL);
+		path->task.weight = braid_fast_path_column(path, 1);
 	add_step(path, FAST_ROW_COUNT, NULL);
 	foreach (lc, path->node->accumulators)
 		if (!take_accumulator(path, lfirst(lc), &path->targets[foreach_current_index(lc)]))
 			return false;
-	if (path->node->time)
+	if (path->node->kind == NODE_GROUP && path->node->time)
 		add_step(path, FAST_RAW_COUNT, NULL);
 	return true;
 }

@@ -497,7 +497,8 @@ delete_expired(ViewNode *node)
 static int64
 make_groups(Following *f)
 {
-	int64 ngroups = braid_fast_follow(f->node, f->groups, groups_statement, f->retracts);
+	int64 ngroups = braid_fast_follow(f->node, f->groups, braid_late_delta(f->node),
+									  groups_statement, f->retracts);
 
 	if (ngroups >= 0)
 		return ngroups;

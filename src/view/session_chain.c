@@ -45,6 +45,7 @@
 #include "nodes/pg_list.h"
 #include "utils/guc.h"
 #include "view/accumulator.h"
+#include "view/fast.h"
 #include "view/operators.h"
 #include "view/run.h"
 #include "view/session.h"
@@ -83,11 +84,9 @@ relation(Following *f, const char *name)
 /* ---------------------------------------------------------------- pieces */
 
 static char *
-pieces_statement(Following *f)
+pieces_of(ViewNode *node, const char *rows, bool retracts, bool computes_again)
 {
-	ViewNode *node = f->node;
 	char *by = braid_text_columns("i1", node->nkeys);
-	bool retracts = f->change->retracts;
 	char *columns = "";
 
 	if (!braid_accumulators_are_opaque(node))
@@ -97,10 +96,37 @@ pieces_statement(Following *f)
 					"FROM %s GROUP BY %s, i1.session",
 					braid_text_list(braid_text_key_targets(node->nkeys)), braid_session_time(node),
 					retracts ? "sum(i1.w)::int8" : "count(*)",
-					!computes_again(f)					  ? "false"
+					!computes_again						  ? "false"
 					: braid_accumulators_are_opaque(node) ? "true"
 														  : "bool_or(i1.w < 0)",
-					columns, braid_session_told(node, f->change->rows, by), braid_text_list(by));
+					columns, braid_session_told(node, rows, by), braid_text_list(by));
+}
+
+/* Of the delta of the input. */
+static char *
+pieces_of_delta(ViewNode *node, bool retracts)
+{
+	return pieces_of(node, braid_node_delta(braid_node_input(node)), retracts, retracts);
+}
+
+/* Returns how many there are. */
+static int64
+make_pieces(Following *f)
+{
+	SessionChange *change = f->change;
+	int64 n = -1;
+	int level;
+
+	if (!change->is_final)
+		n = braid_fast_follow(f->node, f->pieces, change->rows, pieces_of_delta, change->retracts);
+	if (n >= 0)
+		return n;
+	level = braid_session_prefer_sorting();
+	n = braid_run_into(f->pieces,
+					   pieces_of(f->node, change->rows, change->retracts, computes_again(f)),
+					   change->nrows);
+	AtEOXact_GUC(false, level);
+	return n;
 }
 
 /* The bit of the event time in a pattern of nulls. */
@@ -405,14 +431,11 @@ void
 braid_session_change(SessionChange *change)
 {
 	Following f = {.node = change->node, .change = change};
-	int level;
 
 	f.pieces = relation(&f, "pieces");
 	f.touched = relation(&f, "touched");
 	f.links = relation(&f, "links");
-	level = braid_session_prefer_sorting();
-	f.npieces = braid_run_into(f.pieces, pieces_statement(&f), change->nrows);
-	AtEOXact_GUC(false, level);
+	f.npieces = make_pieces(&f);
 	if (f.npieces > 0)
 		change_sessions(&f);
 }

@@ -39,8 +39,6 @@ my %views = (
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-sub worker { return sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture'}); }
-
 # Names of the views on a relation, and a statement that waits for them.
 sub names { my ($relation) = @_; return map { "v_${relation}_$_" } 0 .. $#{ $views{$relation} }; }
 
@@ -49,22 +47,8 @@ sub wait_for { my ($relation) = @_; return 'SELECT ' . join ', ', map { "braid.w
 # The worker has decoded whatever was written to other relations.
 sub drain { sql(wait_for('s_single')); return; }
 
-# Does something while the worker stands still; returns the seconds that that takes, and those until it has caught up with a relation.
-sub behind
-{
-	my ($relation, $what) = @_;
-	sql('CHECKPOINT');
-	drain();
-	my $worker = worker();
-	kill 'STOP', $worker;
-	my $begin = time;
-	$what->();
-	my $did = time - $begin;
-	$begin = time;
-	kill 'CONT', $worker;
-	sql(wait_for($relation));
-	return ($did, time - $begin);
-}
+# Does something that a relation's views have to catch up with.
+sub behind_with { my ($relation, $what) = @_; return behind($node, $what, drained => wait_for('s_single'), caught_up => wait_for($relation)); }
 
 my %loaded;
 my %wal;
@@ -83,7 +67,7 @@ sub copy_plain
 {
 	my ($client) = @_;
 	sql('TRUNCATE t_plain');
-	my ($seconds) = behind('s_single', $client ? sub { client_copy('t_plain') } : sub { copy('t_plain') });
+	my ($seconds) = behind_with('s_single', $client ? sub { client_copy('t_plain') } : sub { copy('t_plain') });
 	return $seconds;
 }
 
@@ -91,7 +75,7 @@ sub copy_plain
 sub catch_up
 {
 	my ($relation) = @_;
-	my (undef, $seconds) = behind($relation, sub { copy($relation) });
+	my (undef, $seconds) = behind_with($relation, sub { copy($relation) });
 	return $seconds;
 }
 
@@ -120,7 +104,7 @@ sub insert_single
 	my $script = "\\set k random(1, 1000)\nINSERT INTO $relation VALUES (:k, :k, 1);\n";
 	sql('CHECKPOINT');
 	drain();
-	my $worker = worker();
+	my $worker = capture_worker($node);
 	my $cpu = process_usage($worker)->{cpu};
 	my $result = pgbench($node, $script, clients => 8, seconds => $seconds);
 	my $begin = time;

@@ -6,8 +6,9 @@ use warnings;
 use PostgreSQL::Test::Utils;
 use IPC::Run;
 use Test::More;
+use Time::HiRes qw(time);
 use Exporter 'import';
-our @EXPORT = qw(pgbench pgbench_start pgbench_finish pgbench_tps in_turn ratio median process_usage compile report table);
+our @EXPORT = qw(pgbench pgbench_start pgbench_finish pgbench_tps in_turn ratio median process_usage capture_worker behind compile report table);
 
 # Settings under which a server is used in earnest: the test cluster's own
 # settings trade durability for speed.
@@ -107,6 +108,32 @@ sub process_usage
 	my ($nanoseconds) = split ' ', PostgreSQL::Test::Utils::slurp_file("/proc/$pid/schedstat");
 	my ($sleeps) = PostgreSQL::Test::Utils::slurp_file("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
 	return { cpu => $nanoseconds / 1000, sleeps => $sleeps };
+}
+
+# The process that follows the views of a database.
+sub capture_worker
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'braid capture' AND datname = 'postgres'});
+}
+
+# Does something while the capture worker stands still. Options are statements: drained
+# waits until the worker has read whatever was logged before, and caught_up for what was done.
+# Returns the seconds that it took to do it, and those until the worker has caught up with it.
+sub behind
+{
+	my ($node, $what, %opt) = @_;
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	$node->safe_psql('postgres', $opt{drained});
+	my $worker = capture_worker($node);
+	kill 'STOP', $worker;
+	my $begin = time;
+	$what->();
+	my $did = time - $begin;
+	$begin = time;
+	kill 'CONT', $worker;
+	$node->safe_psql('postgres', $opt{caught_up});
+	return ($did, time - $begin);
 }
 
 # Compiles a C source with libpq, of test/bench unless another folder is given with it; returns the
