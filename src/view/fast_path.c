@@ -238,9 +238,10 @@ static bool
 take_accumulator(FastPath *path, Accumulator *a, FastTargets *targets)
 {
 	FastColumn *filter =
-		targets->filter ? value_column(path, braid_fast_path_target(path, targets->filter), NULL) : NULL;
-	Expr *expr =
-		targets->value ? braid_fast_path_target(path, targets->value) : (Expr *) makeBoolConst(true, false);
+		targets->filter ? value_column(path, braid_fast_path_target(path, targets->filter), NULL)
+						: NULL;
+	Expr *expr = targets->value ? braid_fast_path_target(path, targets->value)
+								: (Expr *) makeBoolConst(true, false);
 
 	switch (a->kind)
 	{

@@ -238,8 +238,8 @@ braid_fast_rows_prepare(FastRows *rows, int jit_flags, TupleDesc desc)
 	rows->estate = CreateExecutorState();
 	rows->context = GetPerTupleExprContext(rows->estate);
 	rows->inputs_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	rows->slot = rows->message ? rows->inputs_slot
-							   : MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	rows->slot =
+		rows->message ? rows->inputs_slot : MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	ExecStoreAllNullTuple(rows->inputs_slot);
 	find_all_inputs(rows);
 	make_expressions(rows, jit_flags);

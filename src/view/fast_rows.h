@@ -32,7 +32,7 @@ typedef struct FastColumn
 	AttrNumber attnum;	/* of a plain column; else 0 */
 	bool is_kept;		/* needed once rows have met the conditions */
 	ExprState *state;	/* of any other, */
-	FastVector *vector; /* and if it is simple, or else NULL: then it is computed once rows have been read */
+	FastVector *vector; /* which is computed once rows have been read, if it is simple; or NULL */
 	Datum *values;		/* of the rows that are looked at */
 	bool *nulls;
 	bool any_null;
@@ -79,11 +79,11 @@ typedef struct FastRows
 	List *conditions; /* FastVector, the same; NIL if it is not simple */
 	EState *estate;
 	ExprContext *context;
-	TupleTableSlot *slot;	/* of a row that is read, */
-	TupleTableSlot *inputs_slot; /* and of one that is in columns, by which expressions are computed */
-	AttrNumber last;		/* column of the scanned rows that is needed */
-	Tuplestorestate *store; /* rows; or */
-	FastMessage *message;	/* messages of a stream, */
+	TupleTableSlot *slot;		 /* of a row that is read, */
+	TupleTableSlot *inputs_slot; /* and of one that is in columns */
+	AttrNumber last;			 /* column of the scanned rows that is needed */
+	Tuplestorestate *store;		 /* rows; or */
+	FastMessage *message;		 /* messages of a stream, */
 	FastNextMessage next_message;
 	void *feed;				/* of next_message */
 	List *inputs;			/* columns that such expressions refer to, */
@@ -116,10 +116,7 @@ extern void braid_fast_column_make_room(FastColumn *c, int nrows);
  */
 extern bool braid_fast_rows_are_simple(FastRows *rows);
 
-/*
- * fast_batch.c: the same for messages; inputs have been found.  They are read from the delta of
- * the message.
- */
+/* fast_batch.c: the same for messages, read from their delta; inputs have been found. */
 extern FastMessage *braid_fast_message_make(BraidDelta *delta, BraidSource *source);
 extern bool braid_fast_message_next(FastMessage *message);
 extern bool braid_fast_batch_read(FastRows *rows, BraidBatch *batch);

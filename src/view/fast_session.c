@@ -12,9 +12,8 @@
  *		           fast_groups                                                             fast_step
  *
  *	  The gap is asked of braid_internal.session_reach(), as a number: how far a session
- *	  reaches whose last row is at zero.  Rows without a time are a piece for each key,
- *	  after the others.  What does not fit into memory is left to SQL, which sorts in files; there
- *	  may be as much as for that.
+ *	  reaches whose last row is at zero.  Rows without a time are a piece for each key.
+ *	  What takes more memory than sorting may take is left to SQL, which sorts in files.
  */
 #include "postgres.h"
 
@@ -99,9 +98,8 @@ braid_fast_session_select(FastPath *path)
 	Oid type = getBaseType(braid_node_input(node)->columns[node->nkeys].type);
 
 	braid_fast_path_select_more(path, psprintf("i1.c%d", node->nkeys + 1));
-	braid_fast_path_select_more(path,
-								psprintf("braid_internal.session_reach('%s'::%s, %s)",
-										 zero_of(type), format_type_be(type), node->gap));
+	braid_fast_path_select_more(path, psprintf("braid_internal.session_reach('%s'::%s, %s)",
+											   zero_of(type), format_type_be(type), node->gap));
 }
 
 /* False: the gap is so long that it is near the end of all time. */
@@ -174,10 +172,9 @@ static bool
 make_room(Sessions *s)
 {
 	FastRows *rows = &s->task->rows;
-	int64 nrows =
-		rows->message ? rows->message->delta->nrows : tuplestore_tuple_count(rows->store);
-	Size width = s->ncolumns * (sizeof(Datum) + sizeof(bool)) + sizeof(TimedRow) +
-				 2 * sizeof(uint32);
+	int64 nrows = rows->message ? rows->message->delta->nrows : tuplestore_tuple_count(rows->store);
+	Size width =
+		s->ncolumns * (sizeof(Datum) + sizeof(bool)) + sizeof(TimedRow) + 2 * sizeof(uint32);
 
 	if (nrows > PG_INT32_MAX || !reserve(s, nrows * width))
 		return false;
@@ -288,14 +285,19 @@ bring_together(Sessions *s)
 
 /* ---------------------------------------------------------------- pieces */
 
+/* NO_PIECE: there is no memory for it. */
 static uint32
 add_piece(Sessions *s, uint32 key, int64 first, bool has_time)
 {
 	if (s->npieces == s->piece_room)
 	{
-		s->piece_room = Max(2 * s->piece_room, FIRST_PIECES);
-		s->pieces = s->pieces ? repalloc_huge(s->pieces, sizeof(Piece) * (Size) s->piece_room)
-							  : allocate(sizeof(Piece), s->piece_room);
+		uint32 room = Max(2 * s->piece_room, FIRST_PIECES);
+
+		if (!reserve(s, sizeof(Piece) * (Size) (room - s->piece_room)))
+			return NO_PIECE;
+		s->pieces = s->pieces ? repalloc_huge(s->pieces, sizeof(Piece) * (Size) room)
+							  : allocate(sizeof(Piece), room);
+		s->piece_room = room;
 	}
 	s->pieces[s->npieces] = (Piece){first, first, key, has_time};
 	return s->npieces++;
@@ -319,8 +321,8 @@ goes_on(Sessions *s, int64 last, int64 at)
 		   !is_infinite(s->time->type, last);
 }
 
-/* The rows of a key, from begin to end. */
-static void
+/* The rows of a key, from begin to end.  False, here and below: there is no memory for the pieces. */
+static bool
 cut(Sessions *s, uint32 key, uint32 begin, uint32 end)
 {
 	uint32 piece = NO_PIECE;
@@ -332,20 +334,23 @@ cut(Sessions *s, uint32 key, uint32 begin, uint32 end)
 
 		if (piece == NO_PIECE || !goes_on(s, s->pieces[piece].last, row->at))
 			piece = add_piece(s, key, row->at, true);
+		if (piece == NO_PIECE)
+			return false;
 		s->pieces[piece].last = row->at;
 		s->groups.found[row->row] = piece;
 	}
+	return true;
 }
 
 /* Rows without a time: those of a key are a piece. */
-static void
+static bool
 take_timeless(Sessions *s)
 {
 	uint32 nkeys = s->task->groups.n;
 	uint32 *pieces;
 
 	if (!s->time->any_null)
-		return;
+		return true;
 	pieces = allocate(sizeof(uint32), nkeys);
 	memset(pieces, 0xff, sizeof(uint32) * nkeys);
 	for (uint32 row = 0; row < s->nrows; row++)
@@ -356,40 +361,56 @@ take_timeless(Sessions *s)
 			continue;
 		if (*piece == NO_PIECE)
 			*piece = add_piece(s, s->keys[row], 0, false);
+		if (*piece == NO_PIECE)
+			return false;
 		s->groups.found[row] = *piece;
 	}
+	return true;
 }
 
-/* What is not needed any more. */
-static void
-free_rows(Sessions *s)
-{
-	s->limit += s->room * (sizeof(TimedRow) + sizeof(uint32));
-	pfree(s->timed);
-	pfree(s->keys);
-	if (s->time_is_kept)
-		return;
-	s->limit += s->room * (sizeof(bool) + sizeof(Datum));
-	pfree(s->columns[0].values);
-	pfree(s->columns[0].nulls);
-}
-
-static void
-make_pieces(Sessions *s)
+static bool
+cut_all(Sessions *s)
 {
 	FastGroups *keys = &s->task->groups;
 	uint32 *sorted = braid_fast_groups_sort(keys, 0);
 
-	s->groups.found = allocate(sizeof(uint32), s->room);
 	for (uint32 i = 0; i < keys->n; i++)
 	{
 		uint32 key = sorted[i];
 
 		CHECK_FOR_INTERRUPTS();
-		cut(s, key, key > 0 ? s->ends[key - 1] : 0, s->ends[key]);
+		if (!cut(s, key, key > 0 ? s->ends[key - 1] : 0, s->ends[key]))
+			return false;
 	}
-	take_timeless(s);
-	free_rows(s);
+	return true;
+}
+
+/* What rows are brought together by is not needed any more. */
+static void
+free_keys(Sessions *s)
+{
+	pfree(s->keys);
+	s->limit += s->room * sizeof(uint32);
+	if (s->time_is_kept)
+		return;
+	pfree(s->columns[0].values);
+	pfree(s->columns[0].nulls);
+	s->limit += s->room * (sizeof(bool) + sizeof(Datum));
+}
+
+static bool
+make_pieces(Sessions *s)
+{
+	s->groups.found = allocate(sizeof(uint32), s->room);
+	bring_together(s);
+	if (!take_timeless(s))
+		return false;
+	free_keys(s);
+	if (!cut_all(s))
+		return false;
+	pfree(s->timed);
+	s->limit += s->room * sizeof(TimedRow);
+	return true;
 }
 
 /* What is kept for them; false: there is no memory for it. */
@@ -399,7 +420,7 @@ take_steps(Sessions *s, int nwords)
 	FastTask *task = s->task;
 	Size size = (Size) s->npieces * nwords * sizeof(uint64);
 
-	if (!reserve(s, size + sizeof(Piece) * (Size) s->piece_room))
+	if (!reserve(s, size))
 		return false;
 	s->groups.nkeys = 1; /* not a single group */
 	s->groups.nwords = nwords;
@@ -457,12 +478,9 @@ make_all(Sessions *s, int nwords)
 {
 	if (!make_room(s))
 		return false;
+	s->limit /= 2;
 	braid_fast_groups_open(&s->task->groups, 0, s->limit);
-	if (!read_rows(s))
-		return false;
-	bring_together(s);
-	make_pieces(s);
-	return take_steps(s, nwords);
+	return read_rows(s) && make_pieces(s) && take_steps(s, nwords);
 }
 
 bool

@@ -15,7 +15,7 @@ extern void braid_fast_session_select(FastPath *path);
  * Puts the sessions into rows, in the order of the state's index: keys, first, last, n, whether
  * one of their rows went, and the columns of accumulators.  False: run the statement.
  */
-extern bool braid_fast_session_make(FastPath *path, PlannedStmt *stmt, Tuplestorestate *rows,
-									TupleDesc desc);
+extern bool
+braid_fast_session_make(FastPath *path, PlannedStmt *stmt, Tuplestorestate *rows, TupleDesc desc);
 
 #endif /* BRAID_FAST_SESSION_H */

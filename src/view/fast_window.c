@@ -23,12 +23,8 @@ static const struct
 {
 	const char *unit;
 	int64 length;
-} units[] = {{"millisecond", 1000},
-			 {"second", USECS_PER_SEC},
-			 {"minute", USECS_PER_MINUTE},
-			 {"hour", USECS_PER_HOUR},
-			 {"day", USECS_PER_DAY},
-			 {"week", 7 * USECS_PER_DAY}};
+} units[] = {{"millisecond", 1000},	   {"second", USECS_PER_SEC}, {"minute", USECS_PER_MINUTE},
+			 {"hour", USECS_PER_HOUR}, {"day", USECS_PER_DAY},	  {"week", 7 * USECS_PER_DAY}};
 
 /*
  * Below that no time is infinite, and no window of a length below it begins where
@@ -101,10 +97,9 @@ take_tumble(FuncExpr *call, int64 limit, FastWindow *window)
 	window->length = length_of(call->funcresulttype, size);
 	if (window->length <= 1)
 		return false;
-	window->begin =
-		(int64) (origin ? OidFunctionCall3(call->funcid, (Datum) 0, size->constvalue,
-										   origin->constvalue)
-						: OidFunctionCall2(call->funcid, (Datum) 0, size->constvalue));
+	window->begin = (int64) (origin ? OidFunctionCall3(call->funcid, (Datum) 0, size->constvalue,
+													   origin->constvalue)
+									: OidFunctionCall2(call->funcid, (Datum) 0, size->constvalue));
 	return true;
 }
 

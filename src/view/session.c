@@ -187,6 +187,7 @@ braid_session_populate(ViewNode *node)
 					   sessions_of(node, rows), enters ? psprintf(" WHERE %s", enters) : ""),
 			  PG_INT64_MAX);
 	AtEOXact_GUC(false, level);
+	node->path = 0;
 }
 
 /* Open sessions: of the state, and computed from all rows. */

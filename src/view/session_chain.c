@@ -117,7 +117,7 @@ make_pieces(Following *f)
 	int64 n = -1;
 	int level;
 
-	if (!change->is_final)
+	if (!change->is_final && braid_node_input(f->node)->changed)
 		n = braid_fast_follow(f->node, f->pieces, change->rows, pieces_of_delta, change->retracts);
 	if (n >= 0)
 		return n;
