@@ -12,7 +12,7 @@ use warnings;
 use Braid::Cluster;
 use Test::More;
 
-my $steps = $ENV{BRAID_ROUNDS} // 12;
+my $steps = $ENV{BRAID_ROUNDS} // 9;
 my $seed = $ENV{BRAID_SEED} // 20261123;
 note "BRAID_SEED=$seed";
 
