@@ -191,6 +191,15 @@ SET braid.default_snapshot = '';
 SELECT count(*) FROM far_east;
 RESET default_transaction_isolation;
 
+-- For other sessions, on each server by itself.
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT * FROM braid.export_snapshot();
+ROLLBACK;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SET LOCAL braid.snapshot = 'snap_west, snap_east';
+SELECT server, snapshot ~ '^[0-9A-F-]+$' AS exported FROM braid.export_snapshot();
+COMMIT;
+
 -- What is counted.
 SELECT what, requests > 0 AS counted, p50 <= p95 AND p95 <= p99 AND p99 <= max_time AS ordered
 FROM braid.stat_snapshots WHERE datname = current_database();

@@ -348,6 +348,25 @@ braid_xa_node_wait_ready(Oid serverid, uint32 address)
 		raise_not_ready(serverid, &node);
 }
 
+List *
+braid_xa_node_aliases(List *serverids)
+{
+	List *aliases = list_copy(serverids);
+	ListCell *lc;
+
+	LWLockAcquire(&table->lock, LW_SHARED);
+	foreach (lc, serverids)
+	{
+		XaNode *node = find_node(MyDatabaseId, lfirst_oid(lc));
+
+		for (int i = 0; node && i < table->nnodes; i++)
+			if (table->nodes[i].dbid == MyDatabaseId && table->nodes[i].address == node->address)
+				aliases = list_append_unique_oid(aliases, table->nodes[i].serverid);
+	}
+	LWLockRelease(&table->lock);
+	return aliases;
+}
+
 static bool
 is_settled(Oid serverid, TimestampTz before, XaNode *copy)
 {

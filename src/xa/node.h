@@ -7,6 +7,7 @@
 
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "xa/gid.h"
 
 #define BRAID_XA_MAX_CONNECTIONS 64
@@ -100,6 +101,12 @@ braid_xa_node_point_done(Oid serverid, uint64 request, XLogRecPtr lsn, const cha
  * Throws 55000 with the reason and the mend otherwise.
  */
 extern void braid_xa_node_wait_ready(Oid serverid, uint32 address);
+
+/*
+ * These servers, and those that lead to the same address as one of them: what is
+ * written through one is read through another.
+ */
+extern List *braid_xa_node_aliases(List *serverids);
 
 /*
  * Waits until nothing that was decided before that time (0: before this server

@@ -7,8 +7,8 @@
  *	  connection that postgres_fdw uses for it, and the way to that connection is
  *	  a foreign table.  So each server has a hidden one,
  *	  braid_internal.enlist_<oid of the server>, over a view that every
- *	  participant has, another one for commands (execute.c), and one for snapshots
- *	  (snapshot_probe.c).  They are members of the extension: pg_dump does not see them, and the resolver makes them
+ *	  participant has, another one for commands (execute.c), and two for snapshots
+ *	  (snapshot_probe.c, snapshot_export.c).  They are members of the extension: pg_dump does not see them, and the resolver makes them
  *	  anew where a dump is restored.
  *
  *	  Being members, they would take the extension along when their server is
@@ -53,12 +53,14 @@ typedef struct HiddenTable
 #define ENLIST_VIEW "enlist"
 #define EXECUTE_VIEW "execute"
 #define SNAPSHOT_VIEW "snapshot"
+#define EXPORT_VIEW "exported_snapshot"
 
 static const HiddenTable hidden_tables[] = {{ENLIST_VIEW, "gid pg_catalog.text"},
 											{EXECUTE_VIEW,
 											 "command pg_catalog.text, want_rows pg_catalog.bool, "
 											 "processed pg_catalog.int8, result pg_catalog.text"},
-											{SNAPSHOT_VIEW, "fixed pg_catalog.bool"}};
+											{SNAPSHOT_VIEW, "fixed pg_catalog.bool"},
+											{EXPORT_VIEW, "id pg_catalog.text"}};
 
 bool
 braid_xa_handler_is_ours(Oid funcid)
@@ -163,6 +165,12 @@ char *
 braid_xa_server_snapshot_table(Oid serverid)
 {
 	return hidden_table(SNAPSHOT_VIEW, serverid);
+}
+
+char *
+braid_xa_server_export_table(Oid serverid)
+{
+	return hidden_table(EXPORT_VIEW, serverid);
 }
 
 bool

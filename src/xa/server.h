@@ -42,8 +42,9 @@ extern char *braid_xa_server_enlist_table(Oid serverid);
 /* The same for the table through which commands are run. */
 extern char *braid_xa_server_execute_table(Oid serverid);
 
-/* The same for the table that shows the snapshot of the transaction there. */
+/* The same for those that say whether the transaction there has a snapshot, and export it. */
 extern char *braid_xa_server_snapshot_table(Oid serverid);
+extern char *braid_xa_server_export_table(Oid serverid);
 
 /* Is it a table through which commands are run? */
 extern bool braid_xa_server_is_execute_table(Relation rel);

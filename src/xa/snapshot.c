@@ -48,6 +48,12 @@ static Cover *cover = NULL;
 /* Is one being taken?  Then nothing is covered yet. */
 static bool taking = false;
 
+/*
+ * Has one been begun?  If that has failed, and the error was caught, servers may
+ * have snapshots of some moment: there is no second attempt in the transaction.
+ */
+static bool attempted = false;
+
 /* ---------------------------------------------------------------- time */
 
 static TimeoutId timeout = MAX_TIMEOUTS; /* not registered yet */
@@ -122,6 +128,11 @@ refuse_if_impossible(void)
 						errmsg("the transaction has a snapshot already"),
 						errdetail("A snapshot over servers is taken before the first query."),
 						errhint("Let SET LOCAL braid.snapshot follow BEGIN.")));
+	if (attempted)
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("the transaction has tried to get a snapshot over servers before"),
+						errdetail("Some of them may have taken their part then."),
+						errhint("Roll back the whole transaction, and begin again.")));
 }
 
 static Cover *
@@ -151,18 +162,18 @@ await_settled(List *serverids, int timeout_ms)
 
 /* Steps 1 to 4 of gate.c, but for the last. */
 static void
-take_parts(XaProbe *probe, List *serverids, TimestampTz deadline)
+take_parts(XaProbe *probe, List *nodes, TimestampTz deadline)
 {
-	Oid *servers = palloc(sizeof(Oid) * (list_length(serverids) + 1));
+	Oid *servers = palloc(sizeof(Oid) * (list_length(nodes) + 1));
 	ListCell *lc;
 
-	foreach (lc, serverids)
+	foreach (lc, nodes)
 		servers[foreach_current_index(lc)] = lfirst_oid(lc);
 	BRAID_FAILPOINT("xa-snapshot-closed");
-	braid_xa_gate_await_finished(list_length(serverids), servers, deadline);
+	braid_xa_gate_await_finished(list_length(nodes), servers, deadline);
 
 	/* What ran over, or what a restart has left: as before, now that nothing is added. */
-	await_settled(serverids, 0);
+	await_settled(nodes, 0);
 	BRAID_FAILPOINT("xa-snapshot-drained");
 	(void) GetTransactionSnapshot();
 	BRAID_FAILPOINT("xa-snapshot-local");
@@ -181,7 +192,7 @@ microseconds_since(instr_time began)
 }
 
 static void
-take_closed(XaProbe *probe, List *serverids)
+take_closed(XaProbe *probe, List *nodes)
 {
 	TimestampTz deadline =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), braid_snapshot_timeout);
@@ -194,7 +205,7 @@ take_closed(XaProbe *probe, List *serverids)
 	PG_TRY();
 	{
 		begin_limit(deadline);
-		take_parts(probe, serverids, deadline);
+		take_parts(probe, nodes, deadline);
 	}
 	PG_FINALLY();
 	{
@@ -210,6 +221,7 @@ take_closed(XaProbe *probe, List *serverids)
 void
 braid_xa_snapshot_take(List *serverids)
 {
+	List *nodes;
 	XaProbe *probe;
 	Cover *c;
 	instr_time began;
@@ -217,12 +229,13 @@ braid_xa_snapshot_take(List *serverids)
 	refuse_if_impossible();
 	INSTR_TIME_SET_CURRENT(began);
 	c = make_cover(serverids);
-	await_settled(serverids, braid_xa_ready_timeout);
-	taking = true;
+	nodes = braid_xa_node_aliases(serverids);
+	await_settled(nodes, braid_xa_ready_timeout);
+	taking = attempted = true;
 	probe = braid_xa_probe_begin(serverids);
 	Assert(!FirstSnapshotSet);
 	BRAID_FAILPOINT("xa-snapshot-connected");
-	take_closed(probe, serverids);
+	take_closed(probe, nodes);
 	taking = false;
 	cover = c;
 	braid_xa_stat_duration(XA_TIME_SNAPSHOT, microseconds_since(began));
@@ -289,7 +302,7 @@ end_of_transaction(XactEvent event)
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	cover = NULL;
-	taking = false;
+	taking = attempted = false;
 }
 
 static void

@@ -16,6 +16,21 @@ GRANT SELECT ON braid_internal.snapshot TO PUBLIC;
 COMMENT ON VIEW braid_internal.snapshot IS
 'Participants: a coordinator reads it to learn whether the current transaction has its part of a snapshot over servers';
 
+CREATE VIEW braid_internal.exported_snapshot AS SELECT pg_catalog.pg_export_snapshot() AS id;
+REVOKE ALL ON braid_internal.exported_snapshot FROM PUBLIC;
+-- Everybody may export the snapshot of a transaction of his own.
+GRANT SELECT ON braid_internal.exported_snapshot TO PUBLIC;
+COMMENT ON VIEW braid_internal.exported_snapshot IS
+'Participants: a coordinator reads it to export the snapshot of the current transaction';
+
+CREATE FUNCTION braid.export_snapshot(OUT server name, OUT snapshot text) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'braid_sql_export_snapshot' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+REVOKE ALL ON FUNCTION braid.export_snapshot() FROM PUBLIC;
+-- As pg_export_snapshot(): it is the caller's own.
+GRANT EXECUTE ON FUNCTION braid.export_snapshot() TO PUBLIC;
+COMMENT ON FUNCTION braid.export_snapshot() IS
+'Exports the snapshot over servers of the current transaction (SET LOCAL braid.snapshot): for this server (null) and each of the others, the name for SET TRANSACTION SNAPSHOT or pg_dump --snapshot on that server, good until the transaction ends. Such a transaction cannot commit in two phases. Errors: 55000 without a snapshot over servers, 25001 in a subtransaction.';
+
 CREATE FUNCTION braid_internal.xa_snapshot_statistics(datid oid,
 	OUT what text, OUT requests bigint, OUT total_time double precision, OUT mean_time double precision,
 	OUT p50 double precision, OUT p95 double precision, OUT p99 double precision, OUT max_time double precision)
