@@ -94,6 +94,8 @@ begin_limit(TimestampTz deadline)
 static void
 end_limit(void)
 {
+	if (timeout == MAX_TIMEOUTS)
+		return;
 	disable_timeout(timeout, false);
 	if (timed_out)
 		QueryCancelPending = false;
@@ -176,7 +178,9 @@ take_parts(XaProbe *probe, List *nodes, TimestampTz deadline)
 	await_settled(nodes, 0);
 	BRAID_FAILPOINT("xa-snapshot-drained");
 	(void) GetTransactionSnapshot();
-	BRAID_FAILPOINT("xa-snapshot-local");
+
+	/* Here somebody else is waited for, who knows of no deadline. */
+	begin_limit(deadline);
 	braid_xa_probe_fix(probe);
 	pfree(servers);
 }
@@ -204,7 +208,6 @@ take_closed(XaProbe *probe, List *nodes)
 	error_context_stack = &context;
 	PG_TRY();
 	{
-		begin_limit(deadline);
 		take_parts(probe, nodes, deadline);
 	}
 	PG_FINALLY();

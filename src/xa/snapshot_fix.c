@@ -12,6 +12,7 @@
 
 #include "access/xact.h"
 #include "common/compat.h"
+#include "common/failpoint.h"
 #include "fmgr.h"
 #include "nodes/parsenodes.h"
 #include "storage/proc.h"
@@ -55,6 +56,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 															  params, env, dest, qc);
 	if (!asked)
 		return;
+	BRAID_FAILPOINT("xa-snapshot-fix");
 	(void) GetTransactionSnapshot();
 	fixed_in = braid_compat_lxid(MyProc);
 }
