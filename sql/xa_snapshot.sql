@@ -187,6 +187,16 @@ SET braid.default_snapshot = 'nowhere';
 BEGIN;
 SELECT 1 AS one;
 ROLLBACK;
+-- Not in sessions of postgres_fdw, and of pg_dump, which see no schema of users.
+SET search_path = pg_catalog;
+BEGIN;
+SELECT count(*) FROM public.far_east;
+COMMIT;
+SELECT set_config('search_path', '', false);
+BEGIN;
+SELECT count(*) FROM public.far_east;
+COMMIT;
+RESET search_path;
 SET braid.default_snapshot = '';
 SELECT count(*) FROM far_east;
 RESET default_transaction_isolation;

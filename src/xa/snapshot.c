@@ -17,6 +17,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "common/failpoint.h"
 #include "common/xact.h"
 #include "foreign/foreign.h"
@@ -272,6 +273,24 @@ refuse_access(Oid serverid, Oid userid)
 				 : errhint("Name it in braid.snapshot as well.")));
 }
 
+/*
+ * Sessions that see no schema of users without naming it are those of tools that
+ * other sessions use, as postgres_fdw, or that want a snapshot of their own, as pg_dump.
+ */
+static bool
+is_tool_session(void)
+{
+	return strcmp(namespace_search_path, "pg_catalog") == 0 || namespace_search_path[0] == '\0' ||
+		   strcmp(namespace_search_path, "\"\"") == 0;
+}
+
+bool
+braid_xa_snapshot_is_default(void)
+{
+	return braid_default_snapshot[0] != '\0' && IsolationUsesXactSnapshot() &&
+		   MyBackendType == B_BACKEND && !is_tool_session();
+}
+
 static void
 refuse_without(Oid serverid)
 {
@@ -294,8 +313,7 @@ braid_xa_snapshot_check_access(Oid serverid, Oid userid)
 		if (!list_member_oid(cover->mappings, GetUserMapping(userid, serverid)->umid))
 			refuse_access(serverid, userid);
 	}
-	else if (braid_default_snapshot[0] != '\0' && IsolationUsesXactSnapshot() && !taking &&
-			 MyBackendType == B_BACKEND)
+	else if (!taking && braid_xa_snapshot_is_default())
 		refuse_without(serverid);
 }
 

@@ -25,6 +25,9 @@ extern void braid_xa_snapshot_take(List *serverids);
  */
 extern List *braid_xa_snapshot_servers(bool *taken);
 
+/* Is the current transaction to have one without being asked (braid.default_snapshot)? */
+extern bool braid_xa_snapshot_is_default(void);
+
 /*
  * To be called when the transaction begins to use a server on behalf of a user:
  * throws 55000 if its snapshot does not cover what would be seen there.

@@ -225,8 +225,8 @@ take_default_snapshot(bool begins)
 	bool taken;
 
 	(void) braid_xa_snapshot_servers(&taken);
-	if (taken || braid_default_snapshot[0] == '\0' || !IsolationUsesXactSnapshot() ||
-		!IsTransactionBlock() || FirstSnapshotSet || RecoveryInProgress())
+	if (taken || !braid_xa_snapshot_is_default() || !IsTransactionBlock() || FirstSnapshotSet ||
+		RecoveryInProgress())
 		return;
 
 	/* BEGIN itself: the block that has begun is to have a subtransaction. */
