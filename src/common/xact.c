@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "common/xact.h"
+#include "nodes/parsenodes.h"
 #include "utils/resowner.h"
 
 #define MAX_HANDLERS 24
@@ -76,6 +77,15 @@ braid_xact_move_first(void)
 {
 	UnregisterXactCallback(run_stage, (void *) (intptr_t) BRAID_XACT_FIRST);
 	RegisterXactCallback(run_stage, (void *) (intptr_t) BRAID_XACT_FIRST);
+}
+
+bool
+braid_xact_may_begin(Node *stmt)
+{
+	if (IsA(stmt, TransactionStmt))
+		return ((TransactionStmt *) stmt)->kind == TRANS_STMT_BEGIN ||
+			   ((TransactionStmt *) stmt)->kind == TRANS_STMT_START;
+	return IsA(stmt, VariableSetStmt);
 }
 
 void

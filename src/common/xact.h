@@ -9,6 +9,7 @@
 #define BRAID_XACT_H
 
 #include "access/xact.h"
+#include "nodes/nodes.h"
 
 typedef enum BraidXactStage
 {
@@ -47,6 +48,12 @@ extern void braid_xact_on_locks_released(BraidLocksReleasedHandler handler);
  * within a transaction callback: the list that is being walked would change.
  */
 extern void braid_xact_move_first(void);
+
+/*
+ * Can a transaction have begun by this command, or become one of another isolation
+ * level, and have no snapshot yet?
+ */
+extern bool braid_xact_may_begin(Node *stmt);
 
 extern void braid_xact_init(void);
 

@@ -112,15 +112,6 @@ braid_read_transaction_check(List *views)
 /* ---------------------------------------------------------------- commands */
 
 static bool
-may_begin(Node *stmt)
-{
-	if (IsA(stmt, TransactionStmt))
-		return ((TransactionStmt *) stmt)->kind == TRANS_STMT_BEGIN ||
-			   ((TransactionStmt *) stmt)->kind == TRANS_STMT_START;
-	return IsA(stmt, VariableSetStmt);
-}
-
-static bool
 takes_snapshot(Node *stmt)
 {
 	VariableSetStmt *set = (VariableSetStmt *) stmt;
@@ -135,7 +126,7 @@ process_utility(PlannedStmt *pstmt, const char *source_text, bool read_only_tree
 				DestReceiver *dest, QueryCompletion *qc)
 {
 	Node *stmt = pstmt->utilityStmt;
-	bool begins = may_begin(stmt);
+	bool begins = braid_xact_may_begin(stmt);
 	bool commits_prepared = IsA(stmt, TransactionStmt) &&
 							((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
 	bool imports = takes_snapshot(stmt);

@@ -166,17 +166,9 @@ static void
 run_and_return(ReturnSetInfo *rsi, ForeignServer *server, const char *command)
 {
 	XaCommandResult result = run_on(server, command, false);
-	Datum values[2] = {0};
-	bool nulls[2] = {server == NULL, false};
-	NameData name;
 
-	if (server)
-	{
-		namestrcpy(&name, server->servername);
-		values[0] = NameGetDatum(&name);
-	}
-	values[1] = Int64GetDatum(result.processed);
-	tuplestore_putvalues(rsi->setResult, rsi->setDesc, values, nulls);
+	braid_xa_server_return(rsi, server ? server->servername : NULL,
+						   Int64GetDatum(result.processed));
 }
 
 /* execute_all(command text, include_local bool) returns setof (server, rows) */

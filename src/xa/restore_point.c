@@ -189,22 +189,6 @@ settle_servers(List *servers, TimestampTz deadline)
 	pfree(requests);
 }
 
-static void
-return_point(ReturnSetInfo *rsi, const char *server, XLogRecPtr lsn)
-{
-	Datum values[2] = {0};
-	bool nulls[2] = {server == NULL, false};
-	NameData name;
-
-	if (server)
-	{
-		namestrcpy(&name, server);
-		values[0] = NameGetDatum(&name);
-	}
-	values[1] = LSNGetDatum(lsn);
-	tuplestore_putvalues(rsi->setResult, rsi->setDesc, values, nulls);
-}
-
 /*
  * The decision tables are locked, all that was decided is finished.  From here
  * on some nodes may have the point when an error ends us.
@@ -219,7 +203,7 @@ create_points(const char *name, List *servers, TimestampTz deadline, ReturnSetIn
 	foreach (lc, servers)
 		requests[foreach_current_index(lc)] = braid_xa_node_request_point(lfirst_oid(lc), name);
 	lsn = DirectFunctionCall1(braid_sql_create_restore_point_here, CStringGetTextDatum(name));
-	return_point(rsi, NULL, DatumGetLSN(lsn));
+	braid_xa_server_return(rsi, NULL, lsn);
 	foreach (lc, servers)
 	{
 		XaNodePoint point;
@@ -234,7 +218,7 @@ create_points(const char *name, List *servers, TimestampTz deadline, ReturnSetIn
 									: errdetail("It did not answer in time."),
 					 errhint("Use another name for the next attempt: other servers have a restore "
 							 "point of this name now.")));
-		return_point(rsi, server_name(lfirst_oid(lc)), point.lsn);
+		braid_xa_server_return(rsi, server_name(lfirst_oid(lc)), LSNGetDatum(point.lsn));
 	}
 	pfree(requests);
 }

@@ -31,6 +31,7 @@
 #include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
@@ -263,4 +264,19 @@ braid_xa_server_address(Oid serverid)
 		}
 	}
 	return address;
+}
+
+void
+braid_xa_server_return(ReturnSetInfo *rsi, const char *server, Datum value)
+{
+	Datum values[2] = {0, value};
+	bool nulls[2] = {server == NULL, false};
+	NameData name;
+
+	if (server)
+	{
+		namestrcpy(&name, server);
+		values[0] = NameGetDatum(&name);
+	}
+	tuplestore_putvalues(rsi->setResult, rsi->setDesc, values, nulls);
 }

@@ -5,6 +5,7 @@
 #ifndef BRAID_XA_SERVER_H
 #define BRAID_XA_SERVER_H
 
+#include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
@@ -51,5 +52,8 @@ extern bool braid_xa_server_is_execute_table(Relation rel);
 
 /* A hash of the options that say where the server is. */
 extern uint32 braid_xa_server_address(Oid serverid);
+
+/* A row (name of the server, NULL for this one; value) of a function's materialized result. */
+extern void braid_xa_server_return(ReturnSetInfo *rsi, const char *server, Datum value);
 
 #endif /* BRAID_XA_SERVER_H */

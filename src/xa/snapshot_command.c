@@ -185,15 +185,6 @@ sets_snapshot(Node *stmt)
 		   pg_strcasecmp(set->name, "braid.snapshot") == 0;
 }
 
-static bool
-may_begin(Node *stmt)
-{
-	if (IsA(stmt, TransactionStmt))
-		return ((TransactionStmt *) stmt)->kind == TRANS_STMT_BEGIN ||
-			   ((TransactionStmt *) stmt)->kind == TRANS_STMT_START;
-	return IsA(stmt, VariableSetStmt);
-}
-
 static void
 refuse_outside_block(void)
 {
@@ -244,7 +235,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				DestReceiver *dest, QueryCompletion *qc)
 {
 	bool sets = sets_snapshot(pstmt->utilityStmt);
-	bool begins = may_begin(pstmt->utilityStmt);
+	bool begins = braid_xact_may_begin(pstmt->utilityStmt);
 
 	if (sets)
 	{

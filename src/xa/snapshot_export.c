@@ -23,26 +23,11 @@
 PG_FUNCTION_INFO_V1(braid_sql_export_snapshot);
 
 static void
-return_id(ReturnSetInfo *rsi, const char *server, const char *id)
-{
-	Datum values[2] = {0};
-	bool nulls[2] = {server == NULL, false};
-	NameData name;
-
-	if (server)
-	{
-		namestrcpy(&name, server);
-		values[0] = NameGetDatum(&name);
-	}
-	values[1] = CStringGetTextDatum(id);
-	tuplestore_putvalues(rsi->setResult, rsi->setDesc, values, nulls);
-}
-
-static void
 export_part(ReturnSetInfo *rsi, Oid serverid)
 {
 	const char *server = GetForeignServer(serverid)->servername;
 	char *sql = psprintf("SELECT id FROM %s", braid_xa_server_export_table(serverid));
+	char *id;
 
 	SPI_connect();
 	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
@@ -50,7 +35,8 @@ export_part(ReturnSetInfo *rsi, Oid serverid)
 						errmsg("could not export the snapshot of server \"%s\"", server),
 						errdetail("It did not answer as a server with braid does."),
 						errhint("See braid.doctor().")));
-	return_id(rsi, server, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	id = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	braid_xa_server_return(rsi, server, CStringGetTextDatum(id));
 	SPI_finish();
 }
 
@@ -70,7 +56,7 @@ braid_sql_export_snapshot(PG_FUNCTION_ARGS)
 						errhint("Begin with BEGIN ISOLATION LEVEL REPEATABLE READ and SET LOCAL "
 								"braid.snapshot.")));
 	InitMaterializedSRF(fcinfo, 0);
-	return_id(rsi, NULL, ExportSnapshot(GetActiveSnapshot()));
+	braid_xa_server_return(rsi, NULL, CStringGetTextDatum(ExportSnapshot(GetActiveSnapshot())));
 	foreach (lc, servers)
 		export_part(rsi, lfirst_oid(lc));
 	return (Datum) 0;
