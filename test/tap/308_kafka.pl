@@ -27,7 +27,7 @@ $cluster->sql('node', "SELECT braid.create_group('back', 'g')");
 $kafka->make_topic('orders', 4);
 $messages->make_producers('node');
 $messages->make_consumers('node');
-my @producers = map { $messages->produce('node', 'orders', { pause => 0.2 }) } 1 .. 2;
+my @producers = map { $messages->produce('node', 'orders', { pause => 1 }) } 1 .. 3;
 my @consumers = ($messages->consume('node', 'back', 'g'));
 
 my %bridge = (out => [ 'out', 'there', 'orders', 'orders' ], in => [ 'in', 'back', 'back', 'orders' ]);
