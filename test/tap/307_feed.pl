@@ -11,6 +11,7 @@ use Time::HiRes qw(sleep);
 my $rounds = $ENV{BRAID_ROUNDS} // 1;
 my $cluster = Braid::Cluster->new('db', 'far', { conf => <<'CONF' });
 max_prepared_transactions = 10
+braid.capture_memory = 16MB
 autovacuum_naptime = 1s
 braid.topic_rotate_interval = 500ms
 CONF
@@ -217,6 +218,42 @@ sql('UPDATE sold SET x = x + 1; UPDATE p SET x = x + 1');
 are_told('at the end');
 is(messages("relation IN ('public.sold', 'public.p')"), $ended, 'what has no feed any more tells nothing');
 ok($cluster->wait_for('db', "SELECT relreplident = 'd' FROM pg_class WHERE relname = 'sold'"), 'and is not captured');
+
+# ---- larger than memory, with COPY, and values out of line
+sql(<<'SQL');
+SELECT braid.create_topic('wide_changes');
+CREATE TABLE wide (id int PRIMARY KEY, x int, big text);
+CREATE MATERIALIZED VIEW wide_sum WITH (braid.continuous) AS SELECT count(*), sum(x) FROM wide;
+ALTER TABLE wide SET (braid.feed = 'wide_changes');
+SELECT braid.wait('wide_sum', '60 s');
+SQL
+ok($cluster->wait_for('db', q{SELECT state = 'live' FROM braid.feeds WHERE relation = 'wide'::regclass}), 'a feed begins beside a view');
+sql(<<'SQL');
+BEGIN;
+INSERT INTO wide SELECT g, g, repeat('x', 700) FROM generate_series(1, 15000) g;
+SAVEPOINT a;
+INSERT INTO wide SELECT g, g, repeat('y', 700) FROM generate_series(15001, 25000) g;
+UPDATE wide SET x = -1;
+ROLLBACK TO a;
+UPDATE wide SET x = x + 1 WHERE id % 10 = 0;
+SAVEPOINT b;
+COPY wide (id, x) FROM PROGRAM 'seq 30001 35000 | sed "s/$/\t0/"';
+INSERT INTO wide SELECT 40000, 0, string_agg(md5(g::text), '') FROM generate_series(1, 5000) g;
+UPDATE wide SET x = 1 WHERE id = 40000;
+DELETE FROM wide WHERE id % 100 = 0 AND id <= 15000;
+PREPARE TRANSACTION 'wide one';
+COMMIT PREPARED 'wide one';
+SQL
+ok($cluster->wait_for('db', q{SELECT count(*) > 1 FROM wide_changes}), 'a large transaction is told');
+is(sql(q{SELECT string_agg(op || ' ' || n, ', ' ORDER BY op) FROM (SELECT payload->>'op' AS op, count(*) AS n FROM wide_changes GROUP BY 1) c}),
+	'delete 150, insert 20001, snapshot 1, update 1501', 'what was committed of it');
+is(sql(q{SELECT concat_ws(' ', count(DISTINCT payload->>'lsn'), min(payload->>'gid'), count(payload->>'gid')) FROM wide_changes WHERE payload->>'op' <> 'snapshot'}), '1 wide one 21652', 'by one commit');
+is(sql(q{SELECT count(*) FROM (SELECT payload->'old' AS old, lag(payload->'new') OVER (PARTITION BY key ORDER BY id) AS before FROM wide_changes WHERE payload->>'op' <> 'snapshot') c
+	WHERE old IS DISTINCT FROM coalesce(before, 'null')}), 0, 'each change after the one before');
+my $last = q{(SELECT last FROM (SELECT DISTINCT ON (key) payload->'new' AS last FROM wide_changes WHERE key IS NOT NULL ORDER BY key, id DESC) l WHERE last <> 'null')};
+my $rows = 'SELECT to_jsonb(w.*) FROM wide w';
+is(sql("SELECT count(*) FROM (($rows EXCEPT ALL $last) UNION ALL ($last EXCEPT ALL $rows)) d"), 0, 'and they add up');
+cmp_ok(sql('SELECT large_transactions FROM braid.stat_capture WHERE datname = current_database()'), '>', 0, 'it was decoded while it was in progress');
 
 # ---- a global transaction
 $cluster->sql('far', "SELECT braid.create_topic('changes'); CREATE TABLE stock (id int PRIMARY KEY, n int); ALTER TABLE stock SET (braid.feed = 'changes')");
