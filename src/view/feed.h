@@ -24,6 +24,10 @@ typedef struct Feed
 	bool is_sent; /* in this cycle a snapshot was: it begins */
 	bool is_held; /* that it cannot be sent to has been said */
 
+	/* Of a view: expressions over d.c1, ...; key_text is NULL if a row is its own key. */
+	char *row_text;
+	char *key_text;
+
 	/* Of a table. */
 	bool is_of_table;
 	bool has_stopped;

@@ -93,7 +93,7 @@ named_columns(Oid view, Bitmapset *only)
 	return s.data;
 }
 
-/* Those that the user has named; who renames one has to name them again. */
+/* Those that the user has named. */
 static Bitmapset *
 given_keys(Feed *feed)
 {
@@ -134,11 +134,11 @@ key_text(KeptView *view)
 static char *
 rows_select(KeptView *view, const char *from)
 {
-	char *row = braid_feed_row_text(named_columns(view->def.view, NULL));
-	char *key = key_text(view);
+	const char *row = view->feed->row_text;
 
-	if (key)
-		return psprintf("SELECT d.w, %s AS key, %s AS row FROM %s d", key, row, from);
+	if (view->feed->key_text)
+		return psprintf("SELECT d.w, %s AS key, %s AS row FROM %s d", view->feed->key_text, row,
+						from);
 	return psprintf("SELECT x.w, md5(x.row) AS key, x.row FROM (SELECT d.w, %s AS row FROM %s d) x",
 					row, from);
 }
@@ -207,17 +207,16 @@ send_delta(KeptView *view)
 void
 braid_feed_view_prepare(KeptView *view)
 {
-	StringInfoData s;
-	char *key;
+	Feed *feed = view->feed = braid_feed_find(view->def.view);
+	char *image;
 
-	view->feed = braid_feed_find(view->def.view);
-	if (view->feed == NULL)
+	if (feed == NULL)
 		return;
-	key = key_text(view);
-	initStringInfo(&s);
-	appendStringInfo(&s, "%s %s %s", view->plan->visible, key ? key : "",
-					 named_columns(view->def.view, NULL));
-	view->feed->shape = psprintf("%016llx", (unsigned long long) braid_text_hash(s.data));
+	feed->row_text = braid_feed_row_text(named_columns(view->def.view, NULL));
+	feed->key_text = key_text(view);
+	image = psprintf("%s %s %s", view->plan->visible, feed->row_text,
+					 feed->key_text ? feed->key_text : "");
+	feed->shape = psprintf("%016llx", (unsigned long long) braid_text_hash(image));
 }
 
 bool
