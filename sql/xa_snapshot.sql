@@ -129,6 +129,29 @@ DROP USER MAPPING FOR regress_snap_reader SERVER snap_east;
 REVOKE SELECT ON far_east FROM regress_snap_reader;
 DROP ROLE regress_snap_reader;
 
+-- Anybody with a mapping may have one, and nobody keeps commits waiting for longer than others.
+CREATE ROLE regress_snap_user;
+GRANT SELECT ON far_east, far_west TO regress_snap_user;
+DO $$ BEGIN EXECUTE format('CREATE USER MAPPING FOR regress_snap_user SERVER snap_east OPTIONS (user %L, password_required ''false'')', current_user); END $$;
+SET ROLE regress_snap_user;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SET LOCAL braid.snapshot = 'all';
+SELECT count(*) FROM far_east;
+SELECT server, snapshot IS NOT NULL AS exported FROM braid.export_snapshot();
+SELECT count(*) FROM far_west;
+ROLLBACK;
+SET braid.snapshot_timeout = '1 h';
+RESET ROLE;
+DROP USER MAPPING FOR regress_snap_user SERVER snap_east;
+REVOKE SELECT ON far_east, far_west FROM regress_snap_user;
+DROP ROLE regress_snap_user;
+-- Parallel workers know the setting.
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SET LOCAL braid.snapshot = 'snap_east';
+SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL min_parallel_table_scan_size = 0;
+SELECT current_setting('braid.snapshot') AS setting, count(*) FROM snap.home;
+COMMIT;
+
 -- With a savepoint: the snapshot stays when the setting goes.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SAVEPOINT s;

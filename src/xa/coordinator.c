@@ -314,8 +314,8 @@ last_stage(XactEvent event)
 			if (phase == PHASE_PREPARING)
 			{
 				BRAID_FAILPOINT("xa-prepared");
-				braid_xa_stat_prepared(braid_xa_branches());
 				braid_xa_gate_enter();
+				braid_xa_stat_prepared(braid_xa_branches());
 				BRAID_FAILPOINT("xa-gate-entered");
 			}
 			if (in_one_phase)

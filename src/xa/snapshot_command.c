@@ -171,7 +171,7 @@ define_settings(void)
 		"Sets how long it may take to get a snapshot over servers, while commits wait.",
 		"The time that it takes to connect to servers does not count.  If it passes, the command "
 		"fails, and can be tried again.",
-		&braid_snapshot_timeout, 2000, 1, INT_MAX / 2, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+		&braid_snapshot_timeout, 2000, 1, INT_MAX / 2, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 /* ---------------------------------------------------------------- commands */

@@ -36,7 +36,7 @@ typedef enum XaStatCounter
 typedef enum XaStatPhase
 {
 	XA_PHASE_ENLIST,	   /* COMMIT begun -> branches enlisted, decision inserted */
-	XA_PHASE_PREPARE,	   /* -> postgres_fdw has all answers */
+	XA_PHASE_PREPARE,	   /* -> postgres_fdw has all answers, the gate is entered */
 	XA_PHASE_LOCAL_COMMIT, /* -> decision flushed, here and on synchronous standbys */
 	XA_PHASE_WAIT,		   /* -> the client can be told */
 	XA_PHASE_TOTAL,		   /* COMMIT begun -> the client can be told */
@@ -84,7 +84,7 @@ extern void braid_xa_stat_commit_begins(void);
  */
 extern int64 braid_xa_stat_phase_ends(XaStatPhase phase);
 
-/* All branches (XaBranch) have answered the COMMIT that prepares them. */
+/* All branches (XaBranch) have answered the COMMIT that prepares them, and the gate is entered. */
 extern void braid_xa_stat_prepared(List *branches);
 
 /*

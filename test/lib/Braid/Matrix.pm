@@ -75,6 +75,7 @@ my @shapes = sort keys %shapes;
 my @points = (
 	{ name => 'open', at => 'client', phases => '12', lead => sub { } },
 	{ name => 'xa-one-phase', at => 'client', phases => '1', throws => 1 },
+	{ name => 'xa-one-phase-entered', at => 'client', phases => '1', throws => 1 },
 	{ name => 'xa-participant-commit', at => 'branch', phases => '1', throws => 1 },
 	{ name => 'xa-participant-committed', at => 'branch', phases => '1' },
 	{ name => 'xa-enlisted', at => 'client', phases => '2', throws => 1 },
@@ -82,6 +83,7 @@ my @points = (
 	{ name => 'xa-participant-prepare', at => 'branch', phases => '2', throws => 1 },
 	{ name => 'xa-participant-prepared', at => 'branch', phases => '2' },
 	{ name => 'xa-prepared', at => 'client', phases => '2', throws => 1 },
+	{ name => 'xa-gate-entered', at => 'client', phases => '2', throws => 1 },
 	{ name => 'xa-decided', at => 'client', phases => '2' },
 	{ name => 'xa-committed', at => 'client', phases => '2', outcome => 1 },
 	{ name => 'xa-handed-over', at => 'client', phases => '2' },
