@@ -121,7 +121,7 @@ SELECT braid.wait('counted');
 INSERT INTO sales VALUES (20, 1);
 SELECT braid.wait('counted');
 SELECT relation, topic, key, state, last_error FROM braid.feeds;
-ALTER TABLE sales RESET (braid.feed_key), SET (braid.feed = 'changes');
+ALTER TABLE sales RESET (braid.feed_key);
 SELECT key, payload - 'lsn' AS payload FROM braid.receive('changes', 'audit', wait => '10 s');
 SELECT relation, topic, key, state, last_error FROM braid.feeds;
 

@@ -96,6 +96,10 @@ refuse_key_alone(Oid relation)
 
 /* ---------------------------------------------------------------- storing */
 
+#define SET_KEY                                                                                    \
+	"UPDATE braid_internal.feeds SET key = $3, requests = requests + 1 "                           \
+	"WHERE relation = $1 AND $2 IS NULL"
+
 static void
 run(const char *sql, Oid relation, Oid topic, Datum key)
 {
@@ -121,8 +125,7 @@ braid_feed_set(Oid relation, const char *topic, const char *key)
 			relation, view, columns);
 	else
 	{
-		run("UPDATE braid_internal.feeds SET key = $3 WHERE relation = $1 AND $2 IS NULL", relation,
-			InvalidOid, columns);
+		run(SET_KEY, relation, InvalidOid, columns);
 		if (SPI_processed == 0)
 			refuse_key_alone(relation);
 	}
@@ -137,8 +140,7 @@ braid_feed_reset(Oid relation, bool key_only)
 
 	SPI_connect();
 	if (key_only)
-		run("UPDATE braid_internal.feeds SET key = $3 WHERE relation = $1 AND $2 IS NULL", relation,
-			InvalidOid, (Datum) 0);
+		run(SET_KEY, relation, InvalidOid, (Datum) 0);
 	else
 		run("DELETE FROM braid_internal.feeds WHERE relation = $1 AND $2 IS NULL AND $3 IS NULL",
 			relation, InvalidOid, (Datum) 0);
