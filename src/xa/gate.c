@@ -69,6 +69,7 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "storage/condition_variable.h"
+#include "storage/proc.h"
 #include "utils/timestamp.h"
 #include "xa/gate.h"
 #include "xa/settings.h"
@@ -137,14 +138,14 @@ explain_timeout(void *arg)
 	if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
 		return;
 	errmsg("could not get a consistent snapshot in time");
-	errdetail("COMMITs that were under way did not end within %d ms.", *(int *) arg);
+	errdetail("COMMITs that were under way did not end within %d ms.", LockTimeout);
 	errhint("Try again.  The time is limited by \"braid.snapshot_timeout\" and \"lock_timeout\".");
 }
 
 static void
 wait_and_close(int ms)
 {
-	ErrorContextCallback context = {error_context_stack, explain_timeout, &ms};
+	ErrorContextCallback context = {error_context_stack, explain_timeout, NULL};
 	int level = braid_lock_limit_begin(ms);
 
 	error_context_stack = &context;

@@ -144,6 +144,7 @@ for my $setting ('braid.snapshot_timeout', 'lock_timeout')
 {
 	my $answer = snapshot($second, 'all', "SET LOCAL $setting = 50");
 	like(error_of($answer), qr/^55P03: could not get a consistent snapshot in time/, "$setting ends the wait for transactions under way");
+	like($answer->{error}{D}, qr/within (?:\d|[1-4]\d|50) ms/, "$setting: the error says for how long");
 	like($answer->{error}{H}, qr/braid.snapshot_timeout.*lock_timeout/, "$setting: the error names what limits it");
 	$second->run('ROLLBACK');
 }
