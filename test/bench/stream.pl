@@ -39,10 +39,11 @@ my %views = (
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-# Names of the views on a relation, and a statement that waits for them.
+# Names of the views on a relation, and a statement that waits for them: they follow by the same
+# commits, so who has waited for one of them has waited for all.
 sub names { my ($relation) = @_; return map { "v_${relation}_$_" } 0 .. $#{ $views{$relation} }; }
 
-sub wait_for { my ($relation) = @_; return 'SELECT ' . join ', ', map { "braid.wait('$_', '5 min')" } names($relation); }
+sub wait_for { my ($relation) = @_; return "SELECT braid.wait('" . (names($relation))[-1] . "', '5 min')"; }
 
 # The worker has decoded whatever was written to other relations.
 sub drain { sql(wait_for('s_single')); return; }
@@ -71,11 +72,13 @@ sub copy_plain
 	return $seconds;
 }
 
-# Seconds until views have caught up with a copy.
+# Seconds until views have caught up with a copy; the worker's CPU is noted.
+my %cpu;
 sub catch_up
 {
 	my ($relation) = @_;
-	my (undef, $seconds) = behind_with($relation, sub { copy($relation) });
+	my (undef, $seconds, $cpu) = behind_with($relation, sub { copy($relation) });
+	push @{ $cpu{$relation} }, $cpu / 1e6;
 	return $seconds;
 }
 
@@ -125,9 +128,10 @@ for my $relation (sort keys %views)
 	sql($relation =~ /^s/ ? "CREATE FOREIGN TABLE $relation $columns SERVER braid_stream" : "CREATE TABLE $relation $columns");
 	my @names = names($relation);
 	sql("CREATE MATERIALIZED VIEW $names[$_] WITH (braid.continuous) AS $views{$relation}[$_]") for 0 .. $#names;
-	sql(wait_for($relation));
+	sql("SELECT braid.wait('$_', '5 min')") for @names;
 }
-catch_up('s_thousand');	 # plans and caches
+catch_up($_) for 's_thousand', 's_ten';	 # plans and caches
+%cpu = ();
 
 my $figures = in_turn($rounds,
 	plain => sub { copy_plain(0) },
@@ -161,6 +165,8 @@ result('100,000 keys / COPY', 'plain', 'many', '>= 1', $rates);
 result('table, 1,000 keys / COPY', 'plain', 'heap', '>= 1', $rates);
 result('until visible / COPY', 'visible', 'plain_client', '<= 1.1', '%.2f s, COPY into a table %.2f s');
 result('ten views / one', 'ten', 'thousand', '< 4', '%.2f s, one %.2f s');
+report('stream, ten views / one, CPU', ratio(\%cpu, 's_ten', 's_thousand'), '< 4',
+	sprintf('%.3f s of the worker, one %.3f s', map { median(@{ $cpu{$_} }) } qw(s_ten s_thousand)));
 report('stream, single rows / table', ratio($inserts, 'stream', 'plain'), '>= 1',
 	sprintf('8 clients into a stream with a view %.0f tps, into a table without %.0f tps, with %.0f tps', map { median(@{ $inserts->{$_} }) } qw(stream plain heap)));
 report('stream, single rows, core', median(@used), '< 0.25', sprintf('of a core is used by the worker, which is %.3f s behind at the end', median(@behind)));

@@ -119,13 +119,15 @@ sub capture_worker
 
 # Does something while the capture worker stands still. Options are statements: drained
 # waits until the worker has read whatever was logged before, and caught_up for what was done.
-# Returns the seconds that it took to do it, and those until the worker has caught up with it.
+# Returns the seconds that it took to do it, those until the worker has caught up with it, and the
+# microseconds of CPU that the latter took.
 sub behind
 {
 	my ($node, $what, %opt) = @_;
 	$node->safe_psql('postgres', 'CHECKPOINT');
 	$node->safe_psql('postgres', $opt{drained});
 	my $worker = capture_worker($node);
+	my $cpu = process_usage($worker)->{cpu};
 	kill 'STOP', $worker;
 	my $begin = time;
 	$what->();
@@ -133,7 +135,7 @@ sub behind
 	$begin = time;
 	kill 'CONT', $worker;
 	$node->safe_psql('postgres', $opt{caught_up});
-	return ($did, time - $begin);
+	return ($did, time - $begin, process_usage($worker)->{cpu} - $cpu);
 }
 
 # Compiles a C source with libpq, of test/bench unless another folder is given with it; returns the
