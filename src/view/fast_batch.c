@@ -125,18 +125,23 @@ set_row(FastRows *rows, int row)
 	rows->context->ecxt_scantuple = rows->inputs_slot;
 }
 
-/* Which rows meet a simple condition; those are left that meet the others. */
+/* Which rows meet a simple condition; but for the first one those are left that meet the others. */
 static bool
-meet_at_once(FastRows *rows, FastVector *condition)
+meet_at_once(FastRows *rows, FastVector *condition, bool is_first)
 {
+	bool *pg_restrict meets = rows->meets;
 	FastVectorResult result;
 
 	if (!braid_fast_vector_compute(condition, rows->nrows, &result))
 		return false;
-	for (int i = 0; i < rows->nrows; i++)
-		rows->meets[i] &= (result.values[i] != 0);
+	if (is_first)
+		for (int i = 0; i < rows->nrows; i++)
+			meets[i] = (result.values[i] != 0);
+	else
+		for (int i = 0; i < rows->nrows; i++)
+			meets[i] &= (result.values[i] != 0);
 	for (int i = 0; result.nulls && i < rows->nrows; i++)
-		rows->meets[i] &= !result.nulls[i];
+		meets[i] &= !result.nulls[i];
 	return true;
 }
 
@@ -145,9 +150,8 @@ meet_all_at_once(FastRows *rows)
 {
 	ListCell *lc;
 
-	memset(rows->meets, true, rows->nrows);
 	foreach (lc, rows->conditions)
-		if (!meet_at_once(rows, lfirst(lc)))
+		if (!meet_at_once(rows, lfirst(lc), foreach_current_index(lc) == 0))
 			return false;
 	return rows->conditions != NIL;
 }

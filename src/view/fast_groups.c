@@ -373,12 +373,49 @@ find_far(FastGroups *groups, int row)
 	return look_up(groups, keys, hash_of(keys, groups->nkey_words));
 }
 
+static void
+note_scattering(FastGroups *groups, int nfar, int nrows)
+{
+	groups->is_scattered = nfar > nrows / 2 && groups->n > 1 << (NEAR_BITS - 2);
+}
+
+/* By one key, of this length. */
+static pg_attribute_always_inline bool
+find_near_by(FastGroups *groups, int nrows, int length)
+{
+	const Datum *values = groups->keys[0].column->values;
+	const uint64 least = (uint64) groups->keys[0].least;
+	const uint64 limit = UINT64CONST(1) << groups->keys[0].bits;
+	uint32 *near = groups->near;
+	uint32 *found = groups->found;
+	int nfar = 0;
+
+	for (int i = 0; i < nrows; i++)
+	{
+		uint64 place = by_value_word(values[i], length) - least;
+		uint32 group = place < limit ? near[place] : NO_GROUP;
+
+		if (unlikely(group == NO_GROUP))
+		{
+			group = find_far(groups, i);
+			if (group == NO_GROUP)
+				return false;
+			if (place < limit)
+				near[place] = group;
+			nfar++;
+		}
+		found[i] = group;
+	}
+	note_scattering(groups, nfar, nrows);
+	return true;
+}
+
+/* By several. */
 static bool
-find_near(FastGroups *groups, int nrows)
+find_near_by_all(FastGroups *groups, int nrows)
 {
 	int nfar = 0;
 
-	make_row_room(groups, nrows);
 	find_places(groups, nrows);
 	for (int i = 0; i < nrows; i++)
 	{
@@ -396,8 +433,25 @@ find_near(FastGroups *groups, int nrows)
 		}
 		groups->found[i] = group;
 	}
-	groups->is_scattered = nfar > nrows / 2 && groups->n > 1 << (NEAR_BITS - 2);
+	note_scattering(groups, nfar, nrows);
 	return true;
+}
+
+static bool
+find_near(FastGroups *groups, int nrows)
+{
+	make_row_room(groups, nrows);
+	if (groups->nkeys > 1)
+		return find_near_by_all(groups, nrows);
+	switch (groups->keys[0].column->length)
+	{
+		case 4:
+			return find_near_by(groups, nrows, 4);
+		case 8:
+			return find_near_by(groups, nrows, 8);
+		default:
+			return find_near_by(groups, nrows, groups->keys[0].column->length);
+	}
 }
 
 /* Whether all keys are numbers without nulls, and may be near each other. */

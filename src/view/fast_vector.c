@@ -396,6 +396,32 @@ are_below(uint64 limit, const int64 *x, int n)
 	return all < limit;
 }
 
+/* Whether all are integers of 32 bits; what is null is whatever it is. */
+static bool
+are_small(FastVector *v, int n)
+{
+	if (v->kind == VECTOR_COLUMN && v->column->length <= sizeof(int32))
+		return true;
+	return are_below(UINT64CONST(1) << 31, v->values, n);
+}
+
+/* There are vector instructions for that. */
+static void
+divide_small(FastVector *v, int n)
+{
+	const int64 *pg_restrict x = v->left->values;
+	int64 *pg_restrict r = v->values;
+	const int32 y = (int32) v->right->constant;
+	const double reciprocal = (1.0 + 1.0 / (INT64CONST(1) << 48)) / (double) y;
+
+	if (v->kind == VECTOR_MODULO)
+		for (int i = 0; i < n; i++)
+			r[i] = (int32) x[i] - (int32) ((double) (int32) x[i] * reciprocal) * y;
+	else
+		for (int i = 0; i < n; i++)
+			r[i] = (int32) ((double) (int32) x[i] * reciprocal);
+}
+
 static bool
 divide(FastVector *v, int n)
 {
@@ -403,12 +429,13 @@ divide(FastVector *v, int n)
 	int64 *pg_restrict r = v->values;
 	int64 y = v->right->constant;
 	double divisor = (double) y;
-	double reciprocal = (1.0 + 1.0 / (INT64CONST(1) << 48)) / divisor;
 
-	if (are_below(UINT64CONST(1) << 31, x, n) && y == (int32) y)
-		for (int i = 0; i < n; i++)
-			r[i] = (int32) ((double) (int32) x[i] * reciprocal); /* there are vector instructions */
-	else if (!are_below(QUOTIENT_LIMIT, x, n) || y <= -QUOTIENT_LIMIT || y >= QUOTIENT_LIMIT)
+	if (y == (int32) y && are_small(v->left, n))
+	{
+		divide_small(v, n);
+		return true;
+	}
+	if (!are_below(QUOTIENT_LIMIT, x, n) || y <= -QUOTIENT_LIMIT || y >= QUOTIENT_LIMIT)
 		for (int i = 0; i < n; i++)
 			r[i] = x[i] / y;
 	else
