@@ -333,6 +333,32 @@ direct_arguments(Grouping *g, Aggref *aggregate, int nkeys)
 	return result;
 }
 
+/*
+ * An argument where the filter does not hold is not computed: it may be an error.  The
+ * input computes both.
+ */
+static Node *
+filtered(Node *argument, Expr *filter)
+{
+	CaseWhen *when;
+	CaseExpr *result;
+
+	if (filter == NULL || IsA(argument, Var))
+		return argument;
+	when = makeNode(CaseWhen);
+	when->expr = filter;
+	when->result = (Expr *) argument;
+	when->location = -1;
+	result = makeNode(CaseExpr);
+	result->casetype = exprType(argument);
+	result->casecollid = exprCollation(argument);
+	result->args = list_make1(when);
+	result->defresult =
+		(Expr *) makeNullConst(exprType(argument), exprTypmod(argument), exprCollation(argument));
+	result->location = -1;
+	return (Node *) result;
+}
+
 /* The aggregate over columns of the input. */
 static Aggref *
 over_input(Grouping *g, Aggref *aggregate, int nkeys)
@@ -345,7 +371,8 @@ over_input(Grouping *g, Aggref *aggregate, int nkeys)
 		TargetEntry *tle = lfirst(lc);
 
 		if (!IsA(tle->expr, Const))
-			tle->expr = (Expr *) input_column(g, (Node *) tle->expr, g->sets ? nkeys : 0);
+			tle->expr = (Expr *) input_column(g, filtered((Node *) tle->expr, aggregate->aggfilter),
+											  g->sets ? nkeys : 0);
 	}
 	if (copy->aggfilter)
 		copy->aggfilter = (Expr *) input_column(g, (Node *) copy->aggfilter, g->sets ? nkeys : 0);

@@ -52,6 +52,7 @@ SQL
 		having_alone => 'SELECT i FROM a GROUP BY i HAVING count(*) > 1 AND max(j) > min(j)',
 		of_aggregates => 'SELECT sum(i) * 0.5 AS half, sum(i) / nullif(sum(j), 0) AS ratio FROM a',
 		filter => 'SELECT count(*) FILTER (WHERE i < 3), sum(j) FILTER (WHERE i > 1) FROM a',
+		filter_guards => 'SELECT a.i, sum(100 / (a.j - 20)) FILTER (WHERE a.j <> 20), max(100 / (b.k - 101)) FILTER (WHERE b.k <> 101) FROM a LEFT JOIN b USING (i) GROUP BY a.i',
 		count_distinct => 'SELECT count(DISTINCT i), count(DISTINCT j) AS dj, count(*) AS n FROM a',
 		sum_distinct => 'SELECT i % 2 AS odd, sum(DISTINCT j) FROM a GROUP BY 1',
 		one_array => [ 'SELECT array_agg(j ORDER BY i DESC, j) FROM a', qr/aggregate array_agg[(]integer[)] without GROUP BY/ ],
