@@ -5,7 +5,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS braid;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 SET search_path = public;
-SELECT plan(62);
+SELECT plan(64);
 
 SELECT has_function('braid', 'create_view', ARRAY['text', 'text', 'jsonb']);
 SELECT has_function('braid', 'drop_view', ARRAY['regclass']);
@@ -23,8 +23,10 @@ SELECT has_function('braid', 'merge_diverted', ARRAY['regclass']);
 SELECT function_returns('braid', 'diverted', ARRAY['regclass'], 'setof record');
 SELECT function_returns('braid', 'merge_diverted', ARRAY['regclass'], 'bigint');
 SELECT has_view('braid', 'views', 'braid.views exists');
-SELECT columns_are('braid', 'views', ARRAY['name', 'owner', 'state', 'since', 'base_tables', 'strategy', 'frontier', 'lag_bytes', 'lag', 'lag_ms', 'rows', 'bytes', 'last_error', 'new_query', 'watermark', 'late', 'dropped', 'diverted', 'valid_since', 'gaps', 'last_gap', 'gap_reason', 'options', 'id']);
+SELECT columns_are('braid', 'views', ARRAY['name', 'owner', 'state', 'since', 'base_tables', 'strategy', 'frontier', 'lag_bytes', 'lag', 'lag_ms', 'rows', 'bytes', 'last_error', 'new_query', 'watermark', 'late', 'dropped', 'diverted', 'valid_since', 'gaps', 'last_gap', 'gap_reason', 'options', 'feed', 'id']);
 SELECT table_privs_are('braid', 'views', 'public', ARRAY['SELECT'], 'everybody may see which views there are');
+SELECT columns_are('braid', 'feeds', ARRAY['relation', 'topic', 'key', 'state', 'since', 'last_error']);
+SELECT table_privs_are('braid', 'feeds', 'public', ARRAY['SELECT'], 'and which changefeeds');
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p
 	WHERE pronamespace IN ('braid'::regnamespace, 'braid_internal'::regnamespace) AND obj_description(p.oid, 'pg_proc') IS NULL
