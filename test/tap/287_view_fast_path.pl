@@ -139,13 +139,16 @@ for my $database (@databases)
 my @kept = ('daily', 'everything', sort grep { $_ ne 'all' } keys %views);
 my @names = (@kept, sort(keys %late), map { ("${_}_of_s", "${_}_of_same") } sort keys %passing);
 
+# What has expired goes now and then.
+my $retained = q{WHERE (to_jsonb(s) ->> 'last')::timestamptz + interval '20 s' > (SELECT watermark::text::timestamptz - interval '20 min' FROM braid.views WHERE name::text = 'retained')};
+
 # The rows of the states of all views, as text.
 sub states
 {
 	my ($database) = @_;
 	in_db($database, "SELECT braid.wait(v, '30 s') FROM unnest('{@{[ join ',', @names ]}}'::regclass[]) v");
 	my @texts = split /\n/, in_db($database, <<"SQL");
-SELECT format('SELECT %L, s::text FROM %s s', v, e.state) FROM unnest('{@{[ join ',', @names ]}}'::text[]) v, braid.explain(v::regclass) e WHERE e.state IS NOT NULL
+SELECT format('SELECT %L, s::text FROM %s s %s', v, e.state, CASE WHEN v = 'retained' THEN \$\$$retained\$\$ END) FROM unnest('{@{[ join ',', @names ]}}'::text[]) v, braid.explain(v::regclass) e WHERE e.state IS NOT NULL
 SQL
 	return in_db($database, join(' UNION ALL ', @texts) . ' ORDER BY 1, 2');
 }
